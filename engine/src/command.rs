@@ -1,0 +1,262 @@
+//! Commands and their answers: what a source may ask of a shard.
+//!
+//! Invariant: an answer is released only after the events of its turn are durable.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use keyway_storage::{
+    event::{EventKind, JobId, LaneId, MadeId, Position, Reason, RunError, RunState, TriggerId, WorkflowId},
+    place::{Offset, Place, RunKey, Timestamp},
+};
+
+use crate::project::Project;
+
+/// What a source asks of a shard, imperative.
+#[derive(Debug)]
+pub enum Command {
+    /// Time passed: expire leases, end holds.
+    Advance,
+    /// Make a work order of an input, or a dead letter.
+    Receive(Input),
+    /// Hand out runs.
+    Claim(Claim),
+    /// Record what happened to a run.
+    Report(RunReport),
+    /// End a run.
+    Cancel(RunKey),
+    /// Make another run of a work order.
+    Rerun(Rerun),
+    /// Let a held lane or key go on.
+    Release(Release),
+    /// Give up a dead letter.
+    Discard(Discard),
+    /// Put a project file into force.
+    Apply(Apply),
+    /// Enable or disable a trigger.
+    Switch(Switch),
+}
+
+/// An input on its way to become a work order.
+#[derive(Debug)]
+pub struct Input {
+    /// The trigger that it came through.
+    pub trigger: TriggerId,
+    /// What makes it the same input when it comes again.
+    pub position: Position,
+    /// Hash of the ordering key, if the trigger orders by key and the input has one.
+    pub key: Option<u64>,
+    /// Hash of the Kafka partition or other stream that the input belongs to; 0 when there is none.
+    pub stream: u64,
+    /// JSON of the metadata; empty when there is none.
+    pub request: Bytes,
+    /// JSON of the body, or why there is none.
+    pub body: Result<Bytes, Unusable>,
+    /// Whether the sender waits for the end of the first run.
+    pub follow: bool,
+    /// The dead letter or event that this input replays.
+    pub replays: Option<Place>,
+}
+
+/// An input that cannot become a work order.
+#[derive(Debug)]
+pub struct Unusable {
+    /// The raw payload; `None` is Kafka's null.
+    pub raw: Option<Bytes>,
+    /// Why.
+    pub reason: Reason,
+    /// The same for people.
+    pub detail: Box<str>,
+}
+
+/// A worker's wish for runs.
+#[derive(Debug)]
+pub struct Claim {
+    /// The worker; 0 is the embedded executor.
+    pub worker: u32,
+    /// Most runs to hand out.
+    pub demand: u16,
+    /// What the limits that span shards allow.
+    pub permits: Permits,
+}
+
+/// How many runs the limits that span shards allow a claim to start. Unused permits go back.
+#[derive(Debug, Default, Clone)]
+pub struct Permits {
+    /// For the project; `u32::MAX` without a limit.
+    pub project: u32,
+    /// For each limited workflow that has runs ready here; a workflow that is absent has no limit.
+    pub workflows: Vec<(WorkflowId, u32)>,
+}
+
+/// What happened to a run, as the events that record it.
+#[derive(Debug)]
+pub struct RunReport {
+    /// The run.
+    pub run: RunKey,
+    /// The attempt; a report of an older one is answered with `Stop`.
+    pub attempt: u8,
+    /// `RunStarted`, `StepStarted`, `StepFinished`, `LogWritten`, `RunFinished`, in order.
+    pub events: Vec<EventKind>,
+}
+
+/// A wish for another run of a work order.
+#[derive(Debug)]
+pub struct Rerun {
+    /// The work order.
+    pub work_order: Offset,
+    /// Key of the job to start with, with the input that it had; `None` starts at the trigger.
+    pub job: Option<Box<str>>,
+}
+
+/// A wish to let a held lane or key go on.
+#[derive(Debug)]
+pub struct Release {
+    /// What is held.
+    pub lane: LaneId,
+    /// Whether the failed work order is passed over; otherwise it is tried first.
+    pub skip: bool,
+}
+
+/// A wish to give up a dead letter.
+#[derive(Debug)]
+pub struct Discard {
+    /// The dead letter.
+    pub letter: Offset,
+    /// Why, in the sender's words.
+    pub reason: Box<str>,
+}
+
+/// A project on its way into force.
+#[derive(Debug)]
+pub struct Apply {
+    /// The file as it was read.
+    pub file: Bytes,
+    /// Ids that the file does not name.
+    pub made: Vec<MadeId>,
+    /// The same, read.
+    pub project: Arc<Project>,
+}
+
+/// A wish to enable or disable a trigger.
+#[derive(Debug)]
+pub struct Switch {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// Whether it shall be enabled.
+    pub enabled: bool,
+}
+
+/// Names a command inside its source, so that the answer finds its way back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Ticket(pub u64);
+
+/// A durable answer.
+#[derive(Debug)]
+pub struct Receipt {
+    /// The ticket of the command.
+    pub ticket: Ticket,
+    /// The time of the turn, which is part of the ids of what it made.
+    pub at: Timestamp,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub enum Answer {
+    /// A new work order, with its first run waiting.
+    Accepted(Place),
+    /// The input came before and became this work order or dead letter, in a turn at this time.
+    Repeated(Place, Timestamp),
+    /// The input is kept as a dead letter.
+    DeadLettered(Place),
+    /// Nothing was done.
+    Refused(Refusal),
+    /// Runs to execute.
+    Claimed(Vec<RunClaim>),
+    /// A run that was followed has ended; comes after `Accepted`, with the same ticket.
+    Ended(Arc<RunEnd>),
+    /// The run is no longer the sender's: stop it.
+    Stop(RunKey),
+    /// A new run of an old work order.
+    Run(RunKey),
+    /// Done, with nothing to say.
+    Done,
+}
+
+/// Why nothing was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No such trigger in the current project.
+    UnknownTrigger,
+    /// The trigger is disabled.
+    Disabled,
+    /// The idempotency key came before with another body.
+    KeyReused,
+    /// No such work order, run, lane, job or dead letter.
+    NotFound,
+    /// It has ended already.
+    Ended,
+    /// The work order has an open run, and only one may be open.
+    Open,
+    /// The work order has as many runs as it may have.
+    TooManyRuns,
+    /// The input is larger than one turn may append.
+    TooLarge,
+    /// A bound was reached; try again later.
+    Full,
+}
+
+/// A run to execute.
+#[derive(Debug, Clone)]
+pub struct RunClaim {
+    /// The run.
+    pub run: RunKey,
+    /// How often it was claimed, from 1.
+    pub attempt: u8,
+    /// The workflow.
+    pub workflow: WorkflowId,
+    /// The `ProjectApplied` whose jobs it executes.
+    pub project: Offset,
+    /// The job that it starts with; `None` starts at the trigger's edges.
+    pub start: Option<JobId>,
+    /// The trigger that the work order came through.
+    pub trigger: TriggerId,
+    /// The run and step whose input it takes; `None` takes the work order's initial state.
+    pub input: Option<StepOrigin>,
+    /// When the lease runs out.
+    pub until: Timestamp,
+}
+
+/// The step of an earlier run whose input a rerun takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepOrigin {
+    /// Number of the earlier run.
+    pub run: u8,
+    /// Its step.
+    pub step: u16,
+}
+
+/// How a followed run ended.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// The run.
+    pub run: RunKey,
+    /// Its final state.
+    pub state: RunState,
+    /// What went wrong, if something did.
+    pub error: Option<RunError>,
+    /// JSON of the final state; empty when there is none.
+    pub final_state: Bytes,
+    /// JSON of `webhookResponse` in the final state, unread; empty when there is none.
+    pub response: Bytes,
+    /// When the run was made.
+    pub inserted: Timestamp,
+    /// When it was claimed.
+    pub claimed: Option<Timestamp>,
+    /// When it began.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Timestamp,
+}

@@ -1,0 +1,16 @@
+//! The engine: decides, projects, runs jobs.
+//!
+//! Knows shards, decisions, projections, the queue, workflows, runs. Does not know HTTP, Kafka or cron: adding a
+//! trigger type never changes this folder.
+//!
+//! 1. An input is acknowledged (HTTP 200, Kafka commit, cron tick done) only after its event is durable.
+//! 2. The log is dense and immutable; it is the only truth. All else can be deleted and rebuilt from it.
+//! 3. A projection's rows and its watermark commit together: rows = fold(log[..watermark]).
+//! 4. A shard is touched by one thread; everything reaches it through a bounded mailbox, and shards never talk to
+//!    each other. Limits that span shards are permits: atomic counters brought into the turn.
+//! 5. Deciding and projecting are pure: no clock, disk, network, randomness; time and ids come in with the call.
+//! 6. Everything has a bound, named with its unit and reason in `storage/src/limits.rs`.
+
+pub mod command;
+pub mod project;
+pub mod source;

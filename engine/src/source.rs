@@ -1,0 +1,87 @@
+//! The one door into a shard: everything reaches it through a `Source`.
+//!
+//! Invariant: `release` is called once per offered command, in the order of the offers, and only after the
+//! events of its turn are durable. `Ended` answers follow later, with the ticket of their `Accepted`.
+
+use std::{any::Any, sync::Arc};
+
+use keyway_storage::{
+    event::TriggerId,
+    limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
+    place::Timestamp,
+};
+
+use crate::{
+    command::{Command, Receipt, Ticket},
+    project::{Project, TriggerSection},
+};
+
+/// What feeds commands to a shard, on the shard's thread.
+pub trait Source: Send {
+    /// Takes note of the project: at open, and after each apply that is durable.
+    fn tune(&mut self, project: &Arc<Project>, last: &dyn Positions);
+
+    /// Puts what there is into the batch, oldest first, while there is room. Never blocks.
+    fn offer(&mut self, now: Timestamp, batch: &mut Batch);
+
+    /// Tells the peers, now that it is durable. Leaves `receipts` empty.
+    fn release(&mut self, receipts: &mut Vec<Receipt>);
+
+    /// When `offer` has something without a ring of the bell.
+    fn due(&self) -> Timestamp {
+        Timestamp::NEVER
+    }
+}
+
+/// The last position of each stream, from the log.
+pub trait Positions {
+    /// The number of the last input of this stream of this trigger, if there was one.
+    fn last(&self, trigger: TriggerId, stream: &str) -> Option<u64>;
+}
+
+/// What the project file must know of a trigger type. Unit structs in a static list.
+pub trait TriggerType: Sync {
+    /// The word after `type:` in a project file; stored, never rename.
+    fn name(&self) -> &'static str;
+
+    /// Reads the settings that are the type's own, noting every mistake in the section.
+    fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// What one turn will decide, in order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    commands: Vec<(usize, Ticket, Command)>,
+    bytes: usize,
+    origin: usize,
+}
+
+impl Batch {
+    /// Whether a command of so many bytes fits.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.commands.len() < BATCH_COMMANDS_MAX && self.bytes + bytes <= BATCH_BYTES_MAX
+    }
+
+    /// Adds a command of so many bytes; ask `has_room` first.
+    pub fn push(&mut self, ticket: Ticket, command: Command, bytes: usize) {
+        assert!(self.has_room(bytes));
+        self.bytes += bytes;
+        self.commands.push((self.origin, ticket, command));
+    }
+
+    /// Says which source offers from now on.
+    pub fn set_origin(&mut self, origin: usize) {
+        self.origin = origin;
+    }
+
+    /// Takes the commands out, each with the source that offered it, and empties the batch.
+    pub fn drain(&mut self) -> impl Iterator<Item = (usize, Ticket, Command)> + '_ {
+        self.bytes = 0;
+        self.commands.drain(..)
+    }
+
+    /// Whether there is nothing to decide.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+}

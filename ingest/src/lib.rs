@@ -1,0 +1,1 @@
+//! The edge: trigger types, API.

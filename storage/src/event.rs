@@ -1,0 +1,135 @@
+//! The events: every fact that a log can hold, with no meaning attached.
+//!
+//! Invariant: an event never changes and its `Kind` number is never reused. A changed shape is a new schema
+//! version of that kind, with a decoder for each older one (`block.rs`).
+
+mod input;
+mod run;
+mod shared;
+mod system;
+
+pub use input::{
+    DeadLetterClosed, DeadLettered, Letter, LetterEnd, Position, Reason, Received, TickSkipped, TriggerId,
+    WorkflowId,
+};
+pub use run::{
+    CancelRequested, Cause, ClaimedRun, ExitReason, FinalState, Held, JobId, LaneId, LeaseExpired, Level,
+    LogLine, LogSource, LogWritten, Released, RunError, RunFinished, RunRequested, RunStarted, RunState,
+    RunsClaimed, StepFinished, StepInput, StepStarted,
+};
+pub use shared::{Shared, SharedSource};
+pub use system::{
+    Carried, MadeId, Noticed, Opened, ProjectApplied, ReplayEnded, ReplayStarted, TriggerSwitched,
+};
+
+use crate::place::{Place, Timestamp};
+
+/// A fact, where it stands and when its turn was.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Event {
+    /// Shard and offset.
+    pub place: Place,
+    /// The time of the turn that appended it; all events of a block share it.
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:expr])* $name:ident = $number:literal,)*) => {
+        /// What happened, past tense.
+        #[derive(Clone, PartialEq, Debug)]
+        pub enum EventKind {
+            $($(#[doc = $doc])* $name($name),)*
+        }
+
+        /// The number of an event kind on disk. Never reuse one, only add.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum Kind {
+            $($(#[doc = $doc])* $name = $number,)*
+        }
+
+        impl Kind {
+            /// Every kind, in the order of their numbers.
+            pub const ALL: &[Kind] = &[$(Kind::$name),*];
+
+            /// The kind with this number, if there is one.
+            pub fn from_number(number: u8) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// The name that users see.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+
+        impl EventKind {
+            /// Which kind this is.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$name(_) => Kind::$name,)*
+                }
+            }
+        }
+
+        $(impl From<$name> for EventKind {
+            fn from(event: $name) -> Self {
+                Self::$name(event)
+            }
+        })*
+    };
+}
+// One list keeps variant, number and name together; three hand-written matches would drift.
+kinds! {
+    /// The log was opened by a process.
+    Opened = 1,
+    /// A project file came into force.
+    ProjectApplied = 2,
+    /// An input became a work order.
+    Received = 3,
+    /// An input could not become a work order and is kept whole.
+    DeadLettered = 4,
+    /// A dead letter was replayed or discarded.
+    DeadLetterClosed = 5,
+    /// A cron tick made no work order, and why.
+    TickSkipped = 6,
+    /// A worker took runs under a lease.
+    RunsClaimed = 7,
+    /// A claimed run came back or was lost because its lease ran out.
+    LeaseExpired = 8,
+    /// Another run of a work order was asked for.
+    RunRequested = 9,
+    /// A worker began a run.
+    RunStarted = 10,
+    /// A run reached its final state.
+    RunFinished = 11,
+    /// A job inside a run began.
+    StepStarted = 12,
+    /// A job inside a run ended.
+    StepFinished = 13,
+    /// A run wrote log lines.
+    LogWritten = 14,
+    /// Someone asked that a run end.
+    CancelRequested = 15,
+    /// A lane or key was stopped after a failure.
+    Held = 16,
+    /// A held lane or key may go on.
+    Released = 17,
+    /// A replay began.
+    ReplayStarted = 18,
+    /// A replay ended.
+    ReplayEnded = 19,
+    /// A warning was delivered, or given up.
+    Noticed = 20,
+    /// A row that must outlive retired blocks was written again.
+    Carried = 21,
+    /// A trigger was enabled or disabled by hand.
+    TriggerSwitched = 22,
+}

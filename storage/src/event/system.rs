@@ -1,0 +1,81 @@
+//! What concerns the log as a whole: starts, projects, replays, notices.
+
+use bytes::Bytes;
+use rkyv::{Archive, Deserialize, Serialize};
+
+use super::{Shared, TriggerId};
+use crate::place::{Offset, Timestamp};
+
+/// The log was opened by a process.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Opened {
+    /// How often this log was opened, from 1.
+    pub boot: u64,
+}
+
+/// An id that the project file does not name and that was made once.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct MadeId {
+    /// `project`, or `<workflow>/<trigger>`.
+    pub name: Box<str>,
+    /// The UUID.
+    pub id: [u8; 16],
+}
+
+/// A project file came into force.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct ProjectApplied {
+    /// The file as it was read.
+    #[rkyv(with = Shared)]
+    pub file: Bytes,
+    /// Ids that were made because the file does not name them, in this or an earlier apply.
+    pub made: Vec<MadeId>,
+}
+
+/// A trigger was enabled or disabled by hand.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct TriggerSwitched {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// Whether it is enabled now.
+    pub enabled: bool,
+}
+
+/// A replay began.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct ReplayStarted {
+    /// Its UUID, the same on all shards.
+    pub id: [u8; 16],
+    /// JSON of its filter and rate.
+    #[rkyv(with = Shared)]
+    pub filter: Bytes,
+}
+
+/// A replay ended.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct ReplayEnded {
+    /// Its UUID.
+    pub id: [u8; 16],
+    /// Whether someone cancelled it.
+    pub cancelled: bool,
+}
+
+/// A warning was delivered, or given up.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Noticed {
+    /// The event that it warns of.
+    pub of: Offset,
+    /// Whether it was delivered.
+    pub delivered: bool,
+    /// When it was sent.
+    pub sent: Timestamp,
+}
+
+/// A row that must outlive retired blocks was written again.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct Carried {
+    /// The row's key, with its tag.
+    pub key: Box<[u8]>,
+    /// The row's value.
+    pub value: Box<[u8]>,
+}

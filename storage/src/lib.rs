@@ -1,0 +1,8 @@
+//! The store: what is on disk, and how it gets there and back.
+//!
+//! Knows bytes and rows. Does not know what a claim, a trigger type or HTTP is: schemas, no meaning.
+//! `FORMAT.md` documents every byte.
+
+pub mod event;
+pub mod limits;
+pub mod place;
