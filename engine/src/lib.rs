@@ -14,3 +14,4 @@
 pub mod command;
 pub mod project;
 pub mod source;
+pub mod stats;

@@ -18,3 +18,5 @@ pub const SHARDS_MAX: u16 = 256;
 // A full-size payload must always fit in an empty batch, or its sender would retry for ever.
 const _: () = assert!(BATCH_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX > 2 * BATCH_BYTES_MAX);
+/// Most runs of one shard that callers wait for. Each costs a map entry and a parked connection.
+pub const FOLLOWS_MAX: usize = 16_384;
