@@ -2,13 +2,30 @@
 //!
 //! Invariant: a `Project` is whole and checked; every index in it is in range. It never changes.
 
+mod field;
+mod file;
+mod file_v2;
 mod graph;
+mod mistake;
+mod notification;
+mod script;
+mod secret;
+mod section;
+mod trigger_section;
+mod yaml;
 
-use std::{any::Any, collections::HashMap, fmt, sync::Arc};
+use std::{any::Any, collections::HashMap, sync::Arc};
 
 use keyway_storage::event::{JobId, TriggerId, WorkflowId};
 
+pub use field::Field;
+pub use file::{Origin, Reading, read, read_again, text};
 pub use graph::{Condition, Edge, Graph};
+pub use mistake::Mistake;
+pub use notification::{Email, Notifications};
+pub use secret::{MissingSecret, Reference, Secret, SecretSource};
+pub use section::Section;
+pub use trigger_section::TriggerSection;
 
 /// A checked project.
 #[derive(Debug)]
@@ -19,6 +36,8 @@ pub struct Project {
     pub name: String,
     /// Most runs at once over all workflows.
     pub concurrency: Option<u32>,
+    /// Where warnings go.
+    pub notifications: Notifications,
     /// In the order of the file.
     pub workflows: Vec<Workflow>,
     /// Index into `workflows`.
@@ -63,8 +82,14 @@ pub struct Retry {
     pub backoff_max_ms: u64,
 }
 
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts_max: 1, backoff_initial_ms: 1_000, backoff_max_ms: 60_000 }
+    }
+}
+
 /// A job.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Job {
     /// Its key in the file.
     pub key: String,
@@ -76,15 +101,8 @@ pub struct Job {
     pub body: String,
     /// What becomes `state.configuration`: the secret's JSON object, resolved.
     pub credential: Option<Arc<Secret>>,
-}
-
-/// A resolved secret. Never printed, never stored.
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[REDACTED]")
-    }
+    /// Why `credential` could not be resolved: a run that reaches this job fails and says so.
+    pub credential_missing: Option<MissingSecret>,
 }
 
 /// A trigger.
@@ -102,6 +120,10 @@ pub struct Trigger {
     pub ordering: Ordering,
     /// What a failed run means for those behind it.
     pub on_failure: OnFailure,
+    /// Most unfinished runs before its source stops offering inputs.
+    pub in_flight_max: Option<u32>,
+    /// Set if each run starts with what an earlier one ended with.
+    pub cursor: Option<Cursor>,
     /// What the type's `check` returned.
     pub settings: Arc<dyn Any + Send + Sync>,
 }
@@ -130,10 +152,26 @@ pub enum OnFailure {
     BlockKey,
 }
 
+/// Which earlier state a run starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The job whose last successful step counts; `None` is the final state of the last successful run.
+    pub job: Option<JobId>,
+    /// A state of more bytes than this sends a warning.
+    pub warn_bytes: u64,
+    /// A state of more bytes than this is not kept.
+    pub bytes_max: u64,
+}
+
 impl Project {
     /// The workflow with this id.
     pub fn workflow(&self, id: WorkflowId) -> Option<&Workflow> {
         self.by_id.get(&id).map(|&index| &self.workflows[index])
+    }
+
+    /// The workflow with this key.
+    pub fn workflow_by_key(&self, key: &str) -> Option<&Workflow> {
+        self.workflow(workflow_id(key))
     }
 
     /// The trigger with this id, with its workflow.
@@ -142,6 +180,11 @@ impl Project {
         let workflow = &self.workflows[workflow];
         Some((workflow, &workflow.triggers[trigger]))
     }
+
+    /// Every trigger with its workflow, in the order of the file.
+    pub fn triggers(&self) -> impl Iterator<Item = (&Workflow, &Trigger)> {
+        self.workflows.iter().flat_map(|workflow| workflow.triggers.iter().map(move |it| (workflow, it)))
+    }
 }
 
 impl Workflow {
@@ -149,8 +192,21 @@ impl Workflow {
     pub fn job(&self, key: &str) -> Option<JobId> {
         self.jobs.iter().position(|job| job.key == key).map(|index| JobId(index as u16))
     }
+
+    /// The index of a trigger of this workflow, which is its index in `graph.from_trigger`.
+    pub fn trigger_index(&self, id: TriggerId) -> Option<usize> {
+        self.triggers.iter().position(|trigger| trigger.id == id)
+    }
 }
 
-/// The part of a project file that describes one trigger, for its type to read.
-#[derive(Debug)]
-pub struct TriggerSection {}
+impl Trigger {
+    /// What the type's `check` returned, if it is a `T`.
+    pub fn settings<T: 'static>(&self) -> Option<&T> {
+        self.settings.downcast_ref()
+    }
+}
+
+/// The id of the workflow with this key: the same in every version of a project file.
+pub fn workflow_id(key: &str) -> WorkflowId {
+    WorkflowId(xxhash_rust::xxh3::xxh3_64(key.as_bytes()))
+}

@@ -13,7 +13,7 @@ use keyway_storage::{
 
 use crate::{
     command::{Command, Receipt, Ticket},
-    project::{Project, TriggerSection},
+    project::{Field, Project, TriggerSection},
 };
 
 /// What feeds commands to a shard, on the shard's thread.
@@ -43,6 +43,16 @@ pub trait Positions {
 pub trait TriggerType: Sync {
     /// The word after `type:` in a project file; stored, never rename.
     fn name(&self) -> &'static str;
+
+    /// A key at the top of the project file that belongs to this type, for what its triggers share.
+    fn shared(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Reads the value of that key, noting every mistake.
+    fn check_shared(&self, _field: &Field) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(())
+    }
 
     /// Reads the settings that are the type's own, noting every mistake in the section.
     fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync>;

@@ -14,9 +14,42 @@ pub const PAYLOAD_BYTES_MAX: usize = 10_000_000;
 pub const RUNS_PER_WORK_ORDER_MAX: u8 = 200;
 /// Most shards of a data dir: the number of a shard is one byte of an id.
 pub const SHARDS_MAX: u16 = 256;
+/// Largest project file. It becomes one event, and every shard keeps the current one in memory.
+pub const PROJECT_BYTES_MAX: usize = 4 << 20;
+/// Deepest nesting in a project file; ours needs seven levels.
+pub const PROJECT_DEPTH_MAX: usize = 64;
+/// Most values in a project file once its aliases are written out: a few lines of aliases can name billions.
+pub const PROJECT_NODES_MAX: usize = 200_000;
+/// Most mistakes that one read of a project file names; nobody reads further.
+pub const PROJECT_MISTAKES_MAX: usize = 1_000;
+/// Longest key of a workflow, job or trigger, and longest name, in characters.
+pub const NAME_CHARACTERS_MAX: usize = 255;
+/// Most jobs of one workflow: a run visits each of them, and a `JobId` is 16 bits.
+pub const JOBS_PER_WORKFLOW_MAX: usize = 1_000;
+/// Most ids kept for triggers that their file does not name, including triggers that are gone.
+pub const MADE_IDS_MAX: usize = 10_000;
+/// Longest time that a run may be allowed, one day: a lease must end some time.
+pub const RUN_TIMEOUT_MS_MAX: u64 = 86_400_000;
+/// Longest pause before another run, one day: longer pauses are for a person to decide.
+pub const RETRY_BACKOFF_MS_MAX: u64 = 86_400_000;
+/// Most unfinished runs that a trigger may be allowed; its counter and queue rows stay small.
+pub const IN_FLIGHT_MAX: u64 = 1_000_000;
+/// Longest wait for a synchronous answer, one hour: each waiting request holds a connection.
+pub const RESPONSE_TIMEOUT_SECONDS_MAX: u64 = 3_600;
+/// Longest memory for an idempotency key, 30 days: each key is a row.
+pub const IDEMPOTENCY_WINDOW_SECONDS_MAX: u64 = 2_592_000;
+/// Widest tolerance for a signature's time, one day: a longer one invites replayed requests.
+pub const SIGNATURE_TOLERANCE_SECONDS_MAX: u64 = 86_400;
+/// Most requests per second, and largest burst, of a rate limit; beyond it there is nothing to limit.
+pub const RATE_LIMIT_MAX: u64 = 1_000_000;
+/// Longest custom path of a webhook, as in OpenFn.
+pub const CUSTOM_PATH_CHARACTERS_MAX: usize = 255;
+/// Longest wait for a connection to Kafka, one hour.
+pub const CONNECT_TIMEOUT_SECONDS_MAX: u64 = 3_600;
 
 // A full-size payload must always fit in an empty batch, or its sender would retry for ever.
 const _: () = assert!(BATCH_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX > 2 * BATCH_BYTES_MAX);
 /// Most runs of one shard that callers wait for. Each costs a map entry and a parked connection.
 pub const FOLLOWS_MAX: usize = 16_384;
+const _: () = assert!(PROJECT_BYTES_MAX < BLOCK_BYTES_MAX);

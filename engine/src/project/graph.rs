@@ -34,3 +34,60 @@ pub enum Condition {
     /// When this JavaScript expression over `state` is true.
     Expression(String),
 }
+
+impl Graph {
+    /// The cycles among the jobs, one for each edge that closes one.
+    pub(super) fn cycles(&self) -> Vec<Vec<JobId>> {
+        let mut search =
+            Search { graph: self, marks: vec![Mark::New; self.from_job.len()], cycles: Vec::new() };
+        for job in 0..self.from_job.len() {
+            search.visit(JobId(job as u16));
+        }
+        search.cycles
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    New,
+    OnPath,
+    Done,
+}
+
+struct Search<'a> {
+    graph: &'a Graph,
+    marks: Vec<Mark>,
+    cycles: Vec<Vec<JobId>>,
+}
+
+impl Search<'_> {
+    /// Walks depth first with its own stack: a file may chain as many jobs as it likes.
+    fn visit(&mut self, start: JobId) {
+        if self.marks[usize::from(start.0)] != Mark::New {
+            return;
+        }
+        let mut path = vec![(start, 0)];
+        self.marks[usize::from(start.0)] = Mark::OnPath;
+        while let Some((job, next)) = path.last_mut() {
+            let job = *job;
+            let Some(edge) = self.graph.from_job[usize::from(job.0)].get(*next) else {
+                self.marks[usize::from(job.0)] = Mark::Done;
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            let target = edge.target;
+            match self.marks[usize::from(target.0)] {
+                Mark::New => {
+                    self.marks[usize::from(target.0)] = Mark::OnPath;
+                    path.push((target, 0));
+                }
+                Mark::OnPath => {
+                    let cycle = path.iter().map(|&(job, _)| job).skip_while(|&job| job != target);
+                    self.cycles.push(cycle.collect());
+                }
+                Mark::Done => {}
+            }
+        }
+    }
+}

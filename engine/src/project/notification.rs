@@ -1,0 +1,86 @@
+//! Where warnings go.
+
+use std::sync::Arc;
+
+use super::{Field, MissingSecret, Secret, Section};
+
+/// Where warnings go; empty when nobody is told.
+#[derive(Debug, Clone, Default)]
+pub struct Notifications {
+    /// By e-mail.
+    pub email: Option<Email>,
+    /// A URL that takes a POST of JSON.
+    pub webhook: Option<Result<Arc<Secret>, MissingSecret>>,
+}
+
+/// How warnings are sent by e-mail.
+#[derive(Debug, Clone)]
+pub struct Email {
+    /// The recipients.
+    pub to: Vec<String>,
+    /// The sender.
+    pub from: String,
+    /// `smtp://` or `smtps://`, with user and password if the server wants them.
+    pub smtp_url: Result<Arc<Secret>, MissingSecret>,
+}
+
+impl Notifications {
+    pub(super) fn read(field: &Field<'_>) -> Option<Self> {
+        let section = field.section()?;
+        let email = section.field("email").and_then(|field| Email::read(&field.section()?));
+        let webhook = section.field("webhook").and_then(|field| read_webhook(&field.section()?));
+        section.finish();
+        Some(Self { email, webhook })
+    }
+}
+
+impl Email {
+    fn read(section: &Section<'_>) -> Option<Self> {
+        let to = section.required("to").and_then(|field| {
+            let items = field.items()?;
+            if items.is_empty() {
+                field.mistake("there must be at least one address", "");
+            }
+            Some(items.iter().filter_map(read_address).collect())
+        });
+        let from = section.required("from").and_then(|field| read_address(&field));
+        let smtp_url = section
+            .required("smtp_url")
+            .and_then(|field| check_url(&field, field.secret()?, &["smtp://", "smtps://"]));
+        section.finish();
+        Some(Self { to: to?, from: from?, smtp_url: smtp_url? })
+    }
+}
+
+fn read_address(field: &Field<'_>) -> Option<String> {
+    let address = field.name()?;
+    // `Name <address>` is fine too, so only the sign that every address has is looked for.
+    if !address.contains('@') {
+        field.mistake(format!("`{address}` is not an e-mail address"), "for example ops@example.org");
+        return None;
+    }
+    Some(address.to_owned())
+}
+
+/// The URL is a secret for some services, so it may be a reference; it may also stand in the file.
+fn read_webhook(section: &Section<'_>) -> Option<Result<Arc<Secret>, MissingSecret>> {
+    let field = section.required("url");
+    section.finish();
+    let field = field?;
+    let url =
+        if field.is_single() { Ok(Arc::new(Secret(field.text()?.to_owned()))) } else { field.secret()? };
+    check_url(&field, url, &["https://", "http://"])
+}
+
+fn check_url(
+    field: &Field<'_>,
+    url: Result<Arc<Secret>, MissingSecret>,
+    schemes: &[&str],
+) -> Option<Result<Arc<Secret>, MissingSecret>> {
+    match &url {
+        Ok(text) if !schemes.iter().any(|scheme| text.0.starts_with(scheme)) => {
+            field.unfit_secret(format!("this is not a URL that begins with {}", schemes.join(" or ")))
+        }
+        _ => Some(url),
+    }
+}

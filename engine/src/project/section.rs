@@ -1,0 +1,152 @@
+//! Reading a mapping of the project file: each key once, each mistake at its place.
+//!
+//! Invariant: a key that nobody asked for is a mistake, with the nearest key that was asked for as hint.
+
+use std::{cell::RefCell, collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
+
+use super::{
+    field::Field,
+    mistake::{Mistakes, Spot},
+    secret::SecretSource,
+    yaml::{Entry, Map},
+};
+
+/// Least likeness of two keys for one to be the hint for the other; 1 is equal.
+const LIKENESS_MIN: f64 = 0.75;
+
+/// What reading needs besides the text.
+pub(super) struct Context<'a> {
+    pub folder: &'a Path,
+    pub secrets: &'a dyn SecretSource,
+    /// Whether the file is in force already, so that a secret may be missing.
+    pub again: bool,
+    /// Whether the file is one workflow, without the project that may declare its credentials.
+    pub lone: bool,
+    pub lines: Vec<&'a str>,
+    pub mistakes: RefCell<Mistakes>,
+    /// Values that must be unique in the file, each with the path of the first one.
+    pub claimed: RefCell<HashMap<(&'static str, String), String>>,
+}
+
+/// A mapping, and which of its keys were asked for.
+pub struct Section<'a> {
+    context: &'a Context<'a>,
+    map: &'a Map,
+    spot: Spot,
+    path: String,
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(context: &'a Context<'a>, map: &'a Map, spot: Spot, path: String) -> Self {
+        Self { context, map, spot, path, known: RefCell::default() }
+    }
+
+    /// The keys that lead here.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The value of a key; a null value is as if absent.
+    pub fn field(&self, key: &'static str) -> Option<Field<'a>> {
+        self.known.borrow_mut().push(key);
+        let entry = self.map.entry(key).filter(|entry| !entry.value.is_null())?;
+        Some(self.enter(entry))
+    }
+
+    /// The value of a key that must be there.
+    pub fn required(&self, key: &'static str) -> Option<Field<'a>> {
+        let field = self.field(key);
+        if field.is_none() {
+            let spot = self.map.entry(key).map_or(self.spot, |entry| entry.spot);
+            self.mistake_at(spot, format!("`{}` is missing", self.name_of(key)), String::new());
+        }
+        field
+    }
+
+    /// The text of a key.
+    pub fn text(&self, key: &'static str) -> Option<&'a str> {
+        self.field(key)?.text()
+    }
+
+    /// The boolean of a key.
+    pub fn flag(&self, key: &'static str, default: bool) -> bool {
+        self.field(key).and_then(|field| field.flag()).unwrap_or(default)
+    }
+
+    /// The whole number of a key.
+    pub fn number(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        self.field(key)?.number(range)
+    }
+
+    /// What the word of a key stands for.
+    pub fn choice<T: Copy>(&self, key: &'static str, choices: &[(&'static str, T)]) -> Option<T> {
+        self.field(key)?.choice(choices)
+    }
+
+    /// Accepts keys that mean nothing here.
+    pub fn ignore(&self, keys: &[&'static str]) {
+        self.known.borrow_mut().extend(keys);
+    }
+
+    /// Notes a mistake of the whole mapping.
+    pub fn mistake(&self, message: impl Display, hint: impl Display) {
+        self.mistake_at(self.spot, message.to_string(), hint.to_string());
+    }
+
+    /// Notes the keys that nobody asked for.
+    pub fn finish(&self) {
+        let known = self.known.borrow();
+        for entry in &self.map.entries {
+            if known.contains(&&*entry.key) {
+                continue;
+            }
+            let names = known.iter().map(|key| self.name_of(key));
+            let path = join(&self.path, entry.name());
+            let message = format!("unknown key `{}`", entry.name());
+            self.context.mistakes.borrow_mut().mistake(
+                &path,
+                entry.spot,
+                message,
+                nearest(entry.name(), names),
+            );
+        }
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
+        self.map.entries.iter().map(|entry| (&*entry.key, self.enter(entry)))
+    }
+
+    fn enter(&self, entry: &'a Entry) -> Field<'a> {
+        let path = join(&self.path, entry.name());
+        Field::new(self.context, &entry.value, path, entry.spot)
+    }
+
+    /// The key as this file writes it.
+    fn name_of(&self, key: &'static str) -> &'static str {
+        self.map.names.iter().find(|(canonical, _)| *canonical == key).map_or(key, |(_, written)| written)
+    }
+
+    fn mistake_at(&self, spot: Spot, message: String, hint: String) {
+        self.context.mistakes.borrow_mut().mistake(&self.path, spot, message, hint);
+    }
+}
+
+/// The hint for a word that is nobody's: the word that is most like it.
+pub(super) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+    let likeness = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
+    known
+        .map(|candidate| (likeness(candidate).max(strsim::jaro_winkler(word, candidate) - 0.15), candidate))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map_or_else(String::new, |(_, candidate)| format!("did you mean `{candidate}`?"))
+}
+
+fn join(path: &str, key: &str) -> String {
+    match (path, key) {
+        ("", key) => key.to_owned(),
+        // A level that is not written in the file.
+        (path, "") => path.to_owned(),
+        (path, key) => format!("{path}.{key}"),
+    }
+}
