@@ -53,3 +53,19 @@ const _: () = assert!(BLOCK_BYTES_MAX > 2 * BATCH_BYTES_MAX);
 /// Most runs of one shard that callers wait for. Each costs a map entry and a parked connection.
 pub const FOLLOWS_MAX: usize = 16_384;
 const _: () = assert!(PROJECT_BYTES_MAX < BLOCK_BYTES_MAX);
+/// Most project versions kept in memory over all shards. A version that is needed again is read from the log.
+pub const PROJECTS_CACHED_MAX: usize = 4_096;
+/// Most events that the views apply in one turn. Bounds how long the next inputs wait behind them.
+pub const VIEW_EVENTS_PER_TURN_MAX: usize = 16_384;
+/// How long a shard that met a full disk waits before it looks for room again.
+pub const FULL_DISK_RETRY_MS: u64 = 1_000;
+/// Disk that is left free for rows, compaction and the operator's own work when inputs are refused.
+pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
+/// Memory of one shard for blocks of the store that were read.
+pub const CACHE_BYTES: u64 = 32 << 20;
+/// Memory that a keyspace fills before it is written out. Larger: fewer, longer flushes.
+pub const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Journals of one shard before its keyspaces are written out. Bounds the replay at a start.
+pub const JOURNALS_BYTES_MAX: u64 = 128 << 20;
+/// Values from this size on are kept apart from the tree, so that compaction does not move them.
+pub const KV_SEPARATION_BYTES_MIN: u32 = 1_024;

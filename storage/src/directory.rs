@@ -1,0 +1,240 @@
+//! The data dir: its lock, its manifest, and one database per shard.
+//!
+//! Invariant: a data dir is there whole or not at all. It is made beside its place and renamed into it; a crash in
+//! between leaves a `.new` that the next start throws away.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    disk,
+    error::OpenError,
+    id::Ids,
+    key::Tag,
+    limits::{CACHE_BYTES, JOURNALS_BYTES_MAX, KV_SEPARATION_BYTES_MIN, MEMTABLE_BYTES, SHARDS_MAX},
+    log::{EmbeddedLog, SyncProbe},
+    place::ShardId,
+    rows::Rows,
+};
+
+/// The format that this version writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+const MAGIC: [u8; 4] = *b"KWM1";
+const MANIFEST_BYTES: usize = 56;
+
+/// What a data dir is, fixed when it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Manifest {
+    /// The format of everything in it.
+    pub format: u32,
+    /// How many shards it has.
+    pub shards: u16,
+    /// The key behind its ids.
+    pub id_key: [u8; 16],
+    /// Its own UUID.
+    pub id: [u8; 16],
+}
+
+/// How far an append goes before it returns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// To the disk: it survives a power cut.
+    #[default]
+    Fsync,
+    /// To the operating system: it survives a crash of the process, not of the machine.
+    Os,
+}
+
+/// An open data dir. Holds the lock.
+pub struct DataDir {
+    path: PathBuf,
+    manifest: Manifest,
+    _lock: File,
+}
+
+/// One shard's part of the disk.
+pub struct Store {
+    /// Its log.
+    pub log: EmbeddedLog,
+    /// What deciding reads.
+    pub state: Rows,
+    /// What people read.
+    pub views: Rows,
+}
+
+impl DataDir {
+    /// Opens a data dir, and makes it with so many shards when there is none.
+    pub fn open(path: &Path, shards: u16) -> Result<Self, OpenError> {
+        assert!(shards >= 1);
+        assert!(shards <= SHARDS_MAX);
+        if !path.join("manifest").exists() {
+            create(path, shards)?;
+        }
+        let lock = lock(path)?;
+        let manifest = read_manifest(&path.join("manifest"))?;
+        Ok(Self { path: path.to_path_buf(), manifest, _lock: lock })
+    }
+
+    /// What the data dir is.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Makes and reads its ids.
+    pub fn ids(&self) -> Ids {
+        Ids::new(self.manifest.id_key)
+    }
+
+    /// All its shards.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.manifest.shards).map(|shard| ShardId(shard as u8))
+    }
+
+    /// Opens one shard's log and rows.
+    pub fn open_shard(
+        &self,
+        shard: ShardId,
+        durability: Durability,
+        probe: Option<Arc<dyn SyncProbe>>,
+    ) -> Result<Store, OpenError> {
+        let path = self.path.join(format!("shard-{:03}", shard.0));
+        let failed = |error: fjall::Error| open_error(&path, error);
+        let database = Database::builder(&path)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNALS_BYTES_MAX)
+            .manual_journal_persist(true)
+            .worker_threads(1)
+            .open()
+            .map_err(failed)?;
+        let separation = KvSeparationOptions::default().separation_threshold(KV_SEPARATION_BYTES_MIN);
+        let log_options = || {
+            let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+            options.with_kv_separation(Some(separation.clone()))
+        };
+        let rows_options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let blocks = database.keyspace("log", log_options).map_err(failed)?;
+        let state = database.keyspace("state", rows_options).map_err(failed)?;
+        let views = database.keyspace("views", rows_options).map_err(failed)?;
+        let mode = match durability {
+            Durability::Fsync => PersistMode::SyncData,
+            Durability::Os => PersistMode::Buffer,
+        };
+        let damaged = |error: crate::error::ReadError| OpenError::Damaged {
+            path: path.clone(),
+            how: error.to_string(),
+        };
+        Ok(Store {
+            log: EmbeddedLog::open(shard, &database, &blocks, path.clone(), mode, probe)?,
+            state: Rows::open(&database, &state, Tag::Watermark).map_err(damaged)?,
+            views: Rows::open(&database, &views, Tag::ViewsWatermark).map_err(damaged)?,
+        })
+    }
+}
+
+/// Makes a data dir beside its place, whole and synced, and renames it into its place.
+fn create(path: &Path, shards: u16) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: path.to_path_buf(), source };
+    if path.exists() && fs::read_dir(path).map_err(io)?.next().is_some() {
+        let how = "it is not empty, but has no manifest; name an empty or new directory".to_owned();
+        return Err(OpenError::Damaged { path: path.to_path_buf(), how });
+    }
+    let name = path.file_name().ok_or_else(|| io(io::ErrorKind::InvalidInput.into()))?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&parent).map_err(io)?;
+    let new = parent.join(format!("{}.new", name.to_string_lossy()));
+    if new.exists() {
+        fs::remove_dir_all(&new).map_err(io)?;
+    }
+    fs::create_dir(&new).map_err(io)?;
+    let manifest = Manifest {
+        format: FORMAT,
+        shards,
+        id_key: *Uuid::new_v4().as_bytes(),
+        id: *Uuid::new_v4().as_bytes(),
+    };
+    let mut file = File::create(new.join("manifest")).map_err(io)?;
+    file.write_all(&manifest.to_bytes()).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    disk::sync_directory(&new).map_err(io)?;
+    if path.exists() {
+        fs::remove_dir(path).map_err(io)?;
+    }
+    fs::rename(&new, path).map_err(io)?;
+    disk::sync_directory(&parent).map_err(io)
+}
+
+/// Takes the lock. The kernel gives it back when the process ends, however it ends.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let file_path = path.join("lock");
+    let io = |source| OpenError::Io { path: file_path.clone(), source };
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&file_path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let holder = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok());
+            return Err(OpenError::InUse { path: path.to_path_buf(), holder });
+        }
+        Err(fs::TryLockError::Error(source)) => return Err(io(source)),
+    }
+    file.set_len(0).map_err(io)?;
+    writeln!(file, "{}", std::process::id()).map_err(io)?;
+    Ok(file)
+}
+
+impl Manifest {
+    fn to_bytes(self) -> [u8; MANIFEST_BYTES] {
+        let mut bytes = [0; MANIFEST_BYTES];
+        bytes[0..4].copy_from_slice(&MAGIC);
+        bytes[4..8].copy_from_slice(&self.format.to_le_bytes());
+        bytes[8..10].copy_from_slice(&self.shards.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.id_key);
+        bytes[32..48].copy_from_slice(&self.id);
+        let checksum = xxh3_64(&bytes[..48]);
+        bytes[48..56].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, OpenError> {
+    let damaged = |how: &str| OpenError::Damaged { path: path.to_path_buf(), how: how.to_owned() };
+    let bytes = fs::read(path).map_err(|source| OpenError::Io { path: path.to_path_buf(), source })?;
+    if bytes.len() < 8 || bytes[0..4] != MAGIC {
+        return Err(damaged("it does not begin like a manifest"));
+    }
+    let format = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
+    // Before the checksum: a newer format may have its manifest laid out differently from here on.
+    if format > FORMAT {
+        return Err(OpenError::TooNew { found: format, known: FORMAT });
+    }
+    if bytes.len() != MANIFEST_BYTES {
+        return Err(damaged("it has the wrong length"));
+    }
+    if bytes[48..56] != xxh3_64(&bytes[..48]).to_le_bytes() {
+        return Err(damaged("its checksum does not match"));
+    }
+    let field = |at: usize| -> [u8; 16] { bytes[at..at + 16].try_into().expect("sixteen bytes") };
+    let shards = u16::from_le_bytes(bytes[8..10].try_into().expect("two bytes"));
+    Ok(Manifest { format, shards, id_key: field(16), id: field(32) })
+}
+
+fn open_error(path: &Path, error: fjall::Error) -> OpenError {
+    let path = path.to_path_buf();
+    match error {
+        fjall::Error::Io(source) => OpenError::Io { path, source },
+        fjall::Error::Locked => OpenError::InUse { path, holder: None },
+        other => OpenError::Damaged { path, how: other.to_string() },
+    }
+}

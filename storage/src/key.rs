@@ -1,0 +1,140 @@
+//! Keys: a tag, then fixed-width fields, big-endian, so that bytes sort like numbers.
+
+use std::ops::Deref;
+
+/// First byte of every key. The numbers are on disk for ever: never reuse one, only add.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Tag {
+    /// Block: first offset (u64) -> a turn's events.
+    Block = 1,
+    /// Watermark of `state`: - -> offset.
+    Watermark = 10,
+    /// Current project: - -> offset of its `ProjectApplied`.
+    Project = 11,
+    /// Last position: trigger (16), hash of stream (u64) -> number, offset.
+    Position = 12,
+    /// Idempotency key: trigger (16), hash (u128) -> offset, time, body, window.
+    Once = 13,
+    /// Work order that is more than waiting: offset -> state, runs.
+    WorkOrder = 15,
+    /// Waiting work orders of a turn: lane (18), first offset -> deltas, keys.
+    Waiting = 16,
+    /// Open run: offset of the work order -> run, attempt, lane, lease.
+    Lease = 17,
+    /// Hold: lane (18) -> until, work order, cause.
+    Hold = 18,
+    /// Open dead letter: offset -> -.
+    DeadLetter = 20,
+    /// Log's boots: - -> count.
+    Boot = 23,
+    /// Exact counts: - -> by state.
+    Counts = 24,
+    /// Trigger switched by hand: trigger (16) -> enabled.
+    Switch = 25,
+    /// Watermark of `views`: - -> offset.
+    ViewsWatermark = 30,
+    /// Work orders of a trigger in one block: trigger (16), first offset -> count.
+    ByTrigger = 31,
+    /// Work orders that left `pending`: state, offset -> -.
+    ByState = 32,
+    /// Events of one report: offset of the work order, run, first offset -> count.
+    Report = 33,
+}
+
+/// Most bytes of a key: an idempotency key's.
+const KEY_BYTES_MAX: usize = 40;
+
+/// A key, held inline.
+#[derive(Clone, Copy)]
+pub struct Key {
+    length: u8,
+    bytes: [u8; KEY_BYTES_MAX],
+}
+
+impl Key {
+    /// A key of this tag, with no fields yet.
+    pub fn new(tag: Tag) -> Self {
+        Self { length: 0, bytes: [0; KEY_BYTES_MAX] }.bytes(&[tag as u8])
+    }
+
+    /// Takes over a key that was read.
+    pub fn from_slice(slice: &[u8]) -> Self {
+        Self { length: 0, bytes: [0; KEY_BYTES_MAX] }.bytes(slice)
+    }
+
+    /// Adds bytes.
+    pub fn bytes(mut self, more: &[u8]) -> Self {
+        let start = usize::from(self.length);
+        self.bytes[start..start + more.len()].copy_from_slice(more);
+        self.length += more.len() as u8;
+        self
+    }
+
+    /// Adds a byte.
+    pub fn u8(self, value: u8) -> Self {
+        self.bytes(&[value])
+    }
+
+    /// Adds a number of two bytes.
+    pub fn u16(self, value: u16) -> Self {
+        self.bytes(&value.to_be_bytes())
+    }
+
+    /// Adds a number of eight bytes.
+    pub fn u64(self, value: u64) -> Self {
+        self.bytes(&value.to_be_bytes())
+    }
+
+    /// Adds a number of sixteen bytes.
+    pub fn u128(self, value: u128) -> Self {
+        self.bytes(&value.to_be_bytes())
+    }
+
+    /// The first key after all that begin like this one.
+    pub fn prefix_end(self) -> Self {
+        let mut end = self;
+        for index in (0..usize::from(self.length)).rev() {
+            if end.bytes[index] < u8::MAX {
+                end.bytes[index] += 1;
+                end.length = index as u8 + 1;
+                return end;
+            }
+        }
+        unreachable!("no tag is 255")
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

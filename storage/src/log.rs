@@ -1,0 +1,144 @@
+//! The log: every event of one shard, in the order it was accepted.
+//!
+//! Invariant 1. Offsets are dense: if offset n exists and was not retired, so does every offset between the first
+//!              live one and n.
+//! Invariant 2. An event never changes after `append` returns.
+//! Invariant 3. `append` returns only when the events survive a power cut.
+//!
+//! Everything else on disk is derived from the log and may be deleted and rebuilt. The log has one writer, the
+//! shard that owns it; readers see what is durable.
+
+mod embedded;
+mod memory;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    block::{Block, PackedBlock},
+    error::{AppendError, Damage, ReadError},
+    event::Event,
+    place::{Offset, ShardId, Span, Timestamp},
+};
+
+pub use embedded::{EmbeddedLog, SyncProbe};
+pub use memory::MemoryLog;
+
+/// One shard's log.
+pub trait Log: Send {
+    /// Appends a turn's events: one entry, one sync. Durable on return.
+    fn append(&mut self, block: &mut Block) -> Result<Span, AppendError>;
+
+    /// The offsets that can be read.
+    fn live(&self) -> Span;
+
+    /// Whether an append would find room on the disk.
+    fn has_room(&self) -> bool;
+
+    /// A reader of what is durable.
+    fn reader(&self) -> LogReader;
+}
+
+/// Where blocks are kept, by their first offset.
+pub trait BlockStore: Send + Sync {
+    /// The last block whose first offset is at most `offset`.
+    fn at_or_before(&self, offset: Offset) -> Result<Option<Bytes>, ReadError>;
+
+    /// The first block whose first offset is at least `offset`.
+    fn at_or_after(&self, offset: Offset) -> Result<Option<Bytes>, ReadError>;
+}
+
+/// Reads a log while it grows.
+#[derive(Clone)]
+pub struct LogReader {
+    shard: ShardId,
+    store: Arc<dyn BlockStore>,
+}
+
+impl LogReader {
+    /// A reader of this shard's blocks.
+    pub fn new(shard: ShardId, store: Arc<dyn BlockStore>) -> Self {
+        Self { shard, store }
+    }
+
+    /// Whose log this is.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The block that holds an offset.
+    pub fn block(&self, offset: Offset) -> Result<Option<PackedBlock>, ReadError> {
+        let Some(value) = self.store.at_or_before(offset)? else { return Ok(None) };
+        let block = PackedBlock::parse(self.shard, value)?;
+        Ok((offset < block.span().end).then_some(block))
+    }
+
+    /// One event.
+    pub fn event(&self, offset: Offset) -> Result<Option<Event>, ReadError> {
+        Ok(self.block(offset)?.map(|block| block.event(offset)).transpose()?)
+    }
+
+    /// All blocks from the one that holds `from` on.
+    pub fn blocks(&self, from: Offset) -> Blocks {
+        Blocks { reader: self.clone(), next: from, strict: false }
+    }
+
+    /// The offset of the first event whose turn was at `time` or later; the tail if there is none yet.
+    pub fn at_or_after(&self, time: Timestamp, live: Span) -> Result<Offset, ReadError> {
+        // Times never fall along a log, so a binary search over offsets finds the block.
+        let (mut low, mut high) = (live.first, live.end);
+        while low < high {
+            let middle = Offset(low.0 + (high.0 - low.0) / 2);
+            let Some(block) = self.block(middle)? else {
+                return Err(Damage::new("log", "an offset is missing").into());
+            };
+            if block.at() < time {
+                low = block.span().end;
+            } else {
+                high = block.span().first.max(low);
+                if high == low {
+                    return Ok(low);
+                }
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// Blocks in order, with the density of the offsets checked between them.
+pub struct Blocks {
+    reader: LogReader,
+    next: Offset,
+    strict: bool,
+}
+
+impl Blocks {
+    fn step(&mut self) -> Result<Option<PackedBlock>, ReadError> {
+        if let Some(block) = self.reader.block(self.next)? {
+            if self.strict && block.span().first != self.next {
+                return Err(Damage::new("log", "two blocks overlap").into());
+            }
+            return Ok(Some(block));
+        }
+        match self.reader.store.at_or_after(self.next)? {
+            None => Ok(None),
+            // The first live block may begin after the offset that was asked for; later there are no holes.
+            Some(value) if !self.strict => Ok(Some(PackedBlock::parse(self.reader.shard, value)?)),
+            Some(_) => Err(Damage::new("log", "an offset is missing").into()),
+        }
+    }
+}
+
+impl Iterator for Blocks {
+    type Item = Result<PackedBlock, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.step();
+        if let Ok(Some(block)) = &step {
+            self.next = block.span().end;
+            self.strict = true;
+        }
+        step.transpose()
+    }
+}

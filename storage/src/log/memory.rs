@@ -1,0 +1,71 @@
+//! A log without a disk, for the simulation: it forgets nothing until it is dropped.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+
+use super::{BlockStore, Log, LogReader};
+use crate::{
+    block::Block,
+    error::{AppendError, ReadError},
+    place::{Offset, ShardId, Span},
+};
+
+/// Blocks in memory. Clones share them, like two opens of the same disk.
+#[derive(Clone)]
+pub struct MemoryLog {
+    shard: ShardId,
+    blocks: Arc<Shared>,
+    live: Span,
+}
+
+#[derive(Default)]
+struct Shared(Mutex<BTreeMap<Offset, Bytes>>);
+
+impl MemoryLog {
+    /// An empty log of this shard.
+    pub fn new(shard: ShardId) -> Self {
+        Self { shard, blocks: Arc::default(), live: Span::default() }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Offset, Bytes>> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Log for MemoryLog {
+    fn append(&mut self, block: &mut Block) -> Result<Span, AppendError> {
+        let span = block.span();
+        assert_eq!(span.first, self.live.end, "offsets are dense");
+        self.blocks.lock().insert(span.first, Bytes::copy_from_slice(block.pack()));
+        self.live.end = span.end;
+        Ok(span)
+    }
+
+    fn live(&self) -> Span {
+        self.live
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn reader(&self) -> LogReader {
+        LogReader::new(self.shard, Arc::clone(&self.blocks) as Arc<dyn BlockStore>)
+    }
+}
+
+impl BlockStore for Shared {
+    fn at_or_before(&self, offset: Offset) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.lock().range(..=offset).next_back().map(|(_, value)| value.clone()))
+    }
+
+    fn at_or_after(&self, offset: Offset) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.lock().range(offset..).next().map(|(_, value)| value.clone()))
+    }
+}

@@ -1,0 +1,281 @@
+//! Rows: what is derived from the log, with the watermark up to which it was derived.
+//!
+//! Invariant: rows and watermark are committed in one batch, so rows = fold(log[..watermark]) whenever they are read
+//! from disk. Reads of the owner see what is buffered too; other readers see what is committed.
+//!
+//! A value on disk is: version (1), payload, xxh3-32 of version and payload (4).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use fjall::{Database, Keyspace, PersistMode, Readable, Snapshot};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    disk,
+    error::{CommitError, Damage, ReadError},
+    key::{Key, Tag},
+    limits::DISK_RESERVE_BYTES,
+    place::Offset,
+};
+
+const VERSION: u8 = 1;
+
+/// The rows of one keyspace, for the shard that owns them.
+pub struct Rows {
+    store: Store,
+    watermark_key: Key,
+    watermark: Offset,
+    buffer: BTreeMap<Key, Option<Bytes>>,
+}
+
+#[derive(Clone)]
+enum Store {
+    Disk(Database, Keyspace),
+    Memory(Arc<std::sync::Mutex<BTreeMap<Key, Bytes>>>),
+}
+
+/// A row as it is scanned.
+pub type Row = Result<(Key, Bytes), ReadError>;
+
+impl Rows {
+    /// Rows in a keyspace, with their watermark under this tag.
+    pub fn open(database: &Database, keyspace: &Keyspace, watermark: Tag) -> Result<Self, ReadError> {
+        Self::from_store(Store::Disk(database.clone(), keyspace.clone()), watermark)
+    }
+
+    /// Rows without a disk.
+    pub fn memory(watermark: Tag) -> Self {
+        let store = Store::Memory(Arc::default());
+        Self::from_store(store, watermark).expect("memory does not fail")
+    }
+
+    fn from_store(store: Store, watermark: Tag) -> Result<Self, ReadError> {
+        let mut rows =
+            Self { store, watermark_key: Key::new(watermark), watermark: Offset(0), buffer: BTreeMap::new() };
+        rows.watermark = rows.read_watermark()?;
+        Ok(rows)
+    }
+
+    fn read_watermark(&self) -> Result<Offset, ReadError> {
+        match self.store.get(&self.watermark_key)? {
+            None => Ok(Offset(0)),
+            Some(value) => {
+                let bytes =
+                    value[..].try_into().map_err(|_| Damage::new("watermark", "it is not eight bytes"))?;
+                Ok(Offset(u64::from_le_bytes(bytes)))
+            }
+        }
+    }
+
+    /// The first event that the committed rows do not reflect.
+    pub fn watermark(&self) -> Offset {
+        self.watermark
+    }
+
+    /// A row.
+    pub fn get(&self, key: &Key) -> Result<Option<Bytes>, ReadError> {
+        match self.buffer.get(key) {
+            Some(buffered) => Ok(buffered.clone()),
+            None => self.store.get(key),
+        }
+    }
+
+    /// Writes a row.
+    pub fn put(&mut self, key: Key, value: Bytes) {
+        self.buffer.insert(key, Some(value));
+    }
+
+    /// Deletes a row.
+    pub fn delete(&mut self, key: Key) {
+        self.buffer.insert(key, None);
+    }
+
+    /// Up to `most` rows of `from..end`, ascending.
+    pub fn scan(&self, from: Key, end: Key, most: usize) -> Result<Vec<(Key, Bytes)>, ReadError> {
+        let mut found = Vec::new();
+        let mut buffered = self.buffer.range(from..end).peekable();
+        let stored = self.store.scan(&from, &end);
+        let mut stored = stored.peekable();
+        while found.len() < most {
+            let next_stored = match stored.peek() {
+                Some(Ok((key, _))) => Some(*key),
+                Some(Err(_)) => return stored.next().expect("it was peeked").map(|_| found),
+                None => None,
+            };
+            let next_buffered = buffered.peek().map(|(key, _)| **key);
+            match (next_buffered, next_stored) {
+                (None, None) => break,
+                (Some(key), other) if other.is_none_or(|stored| key <= stored) => {
+                    if other == Some(key) {
+                        stored.next();
+                    }
+                    if let Some((_, Some(value))) = buffered.next() {
+                        found.push((key, value.clone()));
+                    }
+                }
+                _ => found.push(stored.next().expect("it was peeked")?),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Commits what is buffered together with the watermark. Not synced: the log brings back what a crash takes.
+    pub fn commit(&mut self, watermark: Offset) -> Result<(), CommitError> {
+        assert!(watermark >= self.watermark);
+        if self.buffer.is_empty() && watermark == self.watermark {
+            return Ok(());
+        }
+        let mark = Bytes::copy_from_slice(&watermark.0.to_le_bytes());
+        self.buffer.insert(self.watermark_key, Some(mark));
+        self.store.write(&self.buffer)?;
+        self.buffer.clear();
+        self.watermark = watermark;
+        Ok(())
+    }
+
+    /// Forgets what is buffered.
+    pub fn discard(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// Deletes all rows and the watermark, so that they are derived anew.
+    pub fn clear(&mut self) -> Result<(), CommitError> {
+        self.buffer.clear();
+        self.store.clear()?;
+        self.watermark = Offset(0);
+        Ok(())
+    }
+
+    /// A reader of what is committed.
+    pub fn reader(&self) -> RowsReader {
+        RowsReader { store: self.store.clone() }
+    }
+}
+
+/// Reads committed rows, from any thread.
+#[derive(Clone)]
+pub struct RowsReader {
+    store: Store,
+}
+
+impl RowsReader {
+    /// A row.
+    pub fn get(&self, key: &Key) -> Result<Option<Bytes>, ReadError> {
+        self.store.get(key)
+    }
+
+    /// The rows of `from..end`, ascending, as they are at the call.
+    pub fn scan(&self, from: Key, end: Key) -> Box<dyn Iterator<Item = Row>> {
+        self.store.scan(&from, &end)
+    }
+
+    /// The rows of `from..end`, descending, as they are at the call.
+    pub fn scan_back(&self, from: Key, end: Key) -> Box<dyn Iterator<Item = Row>> {
+        self.store.scan_back(&from, &end)
+    }
+}
+
+impl Store {
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, ReadError> {
+        match self {
+            Self::Disk(_, keyspace) => {
+                Ok(keyspace.get(&**key)?.map(|value| open_value(value.into())).transpose()?)
+            }
+            Self::Memory(rows) => Ok(rows.lock().expect("no holder panics").get(key).cloned()),
+        }
+    }
+
+    fn scan(&self, from: &Key, end: &Key) -> Box<dyn Iterator<Item = Row>> {
+        match self {
+            Self::Disk(database, keyspace) => {
+                let snapshot: Snapshot = database.snapshot();
+                Box::new(snapshot.range(keyspace, from.to_vec()..end.to_vec()).map(open_row))
+            }
+            Self::Memory(rows) => Box::new(copied(rows, from, end).into_iter().map(Ok)),
+        }
+    }
+
+    fn scan_back(&self, from: &Key, end: &Key) -> Box<dyn Iterator<Item = Row>> {
+        match self {
+            Self::Disk(database, keyspace) => {
+                let snapshot: Snapshot = database.snapshot();
+                Box::new(snapshot.range(keyspace, from.to_vec()..end.to_vec()).rev().map(open_row))
+            }
+            Self::Memory(rows) => Box::new(copied(rows, from, end).into_iter().rev().map(Ok)),
+        }
+    }
+
+    fn write(&self, buffer: &BTreeMap<Key, Option<Bytes>>) -> Result<(), CommitError> {
+        let poisoned = |error: fjall::Error| CommitError::Poisoned(error.to_string());
+        match self {
+            Self::Disk(database, keyspace) => {
+                if disk::free_bytes(keyspace.path()) < DISK_RESERVE_BYTES / 2 {
+                    return Err(CommitError::Full);
+                }
+                let mut batch = database.batch().durability(Some(PersistMode::Buffer));
+                for (key, value) in buffer {
+                    match value {
+                        Some(value) => batch.insert(keyspace, &**key, seal_value(value)),
+                        None => batch.remove(keyspace, &**key),
+                    }
+                }
+                batch.commit().map_err(poisoned)
+            }
+            Self::Memory(rows) => {
+                let mut rows = rows.lock().expect("no holder panics");
+                for (key, value) in buffer {
+                    match value {
+                        Some(value) => rows.insert(*key, value.clone()),
+                        None => rows.remove(key),
+                    };
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn clear(&self) -> Result<(), CommitError> {
+        match self {
+            Self::Disk(_, keyspace) => {
+                keyspace.clear().map_err(|error| CommitError::Poisoned(error.to_string()))
+            }
+            Self::Memory(rows) => {
+                rows.lock().expect("no holder panics").clear();
+                Ok(())
+            }
+        }
+    }
+}
+
+fn copied(rows: &std::sync::Mutex<BTreeMap<Key, Bytes>>, from: &Key, end: &Key) -> Vec<(Key, Bytes)> {
+    let rows = rows.lock().expect("no holder panics");
+    rows.range(*from..*end).map(|(key, value)| (*key, value.clone())).collect()
+}
+
+fn seal_value(payload: &Bytes) -> Vec<u8> {
+    let mut value = Vec::with_capacity(payload.len() + 5);
+    value.push(VERSION);
+    value.extend_from_slice(payload);
+    let checksum = xxh3_64(&value) as u32;
+    value.extend_from_slice(&checksum.to_le_bytes());
+    value
+}
+
+fn open_value(value: Bytes) -> Result<Bytes, Damage> {
+    let Some(end) = value.len().checked_sub(4).filter(|end| *end >= 1) else {
+        return Err(Damage::new("row", "it is too short"));
+    };
+    if value[end..] != (xxh3_64(&value[..end]) as u32).to_le_bytes() {
+        return Err(Damage::new("row", "its checksum does not match"));
+    }
+    if value[0] != VERSION {
+        return Err(Damage::new("row", "its version is unknown to this version"));
+    }
+    Ok(value.slice(1..end))
+}
+
+fn open_row(guard: fjall::Guard) -> Row {
+    let (key, value) = guard.into_inner()?;
+    Ok((Key::from_slice(&key), open_value(value.into())?))
+}
