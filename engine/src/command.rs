@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use keyway_storage::{
-    event::{EventKind, JobId, LaneId, MadeId, Position, Reason, RunError, RunState, TriggerId, WorkflowId},
+    event::{
+        EventKind, JobId, LaneId, MadeId, Position, Reason, RunError, RunState, StepInput, TriggerId,
+        WorkflowId,
+    },
     place::{Offset, Place, RunKey, Timestamp},
 };
 
@@ -105,8 +108,18 @@ pub struct RunReport {
 pub struct Rerun {
     /// The work order.
     pub work_order: Offset,
-    /// Key of the job to start with, with the input that it had; `None` starts at the trigger.
-    pub job: Option<Box<str>>,
+    /// Its workflow.
+    pub workflow: WorkflowId,
+    /// The lane and ordering key of its `Received`.
+    pub lane: LaneId,
+    /// Hash of its ordering key.
+    pub key: Option<u64>,
+    /// The job of the current project to start with; `None` starts at the trigger's edges.
+    pub start: Option<JobId>,
+    /// Where the first step's input comes from.
+    pub input: StepInput,
+    /// The run whose step `input` names.
+    pub origin: u8,
 }
 
 /// A wish to let a held lane or key go on.
@@ -208,8 +221,8 @@ pub enum Refusal {
     Full,
 }
 
-/// A run to execute.
-#[derive(Debug, Clone)]
+/// A run to execute. What it is of stands in the log: its work order's `Received`, and its `RunRequested`.
+#[derive(Debug, Clone, Copy)]
 pub struct RunClaim {
     /// The run.
     pub run: RunKey,
@@ -217,25 +230,10 @@ pub struct RunClaim {
     pub attempt: u8,
     /// The workflow.
     pub workflow: WorkflowId,
-    /// The `ProjectApplied` whose jobs it executes.
-    pub project: Offset,
-    /// The job that it starts with; `None` starts at the trigger's edges.
-    pub start: Option<JobId>,
-    /// The trigger that the work order came through.
-    pub trigger: TriggerId,
-    /// The run and step whose input it takes; `None` takes the work order's initial state.
-    pub input: Option<StepOrigin>,
+    /// Its `RunRequested`; `None` for a first run.
+    pub requested: Option<Offset>,
     /// When the lease runs out.
     pub until: Timestamp,
-}
-
-/// The step of an earlier run whose input a rerun takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StepOrigin {
-    /// Number of the earlier run.
-    pub run: u8,
-    /// Its step.
-    pub step: u16,
 }
 
 /// How a followed run ended.

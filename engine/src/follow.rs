@@ -53,33 +53,31 @@ impl Follows {
         self.runs.insert(run, followed);
     }
 
-    /// Takes note of an event, and says who waits if it ends a followed run.
-    pub fn note(&mut self, event: &Event) -> Option<RunKey> {
+    /// Takes note of what happens to followed runs.
+    pub fn note(&mut self, event: &Event) {
         if self.runs.is_empty() {
-            return None;
+            return;
         }
         match &event.kind {
             EventKind::RunsClaimed(claim) => {
                 for claimed in &claim.runs {
-                    if let Some(followed) = self.runs.get_mut(&claimed.run) {
-                        followed.claimed = Some(event.at);
-                    }
+                    self.with(claimed.run, |followed| followed.claimed = Some(event.at));
                 }
             }
-            EventKind::RunStarted(begin) => {
-                if let Some(followed) = self.runs.get_mut(&begin.run) {
-                    followed.started = Some(begin.started);
-                }
+            EventKind::RunStarted(begun) => {
+                self.with(begun.run, |followed| followed.started = Some(begun.started));
             }
             EventKind::StepFinished(step) => {
-                if let Some(followed) = self.runs.get_mut(&step.run) {
-                    followed.outputs.push((step.step, event.place.offset));
-                }
+                self.with(step.run, |followed| followed.outputs.push((step.step, event.place.offset)));
             }
-            EventKind::RunFinished(end) if self.runs.contains_key(&end.run) => return Some(end.run),
             _ => {}
         }
-        None
+    }
+
+    fn with(&mut self, run: RunKey, note: impl FnOnce(&mut Followed)) {
+        if let Some(followed) = self.runs.get_mut(&run) {
+            note(followed);
+        }
     }
 
     /// Ends the following of a run. Call it when the run's events are in the log.

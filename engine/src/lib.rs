@@ -11,7 +11,17 @@
 //! 5. Deciding and projecting are pure: no clock, disk, network, randomness; time and ids come in with the call.
 //! 6. Everything has a bound, named with its unit and reason in `storage/src/limits.rs`.
 
+pub mod catalog;
 pub mod command;
+pub mod decide;
+pub mod follow;
+pub mod mailbox;
+pub mod permit;
 pub mod project;
+pub mod projection;
+pub mod queue;
+pub mod run;
+pub mod shard;
 pub mod source;
+pub mod state;
 pub mod stats;

@@ -28,7 +28,7 @@ pub use section::Section;
 pub use trigger_section::TriggerSection;
 
 /// A checked project.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Project {
     /// Its UUID.
     pub id: [u8; 16],

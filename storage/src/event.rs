@@ -102,7 +102,7 @@ kinds! {
     TickSkipped = 6,
     /// A worker took runs under a lease.
     RunsClaimed = 7,
-    /// A claimed run came back or was lost because its lease ran out.
+    /// A claimed run is offered again because its lease ran out.
     LeaseExpired = 8,
     /// Another run of a work order was asked for.
     RunRequested = 9,

@@ -10,36 +10,42 @@ pub enum Tag {
     Block = 1,
     /// Watermark of `state`: - -> offset.
     Watermark = 10,
-    /// Current project: - -> offset of its `ProjectApplied`.
+    /// Current project: - -> `ProjectRow`.
     Project = 11,
-    /// Last position: trigger (16), hash of stream (u64) -> number, offset.
+    /// Last position: trigger (16), hash of stream (u64) -> `PositionRow`.
     Position = 12,
-    /// Idempotency key: trigger (16), hash (u128) -> offset, time, body, window.
+    /// Idempotency key: trigger (16), hash (u128) -> `OnceRow`.
     Once = 13,
-    /// Work order that is more than waiting: offset -> state, runs.
+    /// Work order of which a run ended: offset -> `WorkOrderRow`.
     WorkOrder = 15,
-    /// Waiting work orders of a turn: lane (18), first offset -> deltas, keys.
+    /// First runs that wait: lane (18), bucket -> `WaitingRow`.
     Waiting = 16,
-    /// Open run: offset of the work order -> run, attempt, lane, lease.
+    /// Open run: offset of the work order -> `LeaseRow`.
     Lease = 17,
-    /// Hold: lane (18) -> until, work order, cause.
+    /// Hold: lane (18) -> `HoldRow`.
     Hold = 18,
+    /// Runs that wait again: lane (18), offset -> `AgainRow`.
+    Again = 19,
     /// Open dead letter: offset -> -.
     DeadLetter = 20,
-    /// Log's boots: - -> count.
-    Boot = 23,
-    /// Exact counts: - -> by state.
-    Counts = 24,
-    /// Trigger switched by hand: trigger (16) -> enabled.
-    Switch = 25,
+    /// Where a lane's waiting first runs begin: lane (18) -> offset (u64 LE).
+    Head = 21,
+    /// First runs that were cancelled while they waited: offset -> -.
+    Gone = 22,
+    /// Exact counts: - -> `CountsRow`.
+    Counts = 23,
+    /// Trigger switched by hand: trigger (16) -> 0 or 1.
+    Switch = 24,
     /// Watermark of `views`: - -> offset.
     ViewsWatermark = 30,
-    /// Work orders of a trigger in one block: trigger (16), first offset -> count.
+    /// Work orders of a trigger: trigger (16), bucket -> `Bitmap`.
     ByTrigger = 31,
-    /// Work orders that left `pending`: state, offset -> -.
+    /// Work orders by the state they ended in: state, bucket -> `Bitmap`.
     ByState = 32,
-    /// Events of one report: offset of the work order, run, first offset -> count.
+    /// Events that report on a run: offset of the work order, run, bucket -> `Bitmap`.
     Report = 33,
+    /// Dead letters, open and closed: bucket -> `Bitmap`.
+    Letters = 34,
 }
 
 /// Most bytes of a key: an idempotency key's.

@@ -14,3 +14,4 @@ pub mod limits;
 pub mod log;
 pub mod place;
 pub mod rows;
+pub mod table;

@@ -69,3 +69,25 @@ pub const MEMTABLE_BYTES: u64 = 16 << 20;
 pub const JOURNALS_BYTES_MAX: u64 = 128 << 20;
 /// Values from this size on are kept apart from the tree, so that compaction does not move them.
 pub const KV_SEPARATION_BYTES_MIN: u32 = 1_024;
+/// Keyed partitions of a workflow: most keys, or Kafka partitions, whose runs are open at once.
+pub const ORDERING_PARTITIONS: u16 = 1_024;
+/// Most lanes of a shard that are not empty. Each costs a map entry and its front.
+pub const LANES_MAX: usize = 262_144;
+/// Most first runs of a lane in memory behind those that were read from disk. At least a claim's demand.
+pub const LANE_FRONT_ENTRIES_MAX: usize = 1_024;
+/// Rows that are read when a lane's front is empty: up to 256 first runs each.
+pub const LANE_REFILL_ROWS: usize = 4;
+/// Most runs of a shard that wait again: expired, retried, asked for. They are kept in memory.
+pub const REQUEUED_MAX: usize = 262_144;
+/// Most open runs of a shard: those that workers have.
+pub const LEASES_MAX: usize = 65_536;
+/// Most runs that one claim hands out.
+pub const CLAIM_RUNS_MAX: u16 = 1_024;
+/// How often a run is claimed before it is given up as lost: an input that kills its executor must not do so for ever.
+pub const RUN_ATTEMPTS_MAX: u8 = 5;
+/// How long after its time-out a run's lease goes on: the worker's own time-out must come first.
+pub const LEASE_GRACE_MS: u64 = 10_000;
+/// Most leases and holds that one turn ends.
+pub const ADVANCE_EVENTS_MAX: usize = 4_096;
+
+const _: () = assert!(LANE_FRONT_ENTRIES_MAX >= CLAIM_RUNS_MAX as usize);

@@ -96,17 +96,17 @@ pub struct RunsClaimed {
     pub until: Timestamp,
     /// The runs, oldest first.
     pub runs: Vec<ClaimedRun>,
+    /// Lanes with the offset up to which entries of held keys were moved to lanes of their own.
+    pub diverted: Vec<(LaneId, Offset)>,
 }
 
-/// A claimed run came back or was lost because its lease ran out.
+/// A claimed run is offered again, at its old place, because its lease ran out or its executor is gone.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct LeaseExpired {
     /// The run.
     pub run: RunKey,
     /// The attempt that ends.
     pub attempt: u8,
-    /// Whether the run is lost; otherwise it is offered again, at its old place.
-    pub lost: bool,
 }
 
 /// Another run of a work order was asked for.
@@ -124,6 +124,8 @@ pub struct RunRequested {
     pub origin: u8,
     /// The lane in which it waits.
     pub lane: LaneId,
+    /// Hash of its ordering key.
+    pub key: Option<u64>,
 }
 
 /// Where a step's input comes from.

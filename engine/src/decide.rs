@@ -1,0 +1,46 @@
+//! Turns a command into the events that record it, or into a refusal.
+//!
+//! Pure: no clock, no network, no randomness; `now` comes in with the call, and the only disk is the rows that the
+//! state reads through. The same state and command give the same events on every machine, which is what makes a
+//! failing simulation seed worth keeping.
+
+mod claim;
+mod end;
+mod receive;
+mod report;
+mod request;
+mod time;
+
+use keyway_storage::{
+    error::ReadError,
+    event::EventKind,
+    place::{Offset, Place, Timestamp},
+};
+
+use crate::{
+    command::{Answer, Command},
+    state::State,
+};
+
+/// Decides one command. `next` is the offset that its first event will get; its events go to `out`.
+pub fn decide(
+    state: &State,
+    command: Command,
+    now: Timestamp,
+    next: Offset,
+    out: &mut Vec<EventKind>,
+) -> Result<Answer, ReadError> {
+    let place = Place { shard: state.shard(), offset: next };
+    match command {
+        Command::Advance => time::advance(state, now, out),
+        Command::Receive(input) => receive::receive(state, input, now, place, out),
+        Command::Claim(claim) => Ok(claim::claim(state, claim, now, out)),
+        Command::Report(report) => report::report(state, report, now, out),
+        Command::Cancel(run) => request::cancel(state, run, now, out),
+        Command::Rerun(rerun) => request::rerun(state, rerun, out),
+        Command::Release(release) => request::release(state, release, out),
+        Command::Discard(discard) => request::discard(state, discard, out),
+        Command::Apply(apply) => Ok(request::apply(apply, out)),
+        Command::Switch(switch) => Ok(request::switch(state, switch, out)),
+    }
+}

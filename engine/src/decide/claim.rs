@@ -1,0 +1,130 @@
+//! Which runs a worker gets: workflows take turns, then their lanes, within the limits.
+
+use keyway_storage::{
+    event::{ClaimedRun, EventKind, LaneId, RunsClaimed, WorkflowId},
+    limits::{CLAIM_RUNS_MAX, LEASE_GRACE_MS, LEASES_MAX},
+    place::{Offset, RunKey, Timestamp},
+};
+
+use crate::{
+    command::{Answer, Claim, Permits, RunClaim},
+    queue::lane::{Lane, Waiting, width},
+    state::State,
+};
+
+pub fn claim(state: &State, claim: Claim, now: Timestamp, out: &mut Vec<EventKind>) -> Answer {
+    let room = LEASES_MAX.saturating_sub(state.lease_count());
+    let demand = usize::from(claim.demand.min(CLAIM_RUNS_MAX)).min(room);
+    let mut picks = Picks { state, permits: claim.permits, diverted: Vec::new() };
+    let picked = picks.pick(demand);
+    if picked.is_empty() && picks.diverted.is_empty() {
+        return Answer::Claimed(Vec::new());
+    }
+    let mut until = Timestamp(0);
+    let mut runs = Vec::with_capacity(picked.len());
+    let mut claims = Vec::with_capacity(picked.len());
+    for (lane, waiting) in picked {
+        let run = RunKey { work_order: waiting.offset, n: waiting.row.n };
+        let attempt = waiting.row.attempts + 1;
+        let workflow = WorkflowId(lane.owner);
+        let timeout_ms =
+            state.project().workflow(workflow).map_or(60_000, |workflow| workflow.run_timeout_ms);
+        let lease_until = now.plus_millis(timeout_ms + LEASE_GRACE_MS);
+        until = until.max(lease_until);
+        runs.push(ClaimedRun { run, attempt, lane });
+        claims.push(RunClaim {
+            run,
+            attempt,
+            workflow,
+            requested: waiting.row.requested,
+            until: lease_until,
+        });
+    }
+    let diverted = picks.diverted;
+    out.push(EventKind::RunsClaimed(RunsClaimed { worker: claim.worker, until, runs, diverted }));
+    Answer::Claimed(claims)
+}
+
+struct Picks<'a> {
+    state: &'a State,
+    permits: Permits,
+    diverted: Vec<(LaneId, Offset)>,
+}
+
+type Candidates<'a> = Vec<(WorkflowId, Box<dyn Iterator<Item = (LaneId, Waiting)> + 'a>)>;
+
+impl<'a> Picks<'a> {
+    /// One run of each workflow in turn, until the demand is met or nothing is left.
+    fn pick(&mut self, demand: usize) -> Vec<(LaneId, Waiting)> {
+        let mut candidates = self.candidates(demand);
+        let mut picked = Vec::new();
+        while picked.len() < demand && !candidates.is_empty() {
+            candidates.retain_mut(|(workflow, runs)| {
+                if picked.len() == demand || !self.permits.allows(*workflow) {
+                    return false;
+                }
+                let Some(run) = runs.next() else { return false };
+                self.permits.use_one(*workflow);
+                picked.push(run);
+                true
+            });
+        }
+        picked
+    }
+
+    fn candidates(&mut self, demand: usize) -> Candidates<'a> {
+        let queue = &self.state.queue;
+        let mut candidates: Candidates<'a> = Vec::new();
+        for workflow in queue.ready_workflows().take(demand) {
+            let mut runs = Vec::new();
+            for (id, lane) in queue.ready_lanes(workflow) {
+                if runs.len() >= demand {
+                    break;
+                }
+                self.lane_candidates(id, lane, demand - runs.len(), &mut runs);
+            }
+            candidates.push((workflow, Box::new(runs.into_iter())));
+        }
+        candidates
+    }
+
+    fn lane_candidates(&mut self, id: LaneId, lane: &Lane, most: usize, runs: &mut Vec<(LaneId, Waiting)>) {
+        let free = (width(id) - lane.busy.min(width(id))) as usize;
+        let most = free.min(most);
+        let mut found = 0;
+        let mut passed = None;
+        for waiting in lane.waiting() {
+            if found == most {
+                break;
+            }
+            let gone = !waiting.again && self.state.queue.is_gone(waiting.offset);
+            let diverted = !waiting.again && self.state.queue.is_diverted(id, waiting.row.key);
+            if gone || diverted {
+                passed = Some(waiting.offset.advance(1));
+            } else {
+                runs.push((id, waiting));
+                found += 1;
+            }
+        }
+        if let Some(end) = passed {
+            self.diverted.push((id, end));
+        }
+    }
+}
+
+impl Permits {
+    /// Whether another run of this workflow may be started.
+    pub fn allows(&self, workflow: WorkflowId) -> bool {
+        let own = self.workflows.iter().find(|(id, _)| *id == workflow);
+        self.project > 0 && own.is_none_or(|(_, left)| *left > 0)
+    }
+
+    fn use_one(&mut self, workflow: WorkflowId) {
+        if self.project != u32::MAX {
+            self.project -= 1;
+        }
+        if let Some((_, left)) = self.workflows.iter_mut().find(|(id, _)| *id == workflow) {
+            *left -= 1;
+        }
+    }
+}

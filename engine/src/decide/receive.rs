@@ -1,0 +1,85 @@
+//! An input becomes a work order, a dead letter, or is known already.
+
+use keyway_storage::{
+    error::ReadError,
+    event::{DeadLettered, EventKind, Letter, Position, Received},
+    place::{Place, Timestamp},
+};
+
+use crate::{
+    command::{Answer, Input, Refusal, Unusable},
+    queue::lane::lane_of,
+    state::State,
+};
+
+pub fn receive(
+    state: &State,
+    input: Input,
+    now: Timestamp,
+    place: Place,
+    out: &mut Vec<EventKind>,
+) -> Result<Answer, ReadError> {
+    let Some((workflow, trigger)) = state.project().trigger(input.trigger) else {
+        return Ok(Answer::Refused(Refusal::UnknownTrigger));
+    };
+    if !state.is_enabled(trigger.id, trigger.enabled) {
+        return Ok(Answer::Refused(Refusal::Disabled));
+    }
+    if let Some(answer) = known(state, &input, now)? {
+        return Ok(answer);
+    }
+    let body = match input.body {
+        Ok(body) => body,
+        Err(unusable) => {
+            out.push(dead_letter(trigger.id, input.position, input.request, unusable));
+            return Ok(Answer::DeadLettered(place));
+        }
+    };
+    let lane = lane_of(workflow, trigger, input.key, input.stream);
+    if !state.queue.has_room(lane) {
+        return Ok(Answer::Refused(Refusal::Full));
+    }
+    let project = state.project_at().expect("a trigger is found only in a project");
+    out.push(EventKind::Received(Received {
+        trigger: trigger.id,
+        workflow: workflow.id,
+        project,
+        position: input.position,
+        lane,
+        key: input.key,
+        request: input.request,
+        body,
+        replays: input.replays,
+    }));
+    Ok(Answer::Accepted(place))
+}
+
+/// What the input became when it came before.
+fn known(state: &State, input: &Input, now: Timestamp) -> Result<Option<Answer>, ReadError> {
+    let repeated = |offset, at| Answer::Repeated(Place { shard: state.shard(), offset }, at);
+    match &input.position {
+        Position::None => Ok(None),
+        Position::Next { stream, number } => {
+            let last = state.position(input.trigger, stream)?.filter(|last| *number <= last.number);
+            Ok(last.map(|last| repeated(last.offset, last.at)))
+        }
+        Position::Once { key, body, .. } => {
+            let first = state.once(input.trigger, *key)?.filter(|first| now < first.until);
+            Ok(first.map(|first| match first.body == *body {
+                true => repeated(first.offset, first.at),
+                false => Answer::Refused(Refusal::KeyReused),
+            }))
+        }
+    }
+}
+
+fn dead_letter(
+    trigger: keyway_storage::event::TriggerId,
+    position: Position,
+    request: bytes::Bytes,
+    unusable: Unusable,
+) -> EventKind {
+    let raw = unusable.raw.map(|raw| raw.to_vec().into_boxed_slice());
+    let letter = Letter { request, raw, reason: unusable.reason, detail: unusable.detail };
+    EventKind::DeadLettered(DeadLettered { trigger, position, letter })
+}

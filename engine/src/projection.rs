@@ -1,0 +1,114 @@
+//! Views: what people read. The second projection of the log; it may lag, and the log tells what it lacks.
+//!
+//! Invariant: rows = fold(log[..watermark]), in sets of offsets, so that the same log gives the same rows.
+
+use bytes::Bytes;
+use keyway_storage::{
+    error::{CommitError, ReadError},
+    event::{Event, EventKind, RunState, TriggerId},
+    key::{Key, Tag},
+    place::{Offset, RunKey},
+    rows::{Rows, RowsReader},
+    table::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_key},
+};
+
+/// Stands for all triggers.
+pub const ALL_TRIGGERS: TriggerId = TriggerId([0; 16]);
+
+/// The views of one shard.
+pub struct Views {
+    rows: Rows,
+}
+
+impl Views {
+    /// Takes up the views that the rows hold.
+    pub fn open(rows: Rows) -> Self {
+        Self { rows }
+    }
+
+    /// The first event that the rows do not reflect.
+    pub fn watermark(&self) -> Offset {
+        self.rows.watermark()
+    }
+
+    /// Commits what the events so far changed.
+    pub fn commit(&mut self, watermark: Offset) -> Result<(), CommitError> {
+        self.rows.commit(watermark)
+    }
+
+    /// Forgets what is not committed.
+    pub fn discard(&mut self) {
+        self.rows.discard();
+    }
+
+    /// A reader of committed rows.
+    pub fn reader(&self) -> RowsReader {
+        self.rows.reader()
+    }
+
+    /// Takes an event in.
+    pub fn apply(&mut self, event: &Event) -> Result<(), ReadError> {
+        let offset = event.place.offset;
+        match &event.kind {
+            EventKind::Received(received) => {
+                self.insert(|bucket| by_trigger_key(ALL_TRIGGERS, bucket), offset)?;
+                self.insert(|bucket| by_trigger_key(received.trigger, bucket), offset)
+            }
+            EventKind::DeadLettered(_) => self.insert(|bucket| Key::new(Tag::Letters).u64(bucket), offset),
+            EventKind::RunStarted(event) => self.report(event.run, offset),
+            EventKind::StepStarted(event) => self.report(event.run, offset),
+            EventKind::StepFinished(event) => self.report(event.run, offset),
+            EventKind::LogWritten(event) => self.report(event.run, offset),
+            EventKind::RunRequested(event) => self.leave_states(event.run.work_order),
+            EventKind::RunFinished(event) => {
+                self.leave_states(event.run.work_order)?;
+                self.insert(|bucket| by_state_key(event.state, bucket), event.run.work_order)?;
+                self.report(event.run, offset)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn report(&mut self, run: RunKey, offset: Offset) -> Result<(), ReadError> {
+        self.insert(|bucket| report_key(run, bucket), offset)
+    }
+
+    fn insert(&mut self, key: impl Fn(u64) -> Key, offset: Offset) -> Result<(), ReadError> {
+        let key = key(offset.0 / BUCKET_OFFSETS);
+        let mut set = self.set(&key)?;
+        set.insert(offset);
+        self.rows.put(key, Bytes::copy_from_slice(&set.0));
+        Ok(())
+    }
+
+    /// Takes a work order out of the state that it ended in before, if it did.
+    fn leave_states(&mut self, work_order: Offset) -> Result<(), ReadError> {
+        for state in ENDED {
+            let key = by_state_key(state, work_order.0 / BUCKET_OFFSETS);
+            let mut set = self.set(&key)?;
+            let before = set;
+            set.remove(work_order);
+            if set.is_empty() && !before.is_empty() {
+                self.rows.delete(key);
+            } else if set != before {
+                self.rows.put(key, Bytes::copy_from_slice(&set.0));
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, key: &Key) -> Result<Bitmap, ReadError> {
+        let value = self.rows.get(key)?;
+        Ok(value.map_or(Ok(Bitmap::default()), |value| Bitmap::from_value(&value))?)
+    }
+}
+
+const ENDED: [RunState; 7] = [
+    RunState::Success,
+    RunState::Failed,
+    RunState::Crashed,
+    RunState::Cancelled,
+    RunState::Killed,
+    RunState::Exception,
+    RunState::Lost,
+];

@@ -1,0 +1,312 @@
+//! The queue: work orders that wait, in lanes, and lanes that are held.
+//!
+//! Invariant: a work order with an open run is either waiting in exactly one lane or counted in exactly one lane's
+//! `busy`. Memory is bounded by the number of lanes, not by what waits in them: the backlog is on disk.
+
+pub mod lane;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use keyway_storage::{
+    error::ReadError,
+    event::{LaneId, WorkflowId},
+    key::{Key, Tag},
+    limits::{LANE_FRONT_ENTRIES_MAX, LANES_MAX, REQUEUED_MAX},
+    place::{Offset, RunKey, Timestamp},
+    rows::Rows,
+    table::{AgainRow, HoldRow, Table, WaitingEntry, WaitingRow, lane_key},
+};
+
+use lane::{Lane, Waiting};
+
+/// Everything that waits in one shard.
+#[derive(Debug, Default)]
+pub struct Queue {
+    lanes: BTreeMap<LaneId, Lane>,
+    ready: BTreeMap<WorkflowId, Ready>,
+    /// Workflows with ready lanes, in the order of their turns.
+    turns: BTreeMap<u64, WorkflowId>,
+    holds: BTreeMap<LaneId, HoldRow>,
+    timers: BTreeSet<(Timestamp, LaneId)>,
+    /// First runs that were cancelled while they waited.
+    gone: HashSet<Offset>,
+    dirty: Vec<LaneId>,
+    requeued: usize,
+    next_turn: u64,
+}
+
+#[derive(Debug, Default)]
+struct Ready {
+    turn: u64,
+    lanes: BTreeMap<u64, LaneId>,
+}
+
+impl Queue {
+    /// Whether an input for this lane may be taken.
+    pub fn has_room(&self, lane: LaneId) -> bool {
+        self.lanes.len() < LANES_MAX || self.lanes.contains_key(&lane)
+    }
+
+    /// Whether another run may wait again.
+    pub fn has_room_again(&self) -> bool {
+        self.requeued < REQUEUED_MAX
+    }
+
+    /// Whether a lane is ready.
+    pub fn is_ready(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// Workflows with ready lanes, in the order of their turns.
+    pub fn ready_workflows(&self) -> impl Iterator<Item = WorkflowId> + '_ {
+        self.turns.values().copied()
+    }
+
+    /// Ready lanes of a workflow, in the order of their turns.
+    pub fn ready_lanes(&self, workflow: WorkflowId) -> impl Iterator<Item = (LaneId, &Lane)> + '_ {
+        let lanes = self.ready.get(&workflow).into_iter().flat_map(|ready| ready.lanes.values());
+        lanes.map(|id| (*id, &self.lanes[id]))
+    }
+
+    /// Whether a first run was cancelled while it waited.
+    pub fn is_gone(&self, offset: Offset) -> bool {
+        self.gone.contains(&offset)
+    }
+
+    /// Whether a key has a lane to itself.
+    pub fn is_diverted(&self, lane: LaneId, key: Option<u64>) -> bool {
+        lane::key_lane(lane, key).is_some_and(|lane| self.holds.contains_key(&lane))
+    }
+
+    /// The hold on a lane.
+    pub fn hold(&self, lane: LaneId) -> Option<&HoldRow> {
+        self.holds.get(&lane)
+    }
+
+    /// All holds.
+    pub fn holds(&self) -> impl Iterator<Item = (&LaneId, &HoldRow)> {
+        self.holds.iter()
+    }
+
+    /// The holds that end by themselves until `now`.
+    pub fn timed_out(&self, now: Timestamp) -> impl Iterator<Item = (LaneId, &HoldRow)> {
+        self.timers.range(..=(now, LANE_LAST)).map(|(_, lane)| (*lane, &self.holds[lane]))
+    }
+
+    /// When the next hold ends by itself.
+    pub fn due(&self) -> Timestamp {
+        self.timers.first().map_or(Timestamp::NEVER, |(time, _)| *time)
+    }
+
+    /// Puts a new work order at the end of its lane.
+    pub fn push(&mut self, id: LaneId, entry: WaitingEntry, rows: &mut Rows) -> Result<(), ReadError> {
+        let lane = self.lanes.entry(id).or_default();
+        let bucket = WaitingRow::bucket(entry.offset);
+        match &mut lane.tail {
+            Some((tail, row)) if *tail == bucket => row.push(entry),
+            tail => {
+                let key = WaitingRow::key(id, bucket);
+                let mut row = match tail.take() {
+                    Some((old, row)) => {
+                        store::put_tail(rows, id, old, &row);
+                        WaitingRow::default()
+                    }
+                    None => WaitingRow(rows.get(&key)?.map_or_else(Vec::new, Vec::from)),
+                };
+                row.push(entry);
+                *tail = Some((bucket, row));
+            }
+        }
+        if lane.more.is_none() && lane.front.len() < LANE_FRONT_ENTRIES_MAX {
+            lane.front.push_back(entry);
+            lane.loaded = entry.offset.advance(1);
+        } else {
+            lane.more.get_or_insert(bucket);
+        }
+        self.touch(id);
+        self.settle(id, rows);
+        Ok(())
+    }
+
+    /// Puts a run back to its place in its lane.
+    pub fn push_again(&mut self, id: LaneId, offset: Offset, row: AgainRow, rows: &mut Rows) {
+        rows.put(lane_key(Tag::Again, id).u64(offset.0), row.to_value());
+        let lane = self.lanes.entry(id).or_default();
+        assert_eq!(lane.again.insert(offset, row), None, "a work order waits once");
+        self.requeued += 1;
+        self.settle(id, rows);
+    }
+
+    /// Takes a run out of its lane for a worker, and diverts held keys before it.
+    pub fn take(&mut self, id: LaneId, offset: Offset, rows: &mut Rows) -> Result<AgainRow, ReadError> {
+        let waiting = match self.take_again(id, offset, rows) {
+            Some(row) => row,
+            None => {
+                self.divert(id, offset, rows)?;
+                let entry = self.pop(id, rows)?;
+                let entry =
+                    entry.filter(|entry| entry.offset == offset).expect("a claimed run waits in its lane");
+                AgainRow { n: 1, attempts: 0, requested: None, key: entry.key }
+            }
+        };
+        let lane = self.lanes.get_mut(&id).expect("it was just there");
+        lane.busy += 1;
+        // Served: to the end of the lane's and the workflow's turns.
+        self.unready(id);
+        self.settle(id, rows);
+        Ok(waiting)
+    }
+
+    /// Takes a run that waits again out of its lane, without serving it.
+    pub fn take_again(&mut self, id: LaneId, offset: Offset, rows: &mut Rows) -> Option<AgainRow> {
+        let row = self.lanes.get_mut(&id)?.again.remove(&offset)?;
+        rows.delete(lane_key(Tag::Again, id).u64(offset.0));
+        self.requeued -= 1;
+        Some(row)
+    }
+
+    /// Moves first runs before `end` aside: those of held keys to their own lanes, cancelled ones away.
+    pub fn divert(&mut self, id: LaneId, end: Offset, rows: &mut Rows) -> Result<(), ReadError> {
+        loop {
+            self.load(id, rows)?;
+            let front = self.lanes.get(&id).and_then(|lane| lane.front.front()).copied();
+            let Some(entry) = front.filter(|entry| entry.offset < end) else { break };
+            self.pop(id, rows)?;
+            if self.gone.remove(&entry.offset) {
+                rows.delete(Key::new(Tag::Gone).u64(entry.offset.0));
+            } else if let Some(own) = lane::key_lane(id, entry.key) {
+                let row = AgainRow { n: 1, attempts: 0, requested: None, key: entry.key };
+                self.push_again(own, entry.offset, row, rows);
+            }
+        }
+        self.settle(id, rows);
+        Ok(())
+    }
+
+    /// Takes a run that was cancelled while it waited out of its lane.
+    pub fn cancel(&mut self, run: RunKey, rows: &mut Rows) {
+        // A walk over all lanes: someone cancels by hand, and what waits again is bounded.
+        let again = self.lanes.iter().find(|(_, lane)| lane.again.contains_key(&run.work_order));
+        match again.map(|(id, _)| *id) {
+            Some(id) => {
+                self.take_again(id, run.work_order, rows);
+                self.settle(id, rows);
+            }
+            None => {
+                self.gone.insert(run.work_order);
+                rows.put(Key::new(Tag::Gone).u64(run.work_order.0), bytes::Bytes::new());
+            }
+        }
+    }
+
+    /// A run of the lane is no longer with a worker.
+    pub fn give_back(&mut self, id: LaneId, rows: &mut Rows) {
+        let lane = self.lanes.get_mut(&id).expect("a lane with a busy run is kept");
+        assert!(lane.busy > 0);
+        lane.busy -= 1;
+        self.settle(id, rows);
+    }
+
+    /// Counts a run that a worker had when the rows were written.
+    pub fn restore_busy(&mut self, id: LaneId, rows: &mut Rows) {
+        self.lanes.entry(id).or_default().busy += 1;
+        self.settle(id, rows);
+    }
+
+    /// Holds a lane.
+    pub fn put_hold(&mut self, id: LaneId, hold: HoldRow, rows: &mut Rows) {
+        rows.put(lane_key(Tag::Hold, id), hold.to_value());
+        self.set_hold(id, hold);
+        self.settle(id, rows);
+    }
+
+    fn set_hold(&mut self, id: LaneId, hold: HoldRow) {
+        if let Some(old) = self.holds.get(&id) {
+            self.timers.remove(&(old.until, id));
+        }
+        if hold.until != Timestamp::NEVER && !hold.released {
+            self.timers.insert((hold.until, id));
+        }
+        self.holds.insert(id, hold);
+    }
+
+    /// Lets a held lane go on. A key's own lane stays until it is empty, so that nothing overtakes.
+    pub fn release(&mut self, id: LaneId, rows: &mut Rows) {
+        if let Some(hold) = self.holds.get(&id).cloned() {
+            self.put_hold(id, HoldRow { released: true, ..hold }, rows);
+        }
+    }
+
+    /// Brings the lane's place among the ready ones up to date, and forgets it when nothing is left of it.
+    fn settle(&mut self, id: LaneId, rows: &mut Rows) {
+        let lane = self.lanes.entry(id).or_default();
+        let idle = lane.is_empty() && lane.busy == 0;
+        let own_lane = id.key != 0 && id.number >= lane::KEYED;
+        let released = self.holds.get(&id).is_some_and(|hold| hold.released);
+        if released && (idle || !own_lane) {
+            self.holds.remove(&id);
+            rows.delete(lane_key(Tag::Hold, id));
+        }
+        let held = self.holds.get(&id).is_some_and(|hold| !hold.released);
+        if !lane.is_empty() && lane.busy < lane::width(id) && !held {
+            self.make_ready(id);
+        } else {
+            self.unready(id);
+        }
+        if idle {
+            let lane = self.lanes.remove(&id).expect("it was just there");
+            if let Some((bucket, _)) = lane.tail {
+                rows.delete(WaitingRow::key(id, bucket));
+            }
+            rows.delete(lane_key(Tag::Head, id));
+        }
+    }
+
+    fn make_ready(&mut self, id: LaneId) {
+        let lane = self.lanes.get_mut(&id).expect("only known lanes are made ready");
+        if lane.ready.is_some() {
+            return;
+        }
+        self.next_turn += 1;
+        let turn = self.next_turn;
+        // Reruns of unordered work orders go first: someone waits for them.
+        let place = if id.number == lane::RERUN { 0 } else { turn };
+        lane.ready = Some(place);
+        let ready = self.ready.entry(WorkflowId(id.owner)).or_insert_with(|| {
+            self.turns.insert(turn, WorkflowId(id.owner));
+            Ready { turn, lanes: BTreeMap::new() }
+        });
+        ready.lanes.insert(place, id);
+    }
+
+    fn unready(&mut self, id: LaneId) {
+        let Some(place) = self.lanes.get_mut(&id).and_then(|lane| lane.ready.take()) else { return };
+        let workflow = WorkflowId(id.owner);
+        let ready = self.ready.get_mut(&workflow).expect("a ready lane's workflow is ready");
+        ready.lanes.remove(&place);
+        self.turns.remove(&ready.turn);
+        if ready.lanes.is_empty() {
+            self.ready.remove(&workflow);
+        } else {
+            self.next_turn += 1;
+            ready.turn = self.next_turn;
+            self.turns.insert(self.next_turn, workflow);
+        }
+    }
+
+    fn touch(&mut self, id: LaneId) {
+        let lane = self.lanes.get_mut(&id).expect("only known lanes are touched");
+        if !lane.dirty {
+            lane.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Waiting runs of a lane that a claim may look at.
+    pub fn waiting(&self, id: LaneId) -> impl Iterator<Item = Waiting> + '_ {
+        self.lanes.get(&id).into_iter().flat_map(Lane::waiting)
+    }
+}
+
+const LANE_LAST: LaneId = LaneId { owner: u64::MAX, number: u16::MAX, key: u64::MAX };

@@ -1,0 +1,119 @@
+//! A lane: one line of work orders, first in, first out.
+//!
+//! Invariant: every waiting work order of the lane is in `again`, in `front`, or on disk behind `front`; those in
+//! `front` have been loaded without a hole, so that the first of `again` and `front` is the lane's next.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use keyway_storage::{
+    event::LaneId,
+    limits::ORDERING_PARTITIONS,
+    place::Offset,
+    table::{AgainRow, WaitingEntry, WaitingRow},
+};
+
+use crate::project::{Ordering, Trigger, Workflow};
+
+/// Lanes of this number have no order: as many runs at once as the limits allow.
+pub const NONE: u16 = 0;
+/// Reruns of work orders without order; served first.
+pub const RERUN: u16 = 1;
+/// The one lane of a workflow with concurrency 1.
+pub const SERIAL: u16 = 2;
+/// A work order without order that waits for its retry, by itself; the lane's key is its offset.
+pub const PRIVATE: u16 = 3;
+/// The first of the lanes that inputs are spread over by key or stream.
+pub const KEYED: u16 = 16;
+
+/// The lane in which an input waits.
+pub fn lane_of(workflow: &Workflow, trigger: &Trigger, key: Option<u64>, stream: u64) -> LaneId {
+    let spread = |hash: u64| KEYED + (hash % u64::from(ORDERING_PARTITIONS)) as u16;
+    let number = match (workflow.concurrency, trigger.ordering, key) {
+        (Some(1), _, _) | (_, Ordering::All, _) => SERIAL,
+        (_, Ordering::Key, Some(key)) => spread(key),
+        (_, Ordering::Partition, _) => spread(stream),
+        (_, Ordering::Key | Ordering::None, _) => NONE,
+    };
+    LaneId { owner: workflow.id.0, number, key: 0 }
+}
+
+/// Most runs of a lane at once.
+pub fn width(lane: LaneId) -> u32 {
+    if lane.number <= RERUN { u32::MAX } else { 1 }
+}
+
+/// The lane that a failure holds: the key's own, the whole lane, or the work order's own where there is no order.
+pub fn held_lane(lane: LaneId, key: Option<u64>, work_order: Offset) -> LaneId {
+    match (lane.number, key) {
+        (NONE | RERUN | PRIVATE, _) => LaneId { number: PRIVATE, key: work_order.0, ..lane },
+        (KEYED.., Some(key)) => LaneId { key, ..lane },
+        _ => lane,
+    }
+}
+
+/// The lane that a key of a shared lane has to itself while it is held.
+pub fn key_lane(lane: LaneId, key: Option<u64>) -> Option<LaneId> {
+    let key = key?;
+    (lane.number >= KEYED && lane.key == 0).then_some(LaneId { key, ..lane })
+}
+
+/// A waiting run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// Its work order.
+    pub offset: Offset,
+    /// What its row says, or would say.
+    pub row: AgainRow,
+    /// Whether it waits again; otherwise it is a first run at its first wait.
+    pub again: bool,
+}
+
+/// One line.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// First runs, oldest first, as far as they are loaded.
+    pub front: VecDeque<WaitingEntry>,
+    /// Runs that wait again, by their work order.
+    pub again: BTreeMap<Offset, AgainRow>,
+    /// Runs that a worker has.
+    pub busy: u32,
+    /// First runs before this offset are gone.
+    pub head: Offset,
+    /// First runs before this offset are loaded or gone.
+    pub loaded: Offset,
+    /// The first bucket on disk with first runs that are not loaded.
+    pub more: Option<u64>,
+    /// The row that new first runs are added to.
+    pub tail: Option<(u64, WaitingRow)>,
+    /// Whether rows of the lane must be written at the next commit.
+    pub dirty: bool,
+    /// Its place among the ready lanes of its workflow.
+    pub ready: Option<u64>,
+}
+
+impl Lane {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.front.is_empty() && self.again.is_empty() && self.more.is_none()
+    }
+
+    /// Waiting runs in the order in which they are due, as far as they are loaded.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
+        let mut again = self.again.iter().peekable();
+        let mut front = self.front.iter().peekable();
+        std::iter::from_fn(move || {
+            let first_again = again.peek().map(|(offset, _)| **offset);
+            let first_front = front.peek().map(|entry| entry.offset);
+            match (first_again, first_front) {
+                (Some(offset), next) if next.is_none_or(|next| offset <= next) => {
+                    again.next().map(|(offset, row)| Waiting { offset: *offset, row: *row, again: true })
+                }
+                _ => front.next().map(|entry| Waiting {
+                    offset: entry.offset,
+                    row: AgainRow { n: 1, attempts: 0, requested: None, key: entry.key },
+                    again: false,
+                }),
+            }
+        })
+    }
+}

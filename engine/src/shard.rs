@@ -1,0 +1,359 @@
+//! A shard: one log, its rows, its sources, and the turn that moves all of them.
+//!
+//! Invariant: whatever a source is told was durable before; whatever is in the rows is the fold of the log.
+
+mod open;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use keyway_storage::{
+    block::Block,
+    error::{AppendError, CommitError},
+    event::{Event, EventKind},
+    limits::{FULL_DISK_RETRY_MS, VIEW_EVENTS_PER_TURN_MAX},
+    log::{Log, LogReader},
+    place::{Offset, Place, RunKey, ShardId, Timestamp},
+};
+
+use crate::{
+    catalog::Catalog,
+    command::{Answer, Claim, Command, Receipt, Refusal, Ticket},
+    decide::decide,
+    follow::{Follower, Follows},
+    mailbox::{Bell, pause},
+    permit::PermitPool,
+    projection::Views,
+    source::{Batch, Source},
+    state::State,
+    stats::{Health, Stats},
+};
+
+pub use open::{Fatal, ShardReader, ShardSetup};
+
+/// The clock of a shard, brought in so that tests can turn it by hand.
+pub type Clock = Box<dyn FnMut() -> Timestamp + Send>;
+
+/// One shard. Touched by one thread.
+pub struct Shard {
+    id: ShardId,
+    log: Box<dyn Log>,
+    reader: LogReader,
+    state: State,
+    views: Views,
+    /// The last one executes runs, so that it can claim what the others brought in the same turn.
+    sources: Vec<Box<dyn Source>>,
+    catalog: Arc<Catalog>,
+    permits: Arc<PermitPool>,
+    waits_for_permits: Arc<AtomicBool>,
+    follows: Follows,
+    followed: Vec<(Place, Follower)>,
+    bell: Arc<Bell>,
+    clock: Clock,
+    stats: Arc<Stats>,
+    batch: Batch,
+    block: Block,
+    decided: Vec<EventKind>,
+    events: Vec<Event>,
+    receipts: Vec<Vec<Receipt>>,
+    last_at: Timestamp,
+    full_until: Option<Timestamp>,
+}
+
+impl Shard {
+    /// Turns until the bell says stop.
+    pub fn run(mut self) -> Result<(), Fatal> {
+        self.bell.attach();
+        self.stats.set_health(Health::Ready);
+        while !self.bell.is_stopped() {
+            self.bell.clear();
+            let now = self.now();
+            match self.turn(now) {
+                Ok(true) => {}
+                Ok(false) => self.bell.wait(pause(now, self.due())),
+                Err(fatal) => {
+                    self.stats.set_health(Health::Poisoned);
+                    return Err(fatal);
+                }
+            }
+        }
+        self.stats.set_health(Health::Stopped);
+        Ok(())
+    }
+
+    /// One turn: collect, decide, append, release, project. Returns whether anything happened.
+    pub fn turn(&mut self, now: Timestamp) -> Result<bool, Fatal> {
+        self.collect(now);
+        if self.is_full(now) {
+            return self.refuse_all(now);
+        }
+        let worked = self.decide_all(now)?;
+        if !self.block.is_empty() {
+            match self.append() {
+                Err(AppendError::Full { .. }) => return self.roll_back(now),
+                appended => appended?,
+            }
+        }
+        self.release();
+        self.commit(now)?;
+        self.project(now)?;
+        Ok(worked)
+    }
+
+    fn collect(&mut self, now: Timestamp) {
+        for (origin, source) in self.sources.iter_mut().enumerate() {
+            self.batch.set_origin(origin);
+            source.offer(now, &mut self.batch);
+        }
+    }
+
+    fn decide_all(&mut self, now: Timestamp) -> Result<bool, Fatal> {
+        self.block.begin(self.log.live().end, now);
+        if self.state.due() <= now {
+            self.decide_one(Command::Advance, now)?;
+        }
+        let mut worked = false;
+        let mut batch = std::mem::take(&mut self.batch);
+        for (origin, ticket, command) in batch.drain() {
+            worked |= !matches!(command, Command::Claim(_));
+            let follow = matches!(&command, Command::Receive(input) if input.follow);
+            let answer = self.decide_one(command, now)?;
+            if follow && let Answer::Accepted(place) = answer {
+                self.followed.push((place, Follower { origin, ticket }));
+            }
+            self.receipts[origin].push(Receipt { ticket, at: now, answer });
+        }
+        self.batch = batch;
+        Ok(worked || !self.block.is_empty())
+    }
+
+    fn decide_one(&mut self, command: Command, now: Timestamp) -> Result<Answer, Fatal> {
+        let next = self.block.next();
+        let answer = match command {
+            Command::Claim(claim) => self.decide_claim(claim, now)?,
+            Command::Apply(apply) => {
+                self.catalog.put(self.id, next, &apply);
+                decide(&self.state, Command::Apply(apply), now, next, &mut self.decided)?
+            }
+            command => decide(&self.state, command, now, next, &mut self.decided)?,
+        };
+        self.apply_decided(now)?;
+        Ok(answer)
+    }
+
+    /// Takes what was decided into the block and the state, so that the next command sees it.
+    fn apply_decided(&mut self, now: Timestamp) -> Result<(), Fatal> {
+        for kind in self.decided.drain(..) {
+            let place = Place { shard: self.id, offset: self.block.push(&kind) };
+            let event = Event { place, at: now, kind };
+            self.state.apply(&event)?;
+            self.events.push(event);
+        }
+        Ok(())
+    }
+
+    /// Brings in what the limits that span shards allow, and gives back what the claim leaves.
+    fn decide_claim(&mut self, mut claim: Claim, now: Timestamp) -> Result<Answer, Fatal> {
+        if !self.state.ready() || claim.demand == 0 {
+            return Ok(Answer::Claimed(Vec::new()));
+        }
+        self.state.prepare_claim()?;
+        // Before the permits are looked at: one that comes back after the look rings the bell.
+        self.waits_for_permits.store(true, Ordering::Release);
+        let (demand, permits) = (claim.demand, self.permits.borrow(&self.state, claim.demand));
+        claim.permits = permits.clone();
+        let answer = decide(&self.state, Command::Claim(claim), now, self.block.next(), &mut self.decided)?;
+        let Answer::Claimed(claims) = &answer else { unreachable!("a claim is answered with runs") };
+        self.permits.settle(&permits, demand, claims);
+        Ok(answer)
+    }
+
+    fn append(&mut self) -> Result<(), AppendError> {
+        let started = Instant::now();
+        let span = self.log.append(&mut self.block)?;
+        assert_eq!(span.len(), self.events.len());
+        self.stats.note_append(started.elapsed().as_micros() as u64);
+        Ok(())
+    }
+
+    /// Tells everyone what is durable now.
+    fn release(&mut self) {
+        for (place, follower) in self.followed.drain(..) {
+            let run = RunKey { work_order: place.offset, n: 1 };
+            self.follows.insert(run, self.last_at, follower);
+        }
+        let mut applied = false;
+        for event in &self.events {
+            applied |= matches!(event.kind, EventKind::ProjectApplied(_) | EventKind::TriggerSwitched(_));
+            self.follows.note(event);
+            if let EventKind::RunFinished(end) = &event.kind
+                && let Some((follower, end)) = self.follows.end(end, &self.reader)
+            {
+                let (ticket, answer) = (follower.ticket, Answer::Ended(end));
+                self.receipts[follower.origin].push(Receipt { ticket, at: event.at, answer });
+            }
+        }
+        self.release_stops();
+        for (source, receipts) in self.sources.iter_mut().zip(&mut self.receipts) {
+            if !receipts.is_empty() {
+                source.release(receipts);
+                receipts.clear();
+            }
+        }
+        if applied {
+            self.tune();
+        }
+        self.return_permits();
+    }
+
+    fn release_stops(&mut self) {
+        let at = self.last_at;
+        let Some(executor) = self.receipts.last_mut() else { return };
+        for run in self.state.drain_stops() {
+            executor.push(Receipt { ticket: Ticket(u64::MAX), at, answer: Answer::Stop(run) });
+        }
+    }
+
+    fn return_permits(&mut self) {
+        let mut freed = false;
+        for workflow in self.state.drain_freed() {
+            self.permits.give_back(workflow);
+            freed = true;
+        }
+        if freed {
+            self.permits.ring();
+        }
+    }
+
+    fn tune(&mut self) {
+        for source in &mut self.sources {
+            source.tune(self.state.project(), &self.state);
+        }
+    }
+
+    fn commit(&mut self, now: Timestamp) -> Result<(), Fatal> {
+        let end = self.log.live().end;
+        match self.state.commit(end) {
+            Ok(()) => Ok(()),
+            Err(CommitError::Full) => {
+                // The log has it all: the rows stay buffered, and nothing more is taken in until there is room.
+                self.set_full(now);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Brings the views up to the log, as far as one turn may.
+    fn project(&mut self, now: Timestamp) -> Result<(), Fatal> {
+        let end = self.log.live().end;
+        if self.views.watermark() == self.block.span().first
+            || self.events.is_empty() && self.views.watermark() == end
+        {
+            for event in &self.events {
+                self.views.apply(event)?;
+            }
+            self.events.clear();
+            self.commit_views(end, now)?;
+        } else {
+            self.events.clear();
+            self.catch_up(now)?;
+        }
+        self.stats.note_turn(end, self.views.watermark());
+        Ok(())
+    }
+
+    fn catch_up(&mut self, now: Timestamp) -> Result<(), Fatal> {
+        let mut applied = 0;
+        let mut watermark = self.views.watermark();
+        for block in self.reader.blocks(watermark) {
+            let block = block?;
+            for event in block.events(watermark) {
+                self.views.apply(&event?)?;
+                applied += 1;
+            }
+            watermark = block.span().end;
+            if applied >= VIEW_EVENTS_PER_TURN_MAX {
+                break;
+            }
+        }
+        self.commit_views(watermark, now)
+    }
+
+    fn commit_views(&mut self, watermark: Offset, now: Timestamp) -> Result<(), Fatal> {
+        match self.views.commit(watermark) {
+            Ok(()) => Ok(()),
+            Err(CommitError::Full) => {
+                self.views.discard();
+                self.set_full(now);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn now(&mut self) -> Timestamp {
+        // A clock that steps back must not make later events look earlier.
+        self.last_at = (self.clock)().max(self.last_at);
+        self.last_at
+    }
+
+    fn due(&self) -> Timestamp {
+        let sources = self.sources.iter().map(|source| source.due()).min().unwrap_or(Timestamp::NEVER);
+        let full = self.full_until.unwrap_or(Timestamp::NEVER);
+        let behind =
+            if self.views.watermark() < self.log.live().end { Timestamp(0) } else { Timestamp::NEVER };
+        if self.full_until.is_some() { full } else { sources.min(self.state.due()).min(behind) }
+    }
+
+    fn set_full(&mut self, now: Timestamp) {
+        self.full_until = Some(now.plus_millis(FULL_DISK_RETRY_MS));
+        self.stats.set_health(Health::Full);
+    }
+
+    fn is_full(&mut self, now: Timestamp) -> bool {
+        let Some(until) = self.full_until else { return false };
+        if now >= until && self.log.has_room() {
+            self.full_until = None;
+            self.stats.set_health(Health::Ready);
+            return false;
+        }
+        if now >= until {
+            self.set_full(now);
+        }
+        true
+    }
+
+    /// Answers everything with a refusal; nothing is decided.
+    fn refuse_all(&mut self, now: Timestamp) -> Result<bool, Fatal> {
+        let mut batch = std::mem::take(&mut self.batch);
+        for (origin, ticket, _) in batch.drain() {
+            self.receipts[origin].push(Receipt { ticket, at: now, answer: Answer::Refused(Refusal::Full) });
+        }
+        self.batch = batch;
+        self.release();
+        Ok(false)
+    }
+
+    /// The turn could not be appended: forgets what was decided, and refuses what was asked.
+    fn roll_back(&mut self, now: Timestamp) -> Result<bool, Fatal> {
+        tracing::error!(shard = self.id.0, "the disk is full: inputs are refused until there is room");
+        self.set_full(now);
+        self.events.clear();
+        self.followed.clear();
+        for receipts in &mut self.receipts {
+            for receipt in receipts.iter_mut() {
+                self.permits.give_back_claimed(&receipt.answer);
+                receipt.answer = Answer::Refused(Refusal::Full);
+            }
+        }
+        self.reopen()?;
+        self.release();
+        Ok(false)
+    }
+}

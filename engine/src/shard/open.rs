@@ -1,0 +1,226 @@
+//! How a shard comes up: rows, then the events that the log has beyond them, then the mark of a new boot.
+
+use std::{fmt, sync::Arc};
+
+use keyway_storage::{
+    block::Block,
+    error::{AppendError, CommitError, Damage, ReadError},
+    event::{EventKind, Opened},
+    log::{Log, LogReader},
+    place::{Offset, ShardId, Timestamp},
+    rows::{Rows, RowsReader},
+};
+
+use super::{Clock, Shard};
+use crate::{
+    catalog::Catalog,
+    follow::Follows,
+    mailbox::Bell,
+    permit::PermitPool,
+    projection::Views,
+    source::{Batch, Source},
+    state::{Projects, State},
+    stats::Stats,
+};
+
+/// Why a shard stopped. The process ends, and recovers when it is started again.
+#[derive(Debug)]
+pub enum Fatal {
+    /// A write failed, so nobody knows what the disk holds.
+    Append(AppendError),
+    /// Rows could not be written.
+    Commit(CommitError),
+    /// The log or the rows cannot be read.
+    Read(ReadError),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Append(error) => error.fmt(f),
+            Self::Commit(error) => error.fmt(f),
+            Self::Read(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Fatal {}
+
+impl From<AppendError> for Fatal {
+    fn from(error: AppendError) -> Self {
+        Self::Append(error)
+    }
+}
+
+impl From<CommitError> for Fatal {
+    fn from(error: CommitError) -> Self {
+        Self::Commit(error)
+    }
+}
+
+impl From<ReadError> for Fatal {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<Damage> for Fatal {
+    fn from(damage: Damage) -> Self {
+        Self::Read(damage.into())
+    }
+}
+
+/// What a shard is made of.
+pub struct ShardSetup {
+    /// Which shard.
+    pub id: ShardId,
+    /// Its log.
+    pub log: Box<dyn Log>,
+    /// What deciding reads.
+    pub state: Rows,
+    /// What people read.
+    pub views: Rows,
+    /// The projects of all shards.
+    pub catalog: Arc<Catalog>,
+    /// The permits of all shards.
+    pub permits: Arc<PermitPool>,
+    /// Wakes it.
+    pub bell: Arc<Bell>,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its counters.
+    pub stats: Arc<Stats>,
+}
+
+/// Reads a shard from other threads.
+#[derive(Clone)]
+pub struct ShardReader {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Its log.
+    pub log: LogReader,
+    /// Committed rows of `state`.
+    pub state: RowsReader,
+    /// Committed rows of `views`.
+    pub views: RowsReader,
+    /// Its counters.
+    pub stats: Arc<Stats>,
+}
+
+impl Shard {
+    /// Opens a shard: folds what the log has beyond the rows, and notes the boot in the log.
+    pub fn open(mut setup: ShardSetup) -> Result<Self, Fatal> {
+        let reader = setup.log.reader();
+        setup.catalog.add_shard(setup.id, reader.clone());
+        let catalog = Arc::clone(&setup.catalog);
+        let id = setup.id;
+        let projects: Projects = Arc::new(move |offset, applied| match applied {
+            Some(applied) => Some(catalog.load(id, offset, applied)),
+            None => catalog.get(id, offset),
+        });
+        let state = State::open(id, setup.state, projects)?;
+        let last_at = (setup.clock)().max(last_time(&reader, setup.log.live().end)?);
+        let mut shard = Self {
+            id,
+            block: Block::new(id),
+            reader,
+            state,
+            views: Views::open(setup.views),
+            sources: Vec::new(),
+            waits_for_permits: setup.permits.register(Arc::clone(&setup.bell)),
+            log: setup.log,
+            catalog: setup.catalog,
+            permits: setup.permits,
+            follows: Follows::default(),
+            followed: Vec::new(),
+            bell: setup.bell,
+            clock: setup.clock,
+            stats: setup.stats,
+            batch: Batch::default(),
+            decided: Vec::new(),
+            events: Vec::new(),
+            receipts: Vec::new(),
+            last_at,
+            full_until: None,
+        };
+        shard.refold()?;
+        shard.permits.restore(&shard.state);
+        shard.note_boot()?;
+        Ok(shard)
+    }
+
+    /// Gives the shard its sources, the one that executes runs last.
+    pub fn connect(&mut self, sources: Vec<Box<dyn Source>>) {
+        self.receipts = sources.iter().map(|_| Vec::new()).collect();
+        self.sources = sources;
+        self.tune();
+    }
+
+    /// Reads this shard from other threads.
+    pub fn reader(&self) -> ShardReader {
+        ShardReader {
+            shard: self.id,
+            log: self.reader.clone(),
+            state: self.state.reader(),
+            views: self.views.reader(),
+            stats: Arc::clone(&self.stats),
+        }
+    }
+
+    /// What deciding reads, for those who set the shard up.
+    pub fn current(&self) -> &State {
+        &self.state
+    }
+
+    /// Opens the state anew from what is committed, and folds what the log has beyond it.
+    pub(super) fn reopen(&mut self) -> Result<(), Fatal> {
+        self.state.roll_back()?;
+        self.refold()
+    }
+
+    fn refold(&mut self) -> Result<(), Fatal> {
+        let mut watermark = self.state.watermark();
+        for block in self.reader.blocks(watermark) {
+            let block = block?;
+            for event in block.events(watermark) {
+                self.state.apply(&event?)?;
+            }
+            watermark = block.span().end;
+            match self.state.commit(watermark) {
+                // Kept in memory until there is room.
+                Ok(()) | Err(CommitError::Full) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // What ended before is not news to anyone.
+        self.state.drain_freed().for_each(drop);
+        self.state.drain_stops().for_each(drop);
+        Ok(())
+    }
+
+    fn note_boot(&mut self) -> Result<(), Fatal> {
+        let now = self.now();
+        self.block.begin(self.log.live().end, now);
+        let boot = self.state.boots() + 1;
+        self.decided.push(EventKind::Opened(Opened { boot }));
+        self.apply_decided(now)?;
+        match self.append() {
+            Ok(()) => {}
+            Err(AppendError::Full { .. }) => {
+                self.events.clear();
+                self.set_full(now);
+                return self.reopen();
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.commit(now)?;
+        self.project(now)
+    }
+}
+
+fn last_time(reader: &LogReader, end: Offset) -> Result<Timestamp, ReadError> {
+    if end == Offset(0) {
+        return Ok(Timestamp(0));
+    }
+    Ok(reader.block(Offset(end.0 - 1))?.map_or(Timestamp(0), |block| block.at()))
+}

@@ -1,0 +1,234 @@
+//! How each event changes the state.
+
+use bytes::Bytes;
+use keyway_storage::{
+    error::ReadError,
+    event::{
+        Event, EventKind, Held, LeaseExpired, Position, ProjectApplied, Received, RunFinished, RunRequested,
+        RunState, RunsClaimed, TriggerId,
+    },
+    key::{Key, Tag},
+    place::{Offset, RunKey, Timestamp},
+    table::{
+        AgainRow, HoldRow, LeaseRow, OnceRow, PositionRow, ProjectRow, RunRow, Table, WaitingEntry,
+        WorkOrderRow,
+    },
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::State;
+
+impl State {
+    pub(super) fn fold(&mut self, event: &Event) -> Result<(), ReadError> {
+        let (offset, at) = (event.place.offset, event.at);
+        match &event.kind {
+            EventKind::Opened(_) => {
+                self.counts.boots += 1;
+                self.counts_dirty = true;
+                let embedded = self.leases.iter().filter(|(_, lease)| lease.worker == 0);
+                self.orphans = embedded.map(|(offset, _)| *offset).collect();
+            }
+            EventKind::ProjectApplied(applied) => self.fold_project(offset, applied),
+            EventKind::Received(received) => self.fold_received(offset, at, received)?,
+            EventKind::DeadLettered(letter) => {
+                self.fold_position(offset, at, letter.trigger, &letter.position);
+                self.put_letter(offset);
+            }
+            EventKind::DeadLetterClosed(closed) => {
+                self.rows.delete(Key::new(Tag::DeadLetter).u64(closed.letter.0));
+                self.counts.dead_letters -= 1;
+                self.counts_dirty = true;
+            }
+            EventKind::RunsClaimed(claimed) => self.fold_claimed(at, claimed)?,
+            EventKind::LeaseExpired(expired) => self.fold_expired(expired),
+            EventKind::RunRequested(requested) => self.fold_requested(offset, at, requested)?,
+            EventKind::RunStarted(begun) => self.fold_started(begun.run, begun.started),
+            EventKind::RunFinished(finished) => self.fold_finished(offset, at, finished)?,
+            EventKind::CancelRequested(cancel) => self.fold_cancel(cancel.run),
+            EventKind::Held(held) => self.fold_held(at, held),
+            EventKind::Released(released) => self.queue.release(released.lane, &mut self.rows),
+            EventKind::TriggerSwitched(switched) => {
+                self.switches.insert(switched.trigger, switched.enabled);
+                let value = Bytes::copy_from_slice(&[u8::from(switched.enabled)]);
+                self.rows.put(Key::new(Tag::Switch).bytes(&switched.trigger.0), value);
+            }
+            EventKind::TickSkipped(_)
+            | EventKind::StepStarted(_)
+            | EventKind::StepFinished(_)
+            | EventKind::LogWritten(_)
+            | EventKind::ReplayStarted(_)
+            | EventKind::ReplayEnded(_)
+            | EventKind::Noticed(_)
+            | EventKind::Carried(_) => {}
+        }
+        Ok(())
+    }
+
+    fn fold_project(&mut self, offset: Offset, applied: &ProjectApplied) {
+        if let Some(project) = (self.projects)(offset, Some(applied)) {
+            self.project = project;
+        }
+        self.project_at = Some(offset);
+        self.rows.put(Key::new(Tag::Project), ProjectRow { offset }.to_value());
+        // The file wins over what was said by hand before it.
+        for trigger in std::mem::take(&mut self.switches).into_keys() {
+            self.rows.delete(Key::new(Tag::Switch).bytes(&trigger.0));
+        }
+    }
+
+    fn fold_received(&mut self, offset: Offset, at: Timestamp, received: &Received) -> Result<(), ReadError> {
+        self.fold_position(offset, at, received.trigger, &received.position);
+        self.count_work_order(None, RunState::Available);
+        self.count_run(None, RunState::Available);
+        self.queue.push(received.lane, WaitingEntry { offset, key: received.key }, &mut self.rows)
+    }
+
+    fn fold_position(&mut self, offset: Offset, at: Timestamp, trigger: TriggerId, position: &Position) {
+        match position {
+            Position::None => {}
+            Position::Once { key, body, window_seconds } => {
+                let until = at.plus_millis(u64::from(*window_seconds) * 1_000);
+                let row = OnceRow { offset, at, body: *body, until };
+                self.rows.put(OnceRow::key(trigger, *key), row.to_value());
+            }
+            Position::Next { stream, number } => {
+                let row = PositionRow { number: *number, offset, at };
+                self.rows.put(PositionRow::key(trigger, xxh3_64(stream.as_bytes())), row.to_value());
+            }
+        }
+    }
+
+    fn fold_claimed(&mut self, at: Timestamp, claimed: &RunsClaimed) -> Result<(), ReadError> {
+        for (lane, end) in &claimed.diverted {
+            self.queue.divert(*lane, *end, &mut self.rows)?;
+        }
+        for run in &claimed.runs {
+            let waiting = self.queue.take(run.lane, run.run.work_order, &mut self.rows)?;
+            assert_eq!(waiting.n, run.run.n, "the claimed run is the one that waits");
+            self.count_run(Some(RunState::Available), RunState::Claimed);
+            let workflow = keyway_storage::event::WorkflowId(run.lane.owner);
+            self.put_lease(LeaseRow {
+                claimed: *run,
+                workflow,
+                worker: claimed.worker,
+                boot: self.counts.boots,
+                claimed_at: at,
+                started: None,
+                until: claimed.until,
+                cancelled: false,
+                requested: waiting.requested,
+                key: waiting.key,
+            });
+        }
+        Ok(())
+    }
+
+    fn fold_expired(&mut self, expired: &LeaseExpired) {
+        let lease = self.remove_lease(expired.run.work_order).expect("only a lease expires");
+        assert_eq!(lease.claimed.run, expired.run);
+        self.count_run(Some(lease_state(&lease)), RunState::Available);
+        if lease.started.is_some() {
+            self.count_work_order(Some(RunState::Started), RunState::Available);
+        }
+        let row = AgainRow {
+            n: expired.run.n,
+            attempts: expired.attempt,
+            requested: lease.requested,
+            key: lease.key,
+        };
+        self.queue.push_again(lease.claimed.lane, expired.run.work_order, row, &mut self.rows);
+        self.queue.give_back(lease.claimed.lane, &mut self.rows);
+    }
+
+    fn fold_requested(
+        &mut self,
+        offset: Offset,
+        at: Timestamp,
+        requested: &RunRequested,
+    ) -> Result<(), ReadError> {
+        let work_order = requested.run.work_order;
+        let mut row = self.work_order(work_order)?.expect("a run is asked for after another one has ended");
+        assert_eq!(usize::from(requested.run.n), row.runs.len() + 1, "runs are numbered without a gap");
+        self.count_work_order(Some(row.state), RunState::Available);
+        self.count_run(None, RunState::Available);
+        row.state = RunState::Available;
+        row.last_activity = at;
+        row.runs.push(RunRow {
+            requested: Some(offset),
+            inserted: at,
+            start: requested.start,
+            ..RunRow::waiting()
+        });
+        self.rows.put(WorkOrderRow::key(work_order), row.to_value());
+        let again = AgainRow { n: requested.run.n, attempts: 0, requested: Some(offset), key: requested.key };
+        self.queue.push_again(requested.lane, work_order, again, &mut self.rows);
+        Ok(())
+    }
+
+    fn fold_started(&mut self, run: RunKey, started: Timestamp) {
+        let mut lease = self.leases.get(&run.work_order).cloned().expect("only a claimed run begins");
+        if lease.started.is_none() {
+            self.count_run(Some(RunState::Claimed), RunState::Started);
+            self.count_work_order(Some(RunState::Available), RunState::Started);
+        }
+        lease.started = Some(started);
+        self.deadlines.remove(&(lease.until, run.work_order));
+        self.put_lease(lease);
+    }
+
+    fn fold_finished(&mut self, offset: Offset, at: Timestamp, end: &RunFinished) -> Result<(), ReadError> {
+        let work_order = end.run.work_order;
+        let lease = self.remove_lease(work_order);
+        let row = self.work_order(work_order)?;
+        let from = lease.as_ref().map_or(RunState::Available, lease_state);
+        let began = lease.as_ref().is_some_and(|lease| lease.started.is_some());
+        self.count_run(Some(from), end.state);
+        self.count_work_order(Some(if began { RunState::Started } else { RunState::Available }), end.state);
+        let mut row = row.unwrap_or(WorkOrderRow { state: end.state, last_activity: at, runs: Vec::new() });
+        if row.runs.len() < usize::from(end.run.n) {
+            row.runs.push(RunRow::waiting());
+        }
+        row.state = end.state;
+        row.last_activity = at;
+        let run = row.runs.last_mut().expect("it has at least this run");
+        run.state = end.state;
+        run.attempts = end.attempt;
+        run.claimed = lease.as_ref().map(|lease| lease.claimed_at);
+        run.started = lease.as_ref().and_then(|lease| lease.started);
+        run.finished = Some(end.finished);
+        run.error = end.error.clone();
+        run.end = Some(offset);
+        self.rows.put(WorkOrderRow::key(work_order), row.to_value());
+        match lease {
+            Some(lease) => self.queue.give_back(lease.claimed.lane, &mut self.rows),
+            // Cancelled while it waited.
+            None => self.queue.cancel(end.run, &mut self.rows),
+        }
+        Ok(())
+    }
+
+    fn fold_cancel(&mut self, run: RunKey) {
+        let mut lease =
+            self.leases.get(&run.work_order).cloned().expect("a waiting run is cancelled at once");
+        lease.cancelled = true;
+        self.deadlines.remove(&(lease.until, run.work_order));
+        self.put_lease(lease);
+        self.stops.push_back(run);
+    }
+
+    fn fold_held(&mut self, at: Timestamp, held: &Held) {
+        let hold = HoldRow {
+            until: held.until,
+            since: at,
+            work_order: held.work_order,
+            cause: held.cause.clone(),
+            released: false,
+        };
+        self.queue.put_hold(held.lane, hold, &mut self.rows);
+    }
+}
+
+/// The state of a run that a worker has.
+pub fn lease_state(lease: &LeaseRow) -> RunState {
+    if lease.started.is_some() { RunState::Started } else { RunState::Claimed }
+}
