@@ -23,7 +23,7 @@ pub use file::{Origin, Reading, read, read_again, text};
 pub use graph::{Condition, Edge, Graph};
 pub use mistake::Mistake;
 pub use notification::{Email, Notifications};
-pub use secret::{MissingSecret, Reference, Secret, SecretSource};
+pub use secret::{MissingSecret, Reference, ResolvedSecret, Secret, SecretSource};
 pub use section::Section;
 pub use trigger_section::TriggerSection;
 

@@ -1,1 +1,4 @@
 //! The edge: trigger types, API.
+
+pub mod secret;
+pub mod trigger;

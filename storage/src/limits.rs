@@ -44,6 +44,8 @@ pub const SIGNATURE_TOLERANCE_SECONDS_MAX: u64 = 86_400;
 pub const RATE_LIMIT_MAX: u64 = 1_000_000;
 /// Longest custom path of a webhook, as in OpenFn.
 pub const CUSTOM_PATH_CHARACTERS_MAX: usize = 255;
+/// Largest secret: a credential's JSON with a certificate or two.
+pub const SECRET_BYTES_MAX: usize = 1 << 20;
 /// Longest wait for a connection to Kafka, one hour.
 pub const CONNECT_TIMEOUT_SECONDS_MAX: u64 = 3_600;
 

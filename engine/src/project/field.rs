@@ -8,7 +8,7 @@ use keyway_storage::limits::NAME_CHARACTERS_MAX;
 
 use super::{
     mistake::Spot,
-    secret::{MissingSecret, Reference, Secret},
+    secret::{MissingSecret, Reference, ResolvedSecret, Secret},
     section::{Context, Section},
     yaml::{Node, Value},
 };
@@ -38,7 +38,7 @@ impl<'a> Field<'a> {
     }
 
     /// Notes a mistake at the key of this value.
-    pub(super) fn mistake_at_key(&self, message: impl Display, hint: impl Display) {
+    pub fn mistake_at_key(&self, message: impl Display, hint: impl Display) {
         self.mistake_at(self.spot, message, hint);
     }
 
@@ -71,6 +71,14 @@ impl<'a> Field<'a> {
             self.expected("text", hint);
         }
         text
+    }
+
+    /// The words of a single value, be it text, a number or a boolean.
+    pub fn word(&self) -> Option<&'a str> {
+        match self.node.plain().filter(|_| !self.node.is_null()) {
+            Some(plain) => Some(plain),
+            None => self.text(),
+        }
     }
 
     /// A text that is short enough to be shown in a list.
@@ -177,7 +185,7 @@ impl<'a> Field<'a> {
     }
 
     /// The secret that this refers to. When the file is in force already it may be missing.
-    pub fn secret(&self) -> Option<Result<Arc<Secret>, MissingSecret>> {
+    pub fn secret(&self) -> Option<ResolvedSecret> {
         let reference = self.reference()?;
         match self.context.secrets.resolve(&reference) {
             Ok(text) if text.trim().is_empty() => self.unfit_secret(format!("{reference} is empty")),
@@ -187,7 +195,7 @@ impl<'a> Field<'a> {
     }
 
     /// Says why a secret is of no use: a mistake, or a missing secret when the file is in force already.
-    pub fn unfit_secret(&self, message: String) -> Option<Result<Arc<Secret>, MissingSecret>> {
+    pub fn unfit_secret(&self, message: String) -> Option<ResolvedSecret> {
         if self.context.again {
             self.warning(&message, "what needs it fails until it is there again");
             return Some(Err(MissingSecret(message)));

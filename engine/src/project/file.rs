@@ -13,7 +13,6 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use keyway_storage::event::MadeId;
@@ -209,6 +208,3 @@ fn check_key(field: &Field<'_>, key: &str, what: &str) {
         field.mistake_at_key(format!("the key of a {what} has no `/` and no control characters"), "");
     }
 }
-
-/// A resolved secret, or why it is missing.
-type Resolved = Result<Arc<super::Secret>, super::MissingSecret>;

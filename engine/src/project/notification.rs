@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Field, MissingSecret, Secret, Section};
+use super::{Field, ResolvedSecret, Secret, Section};
 
 /// Where warnings go; empty when nobody is told.
 #[derive(Debug, Clone, Default)]
@@ -10,7 +10,7 @@ pub struct Notifications {
     /// By e-mail.
     pub email: Option<Email>,
     /// A URL that takes a POST of JSON.
-    pub webhook: Option<Result<Arc<Secret>, MissingSecret>>,
+    pub webhook: Option<ResolvedSecret>,
 }
 
 /// How warnings are sent by e-mail.
@@ -21,7 +21,7 @@ pub struct Email {
     /// The sender.
     pub from: String,
     /// `smtp://` or `smtps://`, with user and password if the server wants them.
-    pub smtp_url: Result<Arc<Secret>, MissingSecret>,
+    pub smtp_url: ResolvedSecret,
 }
 
 impl Notifications {
@@ -63,7 +63,7 @@ fn read_address(field: &Field<'_>) -> Option<String> {
 }
 
 /// The URL is a secret for some services, so it may be a reference; it may also stand in the file.
-fn read_webhook(section: &Section<'_>) -> Option<Result<Arc<Secret>, MissingSecret>> {
+fn read_webhook(section: &Section<'_>) -> Option<ResolvedSecret> {
     let field = section.required("url");
     section.finish();
     let field = field?;
@@ -72,11 +72,7 @@ fn read_webhook(section: &Section<'_>) -> Option<Result<Arc<Secret>, MissingSecr
     check_url(&field, url, &["https://", "http://"])
 }
 
-fn check_url(
-    field: &Field<'_>,
-    url: Result<Arc<Secret>, MissingSecret>,
-    schemes: &[&str],
-) -> Option<Result<Arc<Secret>, MissingSecret>> {
+fn check_url(field: &Field<'_>, url: ResolvedSecret, schemes: &[&str]) -> Option<ResolvedSecret> {
     match &url {
         Ok(text) if !schemes.iter().any(|scheme| text.0.starts_with(scheme)) => {
             field.unfit_secret(format!("this is not a URL that begins with {}", schemes.join(" or ")))

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a secret's text is never printed and never stored; what is stored is the reference in the file.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// A resolved secret. Never printed, never stored.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,6 +13,9 @@ impl fmt::Debug for Secret {
         f.write_str("[REDACTED]")
     }
 }
+
+/// A secret as far as it could be resolved.
+pub type ResolvedSecret = Result<Arc<Secret>, MissingSecret>;
 
 /// Why a secret could not be resolved when a project was read again.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,13 +4,12 @@
 
 use std::collections::HashMap;
 
-use super::Resolved;
-use crate::project::{Field, MissingSecret, section::nearest};
+use crate::project::{Field, MissingSecret, ResolvedSecret, section::nearest};
 
 /// The credentials of a project; `None` for one that names no secret.
 #[derive(Default)]
 pub(super) struct Credentials<'a> {
-    by_key: HashMap<&'a str, Option<Resolved>>,
+    by_key: HashMap<&'a str, Option<ResolvedSecret>>,
 }
 
 impl<'a> Credentials<'a> {
@@ -20,7 +19,7 @@ impl<'a> Credentials<'a> {
     }
 
     /// The secret of the credential that a job names.
-    pub fn find(&self, field: &Field<'_>) -> Option<Resolved> {
+    pub fn find(&self, field: &Field<'_>) -> Option<ResolvedSecret> {
         let key = field.text()?;
         if let Some(secret) = self.by_key.get(key) {
             return secret.clone();
@@ -35,7 +34,7 @@ impl<'a> Credentials<'a> {
     }
 }
 
-fn read_one(field: &Field<'_>) -> Option<Resolved> {
+fn read_one(field: &Field<'_>) -> Option<ResolvedSecret> {
     let section = field.section()?;
     section.text("name");
     section.text("owner");

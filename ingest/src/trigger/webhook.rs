@@ -1,0 +1,33 @@
+//! Webhooks: a POST becomes an input.
+
+pub mod settings;
+
+use std::{any::Any, sync::Arc};
+
+use keyway_engine::{
+    project::{Field, TriggerSection},
+    source::TriggerType,
+};
+
+use settings::{AuthMethods, WebhookSettings};
+
+/// The webhook trigger type.
+pub struct Webhook;
+
+impl TriggerType for Webhook {
+    fn name(&self) -> &'static str {
+        "webhook"
+    }
+
+    fn shared(&self) -> Option<&'static str> {
+        Some("webhook_auth_methods")
+    }
+
+    fn check_shared(&self, field: &Field) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(AuthMethods::read(field))
+    }
+
+    fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(WebhookSettings::read(section))
+    }
+}

@@ -1,0 +1,56 @@
+//! Reads project files the way `keyway` does, with secrets that are always there.
+#![allow(dead_code)] // Each test file uses its own part.
+
+use std::path::Path;
+
+use keyway_engine::project::{self, Mistake, Origin, Reading, Reference, SecretSource};
+use keyway_ingest::trigger::TRIGGERS;
+
+/// Every secret is there; each is JSON and base64-like enough for whoever asks.
+pub struct Always;
+
+impl SecretSource for Always {
+    fn resolve(&self, reference: &Reference) -> Result<String, String> {
+        let Reference::Env(name) = reference else { return Ok("whsec_c2VjcmV0".to_owned()) };
+        match name.as_str() {
+            "GONE" => Err("is not set".to_owned()),
+            "NOTHING" => Ok(String::new()),
+            "NOT_JSON" => Ok("hunter2".to_owned()),
+            "SMTP_URL" => Ok("smtps://user:password@mail.example.org".to_owned()),
+            name if name.contains("SECRET") => Ok("whsec_c2VjcmV0".to_owned()),
+            name if name.contains("FHIR") || name.contains("LOGIN") => Ok(r#"{"user": "ada"}"#.to_owned()),
+            _ => Ok("hunter2".to_owned()),
+        }
+    }
+}
+
+/// Reads a project file named `f.yaml`.
+pub fn read(text: &str) -> Result<Reading, Vec<Mistake>> {
+    let origin = Origin { file: "f.yaml".to_owned(), folder: Path::new("/etc/keyway").to_owned() };
+    project::read(text, &origin, TRIGGERS, &Always, &[], &mut numbered())
+}
+
+/// Makes ids that count up.
+pub fn numbered() -> impl FnMut() -> [u8; 16] {
+    let mut next = 0_u8;
+    move || {
+        next += 1;
+        [next; 16]
+    }
+}
+
+/// The example file with this name.
+pub fn example_text(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tools/examples/{name}.yaml"));
+    std::fs::read_to_string(path).expect("the example is there")
+}
+
+/// Reads the example file with this name.
+pub fn example(name: &str) -> Reading {
+    read(&example_text(name)).unwrap_or_else(|mistakes| panic!("{name}: {}", shown(&mistakes)))
+}
+
+/// Mistakes as `keyway validate` prints them.
+pub fn shown(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(|mistake| format!("{mistake}\n")).collect()
+}
