@@ -14,6 +14,7 @@
 pub mod catalog;
 pub mod command;
 pub mod decide;
+pub mod executor;
 pub mod follow;
 pub mod mailbox;
 pub mod permit;
@@ -25,3 +26,4 @@ pub mod shard;
 pub mod source;
 pub mod state;
 pub mod stats;
+pub mod view;

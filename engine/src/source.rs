@@ -7,7 +7,7 @@ use std::{any::Any, sync::Arc};
 
 use keyway_storage::{
     event::TriggerId,
-    limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX},
+    limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, BATCH_EVENTS_MAX},
     place::Timestamp,
 };
 
@@ -58,24 +58,34 @@ pub trait TriggerType: Sync {
     fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync>;
 }
 
+/// A run's end may be followed by a hold and a new run.
+const EVENTS_AFTER_END: usize = 2;
+
 /// What one turn will decide, in order.
 #[derive(Debug, Default)]
 pub struct Batch {
     commands: Vec<(usize, Ticket, Command)>,
     bytes: usize,
+    events: usize,
     origin: usize,
 }
 
 impl Batch {
     /// Whether a command of so many bytes fits.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.commands.len() < BATCH_COMMANDS_MAX && self.bytes + bytes <= BATCH_BYTES_MAX
+        self.commands.len() < BATCH_COMMANDS_MAX
+            && self.bytes + bytes <= BATCH_BYTES_MAX
+            && self.events < BATCH_EVENTS_MAX
     }
 
     /// Adds a command of so many bytes; ask `has_room` first.
     pub fn push(&mut self, ticket: Ticket, command: Command, bytes: usize) {
         assert!(self.has_room(bytes));
         self.bytes += bytes;
+        self.events += match &command {
+            Command::Report(report) => report.events.len() + EVENTS_AFTER_END,
+            _ => 1,
+        };
         self.commands.push((self.origin, ticket, command));
     }
 
@@ -87,6 +97,7 @@ impl Batch {
     /// Takes the commands out, each with the source that offered it, and empties the batch.
     pub fn drain(&mut self) -> impl Iterator<Item = (usize, Ticket, Command)> + '_ {
         self.bytes = 0;
+        self.events = 0;
         self.commands.drain(..)
     }
 

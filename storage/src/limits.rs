@@ -4,6 +4,8 @@
 pub const BATCH_COMMANDS_MAX: usize = 4_096;
 /// Most bytes of inputs one turn may take in. Bounds a block, and with it the memory of a turn.
 pub const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Events in a batch from which on nothing more is taken in. The last report may go over it by its own events.
+pub const BATCH_EVENTS_MAX: usize = 32_768;
 /// Most events one block may hold: the commands of a turn, and what their reports and holds add.
 pub const BLOCK_EVENTS_MAX: usize = 65_536;
 /// Most bytes of a block's events. A full batch always fits, with room for what deciding adds.
@@ -93,3 +95,39 @@ pub const LEASE_GRACE_MS: u64 = 10_000;
 pub const ADVANCE_EVENTS_MAX: usize = 4_096;
 
 const _: () = assert!(LANE_FRONT_ENTRIES_MAX >= CLAIM_RUNS_MAX as usize);
+/// Most bytes of log lines that one run may write.
+pub const LOG_BYTES_MAX: usize = 1_000_000;
+/// Most bytes of one log line; what is longer is cut.
+pub const LOG_LINE_BYTES_MAX: usize = 16_384;
+/// Text values of a credential from this length on are taken out of log lines.
+pub const SECRET_CHARACTERS_MIN: usize = 4;
+/// Memory of one run's JavaScript.
+pub const JOB_MEMORY_BYTES_MAX: usize = 128 << 20;
+/// Stack of one run's JavaScript. The executor's threads have more.
+pub const JOB_STACK_BYTES_MAX: usize = 1 << 20;
+/// Stack of an executor's thread.
+pub const EXECUTOR_STACK_BYTES: usize = 8 << 20;
+/// Largest state that a step may leave: the limit of a request body, as in OpenFn.
+pub const STATE_BYTES_MAX: usize = 10_000_000;
+/// Most compiled jobs and conditions in memory.
+pub const SCRIPTS_CACHED_MAX: usize = 16_384;
+/// Most steps of one run: paths that meet run the jobs behind them once each.
+pub const STEPS_PER_RUN_MAX: u16 = 1_000;
+/// Most runs that one executor thread has claimed beyond the one that it runs.
+pub const EXECUTOR_QUEUE_MAX: usize = 64;
+/// Runs that one executor thread may have claimed beyond the one that it runs are worth this much time.
+pub const EXECUTOR_QUEUE_MS: u64 = 50;
+/// How long a run goes on before its beginning is reported by itself.
+pub const PROGRESS_AFTER_MS: u64 = 500;
+/// Most reports of a shard's runs on their way to it.
+pub const REPORTS_MAX: usize = 4_096;
+/// Most bytes of reports of a shard's runs on their way to it.
+pub const REPORTS_BYTES_MAX: usize = 256 << 20;
+/// Most bytes of the states of all steps of a run: they reach the log in one block.
+pub const RUN_OUTPUT_BYTES_MAX: usize = 32 << 20;
+
+// What a turn decides always fits its block: a batch, the last report over its bound, and what time does.
+const _: () =
+    assert!(BLOCK_EVENTS_MAX >= BATCH_EVENTS_MAX + 4 * STEPS_PER_RUN_MAX as usize + 4 * ADVANCE_EVENTS_MAX);
+const _: () =
+    assert!(BLOCK_BYTES_MAX >= BATCH_BYTES_MAX + RUN_OUTPUT_BYTES_MAX + LOG_BYTES_MAX + STATE_BYTES_MAX);

@@ -7,22 +7,19 @@ use super::{
     mistake::Spot,
     yaml::{Style, Value},
 };
+use crate::executor::script::{self, SyntaxMistake};
 
 /// A fault in a source, with its place in that source, from 1.
-pub(super) struct Fault {
-    pub line: u32,
-    pub column: u32,
-    pub message: String,
-}
+pub(super) type Fault = SyntaxMistake;
 
 /// The faults that keep a job from being run at all.
-pub(super) fn check_job(_source: &str) -> Vec<Fault> {
-    Vec::new()
+pub(super) fn check_job(source: &str) -> Vec<Fault> {
+    script::check(source).err().unwrap_or_default()
 }
 
 /// The faults that keep a `js_expression` from being run at all.
-pub(super) fn check_expression(_source: &str) -> Vec<Fault> {
-    Vec::new()
+pub(super) fn check_expression(source: &str) -> Vec<Fault> {
+    script::check_expression(source).err().unwrap_or_default()
 }
 
 /// Notes faults as mistakes of the file.

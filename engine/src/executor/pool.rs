@@ -1,0 +1,270 @@
+//! The pool: the executor's threads, the slots that claims reserve, and how long runs take.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use keyway_storage::{
+    event::{EventKind, FinalState, JobId, RunError, RunFinished, RunStarted, RunState, StepInput},
+    limits::{EXECUTOR_QUEUE_MAX, EXECUTOR_QUEUE_MS, EXECUTOR_STACK_BYTES, PROGRESS_AFTER_MS},
+    place::{RunKey, ShardId},
+};
+
+use super::{
+    sandbox::{Halt, JobError, Scripts, Severity, Watch, now},
+    walk::{Plan, Stopwatch, Walk, first_jobs},
+};
+use crate::{
+    catalog::Catalog,
+    command::{RunClaim, RunReport},
+    mailbox::{Bell, Mailbox},
+    shard::ShardReader,
+    view::run::{initial_state_of, received, requested, state_of},
+};
+
+/// How many threads, and what they read.
+pub struct PoolSettings {
+    /// Threads; 0 executes nothing.
+    pub threads: usize,
+    /// The projects of all shards.
+    pub catalog: Arc<Catalog>,
+}
+
+/// A claimed run on its way to a thread.
+pub(super) struct Task {
+    pub shard: ShardId,
+    pub claim: RunClaim,
+    pub cancelled: Arc<AtomicBool>,
+    pub reports: Arc<Mailbox<RunReport>>,
+}
+
+/// The executor's threads.
+pub struct Pool {
+    threads: usize,
+    catalog: Arc<Catalog>,
+    scripts: Scripts,
+    readers: OnceLock<HashMap<ShardId, ShardReader>>,
+    tasks: (Sender<Task>, Receiver<Task>),
+    /// Runs that were claimed, or may be by a claim under way, and have not ended.
+    taken: AtomicUsize,
+    /// A moving average of what a run takes.
+    run_micros: AtomicU64,
+    hungry: Mutex<Vec<(Arc<Bell>, Arc<AtomicBool>)>>,
+    stopped: AtomicBool,
+}
+
+impl Pool {
+    /// A pool whose threads are not started yet.
+    pub fn new(settings: PoolSettings) -> Arc<Self> {
+        let tasks = bounded(settings.threads.max(1) * (EXECUTOR_QUEUE_MAX + 1));
+        Arc::new(Self {
+            threads: settings.threads,
+            catalog: settings.catalog,
+            scripts: Scripts::default(),
+            readers: OnceLock::new(),
+            tasks,
+            taken: AtomicUsize::new(0),
+            run_micros: AtomicU64::new(1_000),
+            hungry: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts the threads on what they read.
+    pub fn start(self: &Arc<Self>, readers: &[ShardReader]) -> std::io::Result<Vec<JoinHandle<()>>> {
+        let readers = readers.iter().map(|reader| (reader.shard, reader.clone())).collect();
+        assert!(self.readers.set(readers).is_ok(), "a pool is started once");
+        let start = |index| {
+            let pool = Arc::clone(self);
+            let builder =
+                thread::Builder::new().name(format!("executor-{index}")).stack_size(EXECUTOR_STACK_BYTES);
+            builder.spawn(move || pool.work())
+        };
+        (0..self.threads).map(start).collect()
+    }
+
+    /// Tells the threads to end after what they run.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Registers a shard: its flag is set while it wants slots, and its bell rings when some come free.
+    pub(super) fn register(&self, bell: Arc<Bell>) -> Arc<AtomicBool> {
+        let hungry = Arc::new(AtomicBool::new(false));
+        self.hungry.lock().expect("no holder panics").push((bell, Arc::clone(&hungry)));
+        hungry
+    }
+
+    /// Reserves slots for a claim: as many as the threads will get to soon.
+    pub(super) fn reserve(&self) -> u16 {
+        let per_thread = EXECUTOR_QUEUE_MS * 1_000 / self.run_micros.load(Ordering::Relaxed).max(1);
+        let most = self.threads * (1 + (per_thread as usize).clamp(1, EXECUTOR_QUEUE_MAX));
+        let reserved = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+            (taken < most && !self.stopped.load(Ordering::Acquire)).then_some(most)
+        });
+        reserved.map_or(0, |before| (most - before) as u16)
+    }
+
+    /// Gives slots back.
+    pub(super) fn give_back(&self, slots: usize) {
+        if slots == 0 {
+            return;
+        }
+        self.taken.fetch_sub(slots, Ordering::AcqRel);
+        for (bell, hungry) in self.hungry.lock().expect("no holder panics").iter() {
+            if hungry.swap(false, Ordering::AcqRel) {
+                bell.ring();
+            }
+        }
+    }
+
+    pub(super) fn send(&self, task: Task) {
+        let sent = self.tasks.0.try_send(task);
+        assert!(sent.is_ok(), "a claim never exceeds the slots");
+    }
+
+    fn work(&self) {
+        while !self.stopped.load(Ordering::Acquire) {
+            let Ok(task) = self.tasks.1.recv_timeout(Duration::from_millis(100)) else { continue };
+            let clock = Stopwatch::start();
+            self.execute(&task);
+            let took = clock.elapsed().as_micros() as u64;
+            let average = self.run_micros.load(Ordering::Relaxed);
+            self.run_micros.store((average * 7 + took) / 8, Ordering::Relaxed);
+            self.give_back(1);
+        }
+    }
+
+    fn execute(&self, task: &Task) {
+        let events = Rc::new(RefCell::new(Vec::new()));
+        if let Err(error) = self.walk(task, &events) {
+            let (run, attempt) = (task.claim.run, task.claim.attempt);
+            let mut events = events.borrow_mut();
+            if events.is_empty() {
+                events.push(EventKind::RunStarted(RunStarted { run, attempt, started: now(), cursor: None }));
+            }
+            events.push(EventKind::RunFinished(ended_before_a_step(run, attempt, &error)));
+        }
+        report(task, events.take());
+    }
+
+    fn walk(&self, task: &Task, events: &Rc<RefCell<Vec<EventKind>>>) -> Result<(), JobError> {
+        let claim = &task.claim;
+        let reader =
+            self.readers.get().and_then(|readers| readers.get(&task.shard)).expect("started with all shards");
+        let unreadable = |error: keyway_storage::error::ReadError| {
+            JobError::new("ReadError", Severity::Crash, format!("The input cannot be read: {error}"))
+        };
+        let gone = || JobError::new("ReadError", Severity::Crash, "The input is no longer there.");
+        let (_, input) = received(reader, claim.run.work_order).map_err(unreadable)?.ok_or_else(gone)?;
+        let again = match claim.requested {
+            Some(offset) => Some(requested(reader, offset).map_err(unreadable)?.ok_or_else(gone)?),
+            None => None,
+        };
+        let project = again.as_ref().map_or(input.project, |again| again.project);
+        let project = self.catalog.get(task.shard, project).ok_or_else(gone)?;
+        let Some(workflow) = project.workflow(claim.workflow) else {
+            return Err(JobError::new(
+                "WorkflowError",
+                Severity::Crash,
+                "The workflow is no longer in the project.",
+            ));
+        };
+        let state = match &again {
+            Some(again) => {
+                let origin = RunKey { n: again.origin, ..claim.run };
+                state_of(reader, origin, again.input).map_err(unreadable)?
+            }
+            None => initial_state_of(reader, claim.run).map_err(unreadable)?,
+        };
+        let state = state.ok_or_else(gone)?;
+        let first = match again.and_then(|again| again.start) {
+            Some(job) => vec![job],
+            None => {
+                let edges = workflow
+                    .trigger_index(input.trigger)
+                    .map(|index| &workflow.graph.from_trigger[index][..]);
+                first_jobs(
+                    edges.unwrap_or_default(),
+                    &self.scripts,
+                    std::str::from_utf8(&state).unwrap_or("{}"),
+                )?
+            }
+        };
+        let first: Vec<JobId> = first;
+        let plan =
+            Plan { run: claim.run, attempt: claim.attempt, workflow, first, state, input: StepInput::Run };
+        Walk::new(plan, &self.scripts, Rc::clone(events)).finish(watch(task, events));
+        Ok(())
+    }
+}
+
+/// Looks whether the run was cancelled, and reports the beginning of one that takes long.
+fn watch(task: &Task, events: &Rc<RefCell<Vec<EventKind>>>) -> Watch {
+    let (cancelled, events) = (Arc::clone(&task.cancelled), Rc::clone(events));
+    let (reports, claim) = (Arc::clone(&task.reports), task.claim);
+    let clock = Stopwatch::start();
+    let mut reported = false;
+    Box::new(move || {
+        if !reported && clock.elapsed() > Duration::from_millis(PROGRESS_AFTER_MS) {
+            // A job holds the events only for a moment, and never while it runs.
+            if let Ok(mut events) = events.try_borrow_mut() {
+                reported = true;
+                let report = RunReport {
+                    run: claim.run,
+                    attempt: claim.attempt,
+                    events: std::mem::take(&mut *events),
+                };
+                if let Err(report) = reports.put(report, 0) {
+                    *events = report.events;
+                }
+            }
+        }
+        cancelled.load(Ordering::Acquire).then_some(Halt::Cancelled)
+    })
+}
+
+/// Hands a report to its shard. Waits while the shard's mailbox is full: the thread has nothing better to do.
+fn report(task: &Task, events: Vec<EventKind>) {
+    let bytes = events.iter().map(bytes_of).sum();
+    let mut report = RunReport { run: task.claim.run, attempt: task.claim.attempt, events };
+    while let Err(refused) = task.reports.put(report, bytes) {
+        report = refused;
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// About what an event takes in a block.
+fn bytes_of(event: &EventKind) -> usize {
+    let body = match event {
+        EventKind::StepFinished(step) => step.output.len(),
+        EventKind::LogWritten(log) => log.lines.iter().map(|line| line.message.len() + 32).sum(),
+        EventKind::RunFinished(end) => match &end.final_state {
+            FinalState::Own(state) => state.len() + end.response.len(),
+            FinalState::None | FinalState::Step(_) => end.response.len(),
+        },
+        _ => 0,
+    };
+    body + 128
+}
+
+fn ended_before_a_step(run: RunKey, attempt: u8, error: &JobError) -> RunFinished {
+    RunFinished {
+        run,
+        attempt,
+        state: if error.severity == Severity::Kill { RunState::Killed } else { RunState::Crashed },
+        error: Some(RunError { kind: error.name.as_str().into(), message: error.message.as_str().into() }),
+        final_state: FinalState::None,
+        response: bytes::Bytes::new(),
+        finished: now(),
+    }
+}

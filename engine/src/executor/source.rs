@@ -1,0 +1,127 @@
+//! The executor as a source: it offers reports first, then a claim for its free slots.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use keyway_storage::{
+    event::EventKind,
+    limits::{BATCH_BYTES_MAX, REPORTS_BYTES_MAX, REPORTS_MAX},
+    place::{RunKey, ShardId, Timestamp},
+};
+
+use super::pool::{Pool, Task};
+use crate::{
+    command::{Answer, Claim, Command, Permits, Receipt, RunClaim, RunReport, Ticket},
+    mailbox::{Bell, Mailbox},
+    project::Project,
+    source::{Batch, Positions, Source},
+};
+
+/// What a command was, until its receipt comes back.
+enum Pending {
+    Report { run: RunKey, last: bool },
+    Claim { slots: u16 },
+}
+
+/// One shard's side of the pool.
+pub struct Executor {
+    shard: ShardId,
+    pool: Arc<Pool>,
+    reports: Arc<Mailbox<RunReport>>,
+    hungry: Arc<AtomicBool>,
+    running: HashMap<RunKey, Arc<AtomicBool>>,
+    pending: VecDeque<Pending>,
+    /// A report that did not fit into the last batch.
+    held_back: Option<(RunReport, usize)>,
+}
+
+impl Executor {
+    /// The source of this shard, which `bell` wakes.
+    pub fn new(shard: ShardId, pool: Arc<Pool>, bell: &Arc<Bell>) -> Self {
+        let reports = Mailbox::new(REPORTS_MAX, REPORTS_BYTES_MAX, Arc::clone(bell));
+        let hungry = pool.register(Arc::clone(bell));
+        Self {
+            shard,
+            pool,
+            reports,
+            hungry,
+            running: HashMap::new(),
+            pending: VecDeque::new(),
+            held_back: None,
+        }
+    }
+
+    fn start(&mut self, claims: &[RunClaim]) {
+        for claim in claims {
+            let cancelled = Arc::new(AtomicBool::new(false));
+            self.running.insert(claim.run, Arc::clone(&cancelled));
+            let reports = Arc::clone(&self.reports);
+            self.pool.send(Task { shard: self.shard, claim: *claim, cancelled, reports });
+        }
+    }
+
+    fn stop(&self, run: RunKey) {
+        if let Some(cancelled) = self.running.get(&run) {
+            cancelled.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Source for Executor {
+    fn tune(&mut self, _: &Arc<Project>, _: &dyn Positions) {}
+
+    fn offer(&mut self, _: Timestamp, batch: &mut Batch) {
+        while batch.has_room(0) {
+            let Some((report, bytes)) = self.held_back.take().or_else(|| self.reports.take()) else { break };
+            let bytes = bytes.min(BATCH_BYTES_MAX);
+            if !batch.has_room(bytes) {
+                self.held_back = Some((report, bytes));
+                break;
+            }
+            let last = matches!(report.events.last(), Some(EventKind::RunFinished(_)));
+            self.pending.push_back(Pending::Report { run: report.run, last });
+            batch.push(Ticket(0), Command::Report(report), bytes);
+        }
+        if batch.has_room(0) {
+            // Before the slots are looked at: one that comes free after the look rings the bell.
+            self.hungry.store(true, Ordering::Release);
+            let slots = self.pool.reserve();
+            if slots > 0 {
+                self.pending.push_back(Pending::Claim { slots });
+                let claim = Claim { worker: 0, demand: slots, permits: Permits::default() };
+                batch.push(Ticket(0), Command::Claim(claim), 0);
+            }
+        }
+    }
+
+    fn release(&mut self, receipts: &mut Vec<Receipt>) {
+        for receipt in receipts.drain(..) {
+            if receipt.ticket == Ticket(u64::MAX) {
+                if let Answer::Stop(run) = receipt.answer {
+                    self.stop(run);
+                }
+                continue;
+            }
+            match (self.pending.pop_front().expect("one receipt per command, in order"), receipt.answer) {
+                (Pending::Claim { slots }, Answer::Claimed(claims)) => {
+                    self.pool.give_back(usize::from(slots) - claims.len());
+                    self.start(&claims);
+                }
+                (Pending::Claim { slots }, _) => self.pool.give_back(usize::from(slots)),
+                (Pending::Report { run, last }, answer) => {
+                    if let Answer::Stop(run) = answer {
+                        self.stop(run);
+                    }
+                    if last {
+                        self.running.remove(&run);
+                    }
+                }
+            }
+        }
+    }
+}

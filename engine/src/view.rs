@@ -1,0 +1,5 @@
+//! Views: what other threads read of the shards, from the log and from committed rows.
+//!
+//! Invariant: nothing here writes, and nothing here makes a shard wait.
+
+pub mod run;
