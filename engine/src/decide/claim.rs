@@ -12,6 +12,7 @@ use crate::{
     state::State,
 };
 
+/// Leases waiting runs to a worker, as many as it asks for and the permits allow.
 pub fn claim(state: &State, claim: Claim, now: Timestamp, out: &mut Vec<EventKind>) -> Answer {
     let room = LEASES_MAX.saturating_sub(state.lease_count());
     let demand = usize::from(claim.demand.min(CLAIM_RUNS_MAX)).min(room);

@@ -12,6 +12,7 @@ use crate::{
     state::State,
 };
 
+/// Makes an input a work order or a dead letter, or finds that it was here before.
 pub fn receive(
     state: &State,
     input: Input,

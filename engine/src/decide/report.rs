@@ -13,6 +13,7 @@ use crate::{
 
 use super::end::{Ending, end};
 
+/// Records what a worker says of a run that it holds.
 pub fn report(
     state: &State,
     report: RunReport,

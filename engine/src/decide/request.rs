@@ -21,6 +21,7 @@ use crate::{
 
 use super::end::{Ending, next_run};
 
+/// Asks that a run end; a waiting one ends at once.
 pub fn cancel(
     state: &State,
     run: RunKey,
@@ -54,6 +55,7 @@ pub fn cancel(
     Ok(Answer::Done)
 }
 
+/// Gives a work order another run.
 pub fn rerun(state: &State, rerun: Rerun, out: &mut Vec<EventKind>) -> Result<Answer, ReadError> {
     let Some(row) = state.work_order(rerun.work_order)?.filter(|row| is_final(row.state)) else {
         return Ok(Answer::Refused(Refusal::Open));
@@ -92,6 +94,7 @@ fn rerun_lane(state: &State, lane: LaneId, key: Option<u64>) -> LaneId {
     }
 }
 
+/// Lets a held lane or key go on.
 pub fn release(state: &State, release: Release, out: &mut Vec<EventKind>) -> Result<Answer, ReadError> {
     let Some(hold) = state.hold(release.lane).filter(|hold| !hold.released) else {
         return Ok(Answer::Refused(Refusal::NotFound));
@@ -112,6 +115,7 @@ fn can_go_on(row: &WorkOrderRow) -> bool {
     is_final(row.state) && row.runs.len() < usize::from(RUNS_PER_WORK_ORDER_MAX)
 }
 
+/// Closes a dead letter without replaying it.
 pub fn discard(state: &State, discard: Discard, out: &mut Vec<EventKind>) -> Result<Answer, ReadError> {
     if !state.has_letter(discard.letter)? {
         return Ok(Answer::Refused(Refusal::NotFound));
@@ -121,11 +125,13 @@ pub fn discard(state: &State, discard: Discard, out: &mut Vec<EventKind>) -> Res
     Ok(Answer::Done)
 }
 
+/// Puts a project file into force.
 pub fn apply(apply: Apply, out: &mut Vec<EventKind>) -> Answer {
     out.push(EventKind::ProjectApplied(ProjectApplied { file: apply.file, made: apply.made }));
     Answer::Done
 }
 
+/// Enables or disables a trigger by hand.
 pub fn switch(state: &State, switch: Switch, out: &mut Vec<EventKind>) -> Answer {
     if state.project().trigger(switch.trigger).is_none() {
         return Answer::Refused(Refusal::NotFound);

@@ -13,6 +13,7 @@ use crate::{command::Answer, state::State};
 
 use super::end::{Ending, end};
 
+/// Ends the leases and holds whose time is up.
 pub fn advance(state: &State, now: Timestamp, out: &mut Vec<EventKind>) -> Result<Answer, ReadError> {
     let overdue = state.expired(now).filter(|lease| !is_orphan(state, lease));
     for lease in state.orphans().chain(overdue) {
