@@ -13,6 +13,9 @@ use super::{
     yaml::{Node, Value},
 };
 
+/// The hint for a secret that is not there.
+const SET_IT: &str = "set it where keyway runs, `validate` included";
+
 /// A value of the file that is there and not null.
 #[derive(Clone)]
 pub struct Field<'a> {
@@ -34,7 +37,9 @@ impl<'a> Field<'a> {
 
     /// Notes a mistake here.
     pub fn mistake(&self, message: impl Display, hint: impl Display) {
-        self.mistake_at(self.node.spot, message, hint);
+        // Nothing has no place, so its key stands for it.
+        let spot = if self.node.is_null() { self.spot } else { self.node.spot };
+        self.mistake_at(spot, message, hint);
     }
 
     /// Notes a mistake at the key of this value.
@@ -188,19 +193,23 @@ impl<'a> Field<'a> {
     pub fn secret(&self) -> Option<ResolvedSecret> {
         let reference = self.reference()?;
         match self.context.secrets.resolve(&reference) {
-            Ok(text) if text.trim().is_empty() => self.unfit_secret(format!("{reference} is empty")),
+            Ok(text) if text.trim().is_empty() => self.missing(format!("{reference} is empty"), SET_IT),
             Ok(text) => Some(Ok(Arc::new(Secret(text)))),
-            Err(why) => self.unfit_secret(format!("{reference} {why}")),
+            Err(why) => self.missing(format!("{reference} {why}"), SET_IT),
         }
     }
 
     /// Says why a secret is of no use: a mistake, or a missing secret when the file is in force already.
     pub fn unfit_secret(&self, message: String) -> Option<ResolvedSecret> {
+        self.missing(message, "mend the secret itself, where keyway runs")
+    }
+
+    fn missing(&self, message: String, hint: &str) -> Option<ResolvedSecret> {
         if self.context.again {
             self.warning(&message, "what needs it fails until it is there again");
             return Some(Err(MissingSecret(message)));
         }
-        self.mistake(message, "set it where keyway runs, `validate` included");
+        self.mistake(message, hint);
         None
     }
 
@@ -231,6 +240,8 @@ impl<'a> Field<'a> {
                 let path = PathBuf::from(file.text()?);
                 Some(Reference::File(self.context.folder.join(path)))
             }
+            // The unknown key that stands instead is noted already.
+            (None, None) if !section.is_empty() => None,
             _ => {
                 self.mistake("a reference names either `env` or `file`", HINT);
                 None

@@ -113,6 +113,10 @@ impl<'a> Section<'a> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.entries.is_empty()
+    }
+
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
         self.map.entries.iter().map(|entry| (&*entry.key, self.enter(entry)))
     }

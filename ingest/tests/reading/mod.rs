@@ -6,7 +6,7 @@ use std::path::Path;
 use keyway_engine::project::{self, Mistake, Origin, Reading, Reference, SecretSource};
 use keyway_ingest::trigger::TRIGGERS;
 
-/// Every secret is there; each is JSON and base64-like enough for whoever asks.
+/// Every secret is there but `GONE`; each is what whoever asks for it needs.
 pub struct Always;
 
 impl SecretSource for Always {
@@ -15,7 +15,7 @@ impl SecretSource for Always {
         match name.as_str() {
             "GONE" => Err("is not set".to_owned()),
             "NOTHING" => Ok(String::new()),
-            "NOT_JSON" => Ok("hunter2".to_owned()),
+            "PHRASE" => Ok("a phrase, not base64".to_owned()),
             "SMTP_URL" => Ok("smtps://user:password@mail.example.org".to_owned()),
             name if name.contains("SECRET") => Ok("whsec_c2VjcmV0".to_owned()),
             name if name.contains("FHIR") || name.contains("LOGIN") => Ok(r#"{"user": "ada"}"#.to_owned()),
@@ -28,6 +28,12 @@ impl SecretSource for Always {
 pub fn read(text: &str) -> Result<Reading, Vec<Mistake>> {
     let origin = Origin { file: "f.yaml".to_owned(), folder: Path::new("/etc/keyway").to_owned() };
     project::read(text, &origin, TRIGGERS, &Always, &[], &mut numbered())
+}
+
+/// Reads a project file that is in force already.
+pub fn read_again(text: &str) -> Result<Reading, Vec<Mistake>> {
+    let origin = Origin { file: "f.yaml".to_owned(), folder: Path::new("/etc/keyway").to_owned() };
+    project::read_again(text, &origin, TRIGGERS, &Always, &[], &mut numbered())
 }
 
 /// Makes ids that count up.
@@ -53,4 +59,36 @@ pub fn example(name: &str) -> Reading {
 /// Mistakes as `keyway validate` prints them.
 pub fn shown(mistakes: &[Mistake]) -> String {
     mistakes.iter().map(|mistake| format!("{mistake}\n")).collect()
+}
+
+/// Files that must be refused. Each `§` in a file marks the place of a mistake, and beside the file stand parts of the
+/// lines that `keyway validate` prints, in the order of their places.
+pub fn all_refused(rows: &[(&str, &[&str])]) {
+    let failures: String =
+        rows.iter().filter_map(|(marked, expected)| refused(marked, expected).err()).collect();
+    assert!(failures.is_empty(), "{failures}");
+}
+
+fn refused(marked: &str, expected: &[&str]) -> Result<(), String> {
+    let Err(mistakes) = read(&marked.replace('§', "")) else {
+        return Err(format!("ACCEPTED:\n{marked}\n"));
+    };
+    let shown = shown(&mistakes);
+    let told = |why: String| Err(format!("{why}\nTHE MISTAKES\n{shown}OF\n{marked}\n\n"));
+    let mut places = Vec::new();
+    for (number, line) in marked.lines().enumerate() {
+        for (before, (at, _)) in line.match_indices('§').enumerate() {
+            places.push((number + 1, line[..at].chars().count() + 1 - before));
+        }
+    }
+    if places.len() != expected.len() || mistakes.len() != expected.len() {
+        return told(format!("{} places, {} mistakes", places.len(), mistakes.len()));
+    }
+    for ((line, (number, column)), part) in shown.lines().zip(&places).zip(expected) {
+        let place = format!("f.yaml:{number}:{column}: ");
+        if !line.starts_with(&place) || !line.contains(part) {
+            return told(format!("NOT AS EXPECTED: {place}{part}"));
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,253 @@
+//! Parsing a YAML document into its tree.
+//!
+//! Invariant: work and memory are bounded by the size of the text, however its aliases are woven.
+
+use std::{borrow::Cow, collections::HashMap, mem, rc::Rc};
+
+use keyway_storage::limits::{PROJECT_BYTES_MAX, PROJECT_DEPTH_MAX, PROJECT_NODES_MAX};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+
+use super::{Entry, Map, Node, Style, Value};
+use crate::project::mistake::{Mistakes, Spot};
+
+/// Parses one document. Notes what is wrong; `None` if there is nothing left to read.
+pub(in super::super) fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Node> {
+    let start = Spot { line: 1, column: 1 };
+    if text.len() > PROJECT_BYTES_MAX {
+        let message = format!("the file has {} bytes; {PROJECT_BYTES_MAX} is the most", text.len());
+        mistakes.mistake("", start, message, String::new());
+        return None;
+    }
+    let text = join_surrogates(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut tree = Tree { mistakes, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
+    let mut parser = Parser::new_from_str(&text);
+    let mut documents = 0;
+    while let Some(event) = parser.next_event() {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let message = format!("this is not YAML: {}", error.info());
+                tree.mistakes.mistake("", spot(error.marker()), message, hint_of(error.info()));
+                return None;
+            }
+        };
+        let at = spot(&span.start);
+        match event {
+            Event::DocumentStart(_) if documents > 0 => {
+                tree.note(
+                    at,
+                    "a second document begins here",
+                    "a project file is one document: remove `---`",
+                );
+                return tree.root;
+            }
+            Event::DocumentStart(_) => documents += 1,
+            event => tree.take(event, at)?,
+        }
+    }
+    if tree.root.as_ref().is_none_or(Node::is_null) {
+        tree.note(start, "the file is empty", "see tools/examples for whole project files");
+        return None;
+    }
+    tree.root
+}
+
+fn spot(marker: &Marker) -> Spot {
+    Spot { line: marker.line() as u32, column: marker.col() as u32 + 1 }
+}
+
+fn hint_of(info: &str) -> String {
+    let hint = match info {
+        info if info.contains("tab") => "indent with spaces, not with tabs",
+        info if info.contains("mapping values are not allowed") => {
+            "a text that contains `: ` needs quotes, and keys of one mapping start in the same column"
+        }
+        info if info.contains("simple key") => "a key needs a `:` after it; check the indentation",
+        _ => "check quotes, brackets and indentation here and in the line above",
+    };
+    hint.to_owned()
+}
+
+/// Writes the pairs of `\uD83D\uDE00` escapes of JSON as the one escape that YAML knows.
+fn join_surrogates(text: &str) -> Cow<'_, str> {
+    if !text.trim_start().starts_with('{') || !text.contains("\\u") {
+        return Cow::Borrowed(text);
+    }
+    let unit = |at: usize| -> Option<u32> {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
+    };
+    let mut joined = String::with_capacity(text.len());
+    let mut rest = 0;
+    let mut at = 0;
+    while let Some(found) = text[at..].find('\\') {
+        at += found;
+        match (unit(at), unit(at + 6)) {
+            (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => {
+                let character = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                joined.push_str(&text[rest..at]);
+                joined.push_str(&format!("\\U{character:08X}"));
+                at += 12;
+                rest = at;
+            }
+            // The backslash and what it escapes, which may be another backslash.
+            _ => at += 1 + text[at + 1..].chars().next().map_or(0, char::len_utf8),
+        }
+    }
+    joined.push_str(&text[rest..]);
+    Cow::Owned(joined)
+}
+
+/// A list or mapping that is not closed yet.
+struct Open {
+    node: Node,
+    anchor: usize,
+    key: Key,
+    /// Where each key of a mapping stands.
+    seen: HashMap<Rc<str>, Spot>,
+}
+
+/// Whether a mapping waits for a key or for a value.
+enum Key {
+    Awaited,
+    /// The value is thrown away.
+    Refused,
+    Read(Rc<str>, Spot),
+}
+
+struct Tree<'a> {
+    mistakes: &'a mut Mistakes,
+    stack: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    root: Option<Node>,
+}
+
+impl Tree<'_> {
+    /// Takes the next event; `None` when the document is not worth reading on.
+    fn take(&mut self, event: Event<'_>, at: Spot) -> Option<()> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let style = self.style(style, tag.as_deref(), at);
+                let value = Value::Scalar { text: text.as_ref().into(), style };
+                self.close(Node { spot: at, value }, anchor)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), at);
+                self.open(Node { spot: at, value: Value::List(Vec::new()) }, anchor)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), at);
+                self.open(Node { spot: at, value: Value::Map(Map::default()) }, anchor)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let open = self.stack.pop().expect("the parser closes what it opened");
+                self.close(open.node, open.anchor)
+            }
+            Event::Alias(anchor) => self.alias(anchor, at),
+            _ => Some(()),
+        }
+    }
+
+    fn open(&mut self, node: Node, anchor: usize) -> Option<()> {
+        if self.stack.len() >= PROJECT_DEPTH_MAX {
+            let message = format!("this is nested deeper than {PROJECT_DEPTH_MAX} levels");
+            self.note(node.spot, &message, "");
+            return None;
+        }
+        self.stack.push(Open { node, anchor, key: Key::Awaited, seen: HashMap::new() });
+        Some(())
+    }
+
+    fn alias(&mut self, anchor: usize, at: Spot) -> Option<()> {
+        let node = match self.anchors.get(&anchor) {
+            Some(node) => node.clone(),
+            None => {
+                self.note(at, "this alias stands inside the value that it names", "write the value out");
+                Node::null(at)
+            }
+        };
+        self.grow(node.count(), at)?;
+        self.close(node, 0)
+    }
+
+    fn grow(&mut self, count: usize, at: Spot) -> Option<()> {
+        self.nodes += count;
+        if self.nodes > PROJECT_NODES_MAX {
+            let message = format!("the file has more than {PROJECT_NODES_MAX} values, aliases written out");
+            self.note(at, &message, "");
+            return None;
+        }
+        Some(())
+    }
+
+    /// Puts a whole value where it belongs.
+    fn close(&mut self, node: Node, anchor: usize) -> Option<()> {
+        self.grow(1, node.spot)?;
+        if anchor > 0 {
+            self.grow(node.count(), node.spot)?;
+            self.anchors.insert(anchor, node.clone());
+        }
+        let Some(open) = self.stack.last_mut() else {
+            self.root.get_or_insert(node);
+            return Some(());
+        };
+        match &mut open.node.value {
+            Value::List(items) => items.push(node),
+            Value::Map(map) => match mem::replace(&mut open.key, Key::Awaited) {
+                Key::Awaited => self.key(node),
+                Key::Refused => {}
+                Key::Read(key, spot) => map.entries.push(Entry { key, written: None, spot, value: node }),
+            },
+            Value::Scalar { .. } => unreachable!("only lists and mappings are opened"),
+        }
+        Some(())
+    }
+
+    fn key(&mut self, node: Node) {
+        let key = self.check_key(&node).map_or(Key::Refused, |text| Key::Read(text, node.spot));
+        let open = self.stack.last_mut().expect("a key stands in a mapping");
+        if let Key::Read(text, spot) = &key {
+            open.seen.insert(text.clone(), *spot);
+        }
+        open.key = key;
+    }
+
+    fn check_key(&mut self, node: &Node) -> Option<Rc<str>> {
+        let Value::Scalar { text, .. } = &node.value else {
+            self.note(node.spot, &format!("a key must be text, not {}", node.kind()), "");
+            return None;
+        };
+        if &**text == "<<" {
+            self.note(node.spot, "merge keys (`<<`) are not read", "write the keys out");
+            return None;
+        }
+        if let Some(first) = self.stack.last().and_then(|open| open.seen.get(text)) {
+            let hint = format!("the first one is in line {}", first.line);
+            self.note(node.spot, &format!("the key `{text}` is there twice"), &hint);
+            return None;
+        }
+        Some(text.clone())
+    }
+
+    fn style(&mut self, style: ScalarStyle, tag: Option<&Tag>, at: Spot) -> Style {
+        let forced_text = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
+        self.refuse_tag(tag, at);
+        match style {
+            ScalarStyle::Plain if !forced_text => Style::Plain,
+            ScalarStyle::Literal => Style::Literal,
+            ScalarStyle::Folded => Style::Folded,
+            _ => Style::Quoted,
+        }
+    }
+
+    fn refuse_tag(&mut self, tag: Option<&Tag>, at: Spot) {
+        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
+            self.note(at, &format!("the tag `{tag}` is not read"), "remove it");
+        }
+    }
+
+    fn note(&mut self, at: Spot, message: &str, hint: &str) {
+        self.mistakes.mistake("", at, message.to_owned(), hint.to_owned());
+    }
+}

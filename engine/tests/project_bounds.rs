@@ -1,0 +1,116 @@
+//! Hostile project files: they are refused quickly, and nothing panics.
+
+mod reading;
+
+use keyway_storage::limits::{
+    JOBS_PER_WORKFLOW_MAX, MADE_IDS_MAX, PROJECT_BYTES_MAX, PROJECT_DEPTH_MAX, PROJECT_MISTAKES_MAX,
+};
+use proptest::prelude::*;
+use reading::{read, shown};
+
+fn refusal(text: &str) -> String {
+    shown(&read(text).expect_err("it is refused"))
+}
+
+#[test]
+fn a_file_over_the_limit_is_refused_unread() {
+    let text = format!("workflows: {{}}\n#{}", " ".repeat(PROJECT_BYTES_MAX));
+    assert!(refusal(&text).contains("4194304 is the most"));
+}
+
+#[test]
+fn nesting_over_the_limit_is_refused() {
+    let fits = format!("{}{}", "[".repeat(PROJECT_DEPTH_MAX - 1), "]".repeat(PROJECT_DEPTH_MAX - 1));
+    assert!(!refusal(&format!("workflows: {fits}")).contains("deeper"));
+    assert!(refusal(&format!("workflows: [{fits}]")).contains("nested deeper than 64 levels"));
+    assert!(refusal(&"[".repeat(100_000)).contains("recursion limit"));
+    let stairs: String = (0..1_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    assert!(refusal(&stairs).contains("nested deeper than 64 levels"));
+}
+
+#[test]
+fn aliases_that_name_billions_of_values_are_refused() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let items = vec![format!("*a{}", level - 1); 10].join(", ");
+        text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+    }
+    assert!(refusal(&text).contains("more than 200000 values, aliases written out"));
+}
+
+#[test]
+fn more_mistakes_than_anyone_reads_are_counted() {
+    let text: String = (0..PROJECT_MISTAKES_MAX + 5).map(|n| format!("k{n}: 1\n")).collect();
+    let mistakes = read(&text).expect_err("no key is known");
+    assert_eq!(mistakes.len(), PROJECT_MISTAKES_MAX);
+    assert!(mistakes[PROJECT_MISTAKES_MAX - 1].hint.starts_with("one of 1006"), "{}", mistakes[999].hint);
+}
+
+#[test]
+fn a_workflow_with_too_many_jobs_is_refused() {
+    let jobs = |count: usize| -> String {
+        let jobs: String = (0..count).map(|n| format!("      j{n}: {{body: ''}}\n")).collect();
+        format!("workflows:\n  w:\n    jobs:\n{jobs}")
+    };
+    assert!(read(&jobs(JOBS_PER_WORKFLOW_MAX)).is_ok());
+    assert!(
+        refusal(&jobs(JOBS_PER_WORKFLOW_MAX + 1)).contains("f.yaml:1004:7: a workflow has at most 1000 jobs")
+    );
+}
+
+#[test]
+fn ids_of_triggers_that_are_gone_make_room() {
+    let made = |n: usize| keyway_storage::event::MadeId { name: format!("w/{n}").into(), id: [7; 16] };
+    let made: Vec<_> = (0..MADE_IDS_MAX).map(made).collect();
+    let reading = reading::read_with("workflows: {w: {triggers: {'0': {type: bell}}}}", &made);
+    let made = reading.expect("it has no mistakes").made;
+    assert_eq!(made.len(), MADE_IDS_MAX);
+    assert_eq!((&*made[0].name, &*made[1].name), ("w/0", "w/2"), "one that is in use stays");
+}
+
+#[test]
+fn a_long_chain_of_jobs_is_no_deep_recursion() {
+    let mut text = "workflows:\n  w:\n    jobs:\n".to_owned();
+    for n in 0..1000 {
+        text.push_str(&format!("      j{n}: {{body: ''}}\n"));
+    }
+    text.push_str("    edges:\n");
+    for n in 0..1000 {
+        text.push_str(&format!("      e{n}: {{source_job: j{n}, target_job: j{}}}\n", (n + 1) % 1000));
+    }
+    assert!(refusal(&text).contains("jobs must not form a cycle: j0 -> j1 -> j2"));
+}
+
+/// Words and signs that project files are made of, so that random texts get far.
+fn piece() -> impl Strategy<Value = String> {
+    let words = "workflows jobs triggers edges steps w a b t bell type body id next openfn uuid source_job target_job \
+        source_trigger condition_type js_expression condition_expression credential credentials env file null true 1 \
+        -1 '' \" ' : - [ ] { } , & * ! | > # ? << ~ %";
+    let mut pieces: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    pieces.extend(
+        ["\n", "\n  ", "\n    ", "\n      ", ": ", " ", "\t", "\u{feff}", "é", "\r\n", "- "]
+            .map(str::to_owned),
+    );
+    prop::sample::select(pieces)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in ".{0,200}") {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn no_heap_of_pieces_makes_the_reader_panic(pieces in prop::collection::vec(piece(), 0..60)) {
+        let _ = read(&pieces.concat());
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(text) = keyway_engine::project::text(&bytes, &reading::origin()) {
+            let _ = read(text);
+        }
+    }
+}
