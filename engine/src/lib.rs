@@ -21,6 +21,7 @@ pub mod permit;
 pub mod project;
 pub mod projection;
 pub mod queue;
+pub mod route;
 pub mod run;
 pub mod shard;
 pub mod source;

@@ -1,4 +1,12 @@
-//! The edge: trigger types, API.
+//! The edge, in both directions: trigger types, doors, the API.
+//!
+//! Does not know rows, lanes or leases. Only `runtime` names an asynchronous runtime.
 
+pub mod door;
+pub mod http;
+pub mod parked;
+pub mod reader;
+pub mod runtime;
 pub mod secret;
+pub mod time;
 pub mod trigger;

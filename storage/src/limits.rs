@@ -131,3 +131,31 @@ const _: () =
     assert!(BLOCK_EVENTS_MAX >= BATCH_EVENTS_MAX + 4 * STEPS_PER_RUN_MAX as usize + 4 * ADVANCE_EVENTS_MAX);
 const _: () =
     assert!(BLOCK_BYTES_MAX >= BATCH_BYTES_MAX + RUN_OUTPUT_BYTES_MAX + LOG_BYTES_MAX + STATE_BYTES_MAX);
+/// Connections that the kernel keeps for a listener until they are accepted.
+pub const ACCEPT_BACKLOG: i32 = 4_096;
+/// What is read of a connection at once.
+pub const READ_BUFFER_BYTES: usize = 16 << 10;
+/// Memory that a door registers with io_uring.
+pub const RING_MEMORY_BYTES: usize = 1 << 20;
+/// Most connections of one door. Each costs its read buffer and hyper's.
+pub const CONNECTIONS_PER_DOOR_MAX: usize = 16_384;
+/// How long a client may take to send the head of a request.
+pub const HEADER_TIMEOUT_MS: u64 = 10_000;
+/// How long a client may take to send the body of a request.
+pub const BODY_TIMEOUT_MS: u64 = 60_000;
+/// A body that is over its limit is read and thrown away up to this many times the limit, so that the refusal arrives.
+pub const BODY_SKIP_FACTOR: usize = 10;
+/// Deepest nesting of a JSON body.
+pub const JSON_DEPTH_MAX: usize = 128;
+/// Most inputs on their way from the doors to one shard.
+pub const INPUTS_MAX: usize = 16_384;
+/// Most bytes of inputs on their way from the doors to one shard.
+pub const INPUTS_BYTES_MAX: usize = 64 << 20;
+/// When a client that was refused for want of room should try again.
+pub const RETRY_AFTER_SECONDS: u32 = 1;
+/// Most API requests that wait for a reader thread.
+pub const API_REQUESTS_MAX: usize = 64;
+/// Threads that answer API requests.
+pub const API_THREADS: usize = 2;
+/// Largest body of an API request: a project file.
+pub const API_BODY_BYTES_MAX: usize = 16 << 20;

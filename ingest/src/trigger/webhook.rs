@@ -1,6 +1,13 @@
 //! Webhooks: a POST becomes an input.
 
+pub mod auth;
+pub mod body;
+pub mod directory;
+pub mod reply;
+pub mod request;
+pub mod serve;
 pub mod settings;
+pub mod source;
 
 use std::{any::Any, sync::Arc};
 

@@ -1,0 +1,49 @@
+//! Which shard an input goes to.
+//!
+//! Invariant: what must meet goes to one shard, whatever door it came through: inputs of a workflow in one order,
+//! those with the same ordering or idempotency key, those of one stream. All else stays where it came in.
+
+use std::hash::Hasher;
+
+use keyway_storage::{
+    event::{Position, TriggerId, WorkflowId},
+    place::ShardId,
+};
+use xxhash_rust::xxh3::Xxh3;
+
+/// What must meet.
+#[derive(Debug, Clone, Copy)]
+pub struct Route<'a> {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// The workflow, if all its runs are in one order.
+    pub serial: Option<WorkflowId>,
+    /// Hash of the ordering key.
+    pub key: Option<u64>,
+    /// What makes the input the same when it comes again.
+    pub position: &'a Position,
+}
+
+impl Route<'_> {
+    /// The shard that owns the input; `None` leaves it to the door.
+    pub fn owner(&self, shards: u16) -> Option<ShardId> {
+        let mut hash = Xxh3::new();
+        match (self.serial, self.key, self.position) {
+            (Some(workflow), _, _) => hash.write_u64(workflow.0),
+            (None, Some(key), _) => {
+                hash.write(&self.trigger.0);
+                hash.write_u64(key);
+            }
+            (None, None, Position::Once { key, .. }) => {
+                hash.write(&self.trigger.0);
+                hash.write_u128(*key);
+            }
+            (None, None, Position::Next { stream, .. }) => {
+                hash.write(&self.trigger.0);
+                hash.write(stream.as_bytes());
+            }
+            (None, None, Position::None) => return None,
+        }
+        Some(ShardId((hash.finish() % u64::from(shards)) as u8))
+    }
+}

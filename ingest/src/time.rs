@@ -1,0 +1,23 @@
+//! Times as users see them: RFC 3339, UTC, microseconds.
+
+use jiff::{Timestamp as Calendar, fmt::strtime};
+use keyway_storage::place::Timestamp;
+
+/// `2026-05-21T10:00:00.000000Z`.
+pub fn rfc3339(time: Timestamp) -> String {
+    let micros = i64::try_from(time.0).unwrap_or(i64::MAX);
+    let time = Calendar::from_microsecond(micros).unwrap_or(Calendar::MAX);
+    strtime::format("%Y-%m-%dT%H:%M:%S.%6fZ", time).unwrap_or_default()
+}
+
+/// A time that a user wrote.
+pub fn parse(text: &str) -> Option<Timestamp> {
+    let time: Calendar = text.parse().ok()?;
+    u64::try_from(time.as_microsecond()).ok().map(Timestamp)
+}
+
+/// The clock.
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since.as_micros() as u64)
+}
