@@ -324,3 +324,49 @@ fn steps_of_v2() {
         ),
     ]);
 }
+
+#[test]
+fn javascript_that_does_not_parse() {
+    all_refused(&[
+        (
+            "workflows:\n  w:\n    jobs:\n      a:\n        body: |\n          // é\n          fn(state => {\n            return state.§.data;\n          })\n",
+            &["this is not JavaScript: "],
+        ),
+        (
+            "workflows:\n  w:\n    jobs:\n      a:\n        body: |\n          fn(state => {§\n\n\n      b: {body: ''}\n",
+            &["this is not JavaScript: "],
+        ),
+        (
+            "workflows:\r\n  w:\r\n    jobs:\r\n      a:\r\n        body: |2-\r\n\r\n          fn(1 §2)\r\n",
+            &["this is not JavaScript: "],
+        ),
+        ("workflows: {w: {jobs: {a: {body: 'fn(1 §2)'}}}}\n", &["this is not JavaScript: "]),
+        ("workflows: {w: {jobs: {a: {body: fn(1 §2)}}}}\n", &["this is not JavaScript: "]),
+        (
+            "{\"workflows\": {\"w\": {\"jobs\": {\"a\": {\"body\": \"fn(1 §2)\"}}}}}\n",
+            &["this is not JavaScript: "],
+        ),
+        (
+            "workflows: {w: {jobs: {a: {body: {path: a.js, content: 'fn(1 §2)'}}}}}\n",
+            &["this is not JavaScript: "],
+        ),
+        ("workflows: {w: {steps: [{id: a, expression: 'fn(1 §2)'}]}}\n", &["this is not JavaScript: "]),
+        // Where the file does not show the source as it is, its beginning stands for it.
+        ("workflows: {w: {jobs: {a: {body: §\"\\tfn(1 2)\"}}}}\n", &["this is not JavaScript: "]),
+        ("workflows: {w: {jobs: {a: {body: §'fn(\n      1 2)'}}}}\n", &["this is not JavaScript: "]),
+        (
+            "workflows:\n  w:\n    jobs:\n      a:\n        body: >\n          §fn(\n          1 2)\n",
+            &["this is not JavaScript: "],
+        ),
+        (
+            workflow!(
+                "      x: {source_job: a, target_job: b, condition_type: js_expression, condition_expression: '!state.§.a'}\n"
+            ),
+            &["this is not JavaScript: "],
+        ),
+        (
+            "workflows: {w: {steps: [{id: a, expression: '', next: {b: {condition: 'a §b'}}}, {id: b, expression: ''}]}}\n",
+            &["this is not JavaScript: "],
+        ),
+    ]);
+}

@@ -33,11 +33,13 @@ pub(super) fn note_faults(field: &Field<'_>, faults: Vec<Fault>) {
 fn place(field: &Field<'_>, fault: &Fault) -> Spot {
     let start = field.node.spot;
     let Value::Scalar { text, style } = &field.node.value else { return start };
-    let source = text.split('\n').nth(fault.line as usize - 1).unwrap_or_default();
+    let (fault_line, fault_column) = inside(text, fault);
+    let source = text.split('\n').nth(fault_line as usize - 1).unwrap_or_default();
     let (line, found) = match style {
-        // The text of a block begins in the line after its `|`, each line as it is but for its indentation.
+        // A block stands where its first line that is not empty begins; each line is as it is but for its indentation.
         Style::Literal => {
-            let line = start.line + fault.line;
+            let empty = text.bytes().take_while(|&byte| byte == b'\n').count() as u32;
+            let line = (start.line + fault_line).saturating_sub(1 + empty).max(start.line);
             let shown = field.line(line);
             (line, shown.strip_suffix(source).map(|indent| indent.chars().count()))
         }
@@ -50,5 +52,16 @@ fn place(field: &Field<'_>, fault: &Fault) -> Spot {
         }
         Style::Plain | Style::Quoted | Style::Folded => return start,
     };
-    found.map_or(start, |before| Spot { line, column: before as u32 + fault.column })
+    found.map_or(start, |before| Spot { line, column: before as u32 + fault_column })
+}
+
+/// What is missing at the end of a source is missing at the end of its last line that is not empty.
+fn inside(text: &str, fault: &Fault) -> (u32, u32) {
+    let kept = text.trim_end_matches('\n');
+    let last = kept.split('\n').count() as u32;
+    if fault.line <= last {
+        return (fault.line, fault.column);
+    }
+    let end = kept.rsplit('\n').next().map_or(0, |line| line.chars().count());
+    (last, end as u32 + 1)
 }
