@@ -1,3 +1,63 @@
-//! The binary.
+//! The binary `keyway`: parses the command line, calls one function, turns its result into an exit code.
+//!
+//! Invariant: what a command is for stands in its own file; here is only which one.
 
-fn main() {}
+mod apply;
+mod args;
+mod client;
+mod events;
+mod failure;
+mod history;
+mod item;
+mod print;
+mod request;
+mod signals;
+mod status;
+mod table;
+mod validate;
+
+use std::process::ExitCode;
+
+use args::{Args, Command, DeadLetters, Events, Runs, Triggers, WorkOrders};
+use client::Client;
+use failure::Failure;
+use print::Printer;
+
+fn main() -> ExitCode {
+    let args = Args::read();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(args: Args) -> Result<(), Failure> {
+    let Args { common, command } = args;
+    let mut out = Printer::new(common.json);
+    let client = || Client::new(&common.server, common.data_dir_given);
+    match command {
+        Command::Serve(_) => Err(Failure::Failed("this build has no engine".to_owned())),
+        Command::Validate(file) => validate::validate(&file.file, &mut out),
+        Command::Apply(file) => apply::apply(&client()?, &file.file, &mut out),
+        Command::Status => status::status(&client()?, &mut out),
+        Command::Events(Events::List(which)) => events::list(&client()?, &which, &mut out),
+        Command::Events(Events::Tail(which)) => events::tail(&client()?, &which, &mut out),
+        Command::Events(Events::Show { event }) => events::show(&client()?, event, &mut out),
+        Command::WorkOrders(WorkOrders::List(which)) => history::work_orders(&client()?, &which, &mut out),
+        Command::WorkOrders(WorkOrders::Show(which)) => history::work_order(&client()?, &which, &mut out),
+        Command::WorkOrders(WorkOrders::Rerun(which)) => request::rerun(&client()?, &which, &mut out),
+        Command::Runs(Runs::List(which)) => history::runs(&client()?, &which, &mut out),
+        Command::Runs(Runs::Show(which)) => history::run(&client()?, &which, &mut out),
+        Command::Runs(Runs::Logs(which)) => history::logs(&client()?, &which, &mut out),
+        Command::Runs(Runs::Cancel { id }) => request::cancel(&client()?, &id, &mut out),
+        Command::Triggers(Triggers::List(which)) => history::triggers(&client()?, &which, &mut out),
+        Command::Triggers(Triggers::Show { id }) => history::trigger(&client()?, &id, &mut out),
+        Command::Triggers(Triggers::Enable { id }) => request::switch(&client()?, &id, "enable", &mut out),
+        Command::Triggers(Triggers::Disable { id }) => request::switch(&client()?, &id, "disable", &mut out),
+        Command::DeadLetters(DeadLetters::List(which)) => history::dead_letters(&client()?, &which, &mut out),
+        Command::DeadLetters(DeadLetters::Show { id }) => history::dead_letter(&client()?, &id, &mut out),
+        Command::DeadLetters(DeadLetters::Discard { id, reason }) => {
+            request::discard(&client()?, &id, &reason, &mut out)
+        }
+    }
+}

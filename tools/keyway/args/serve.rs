@@ -1,0 +1,90 @@
+//! The flags of `serve`.
+//!
+//! Invariant: each has a default that is right for one machine and one project.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+};
+
+use clap::ValueEnum;
+use keyway_storage::limits::{PAYLOAD_BYTES_MAX, SHARDS_MAX};
+
+/// Flags of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// The project file; without it the project in the data dir goes on.
+    #[arg(long, value_name = "FILE")]
+    pub project: Option<PathBuf>,
+    /// Where webhooks come in; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000", value_parser = address)]
+    pub listen: SocketAddr,
+    /// Where API, health and metrics are; never give the public address unless you mean it.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4001", value_parser = address)]
+    pub api_listen: SocketAddr,
+    /// How many shards a new data dir gets; an old one keeps its own [default: cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(SHARDS_MAX)))]
+    pub shards: Option<u16>,
+    /// Threads that run jobs; 0: runs wait, for measuring and for outside workers [default: cores].
+    #[arg(long, value_name = "N")]
+    pub executors: Option<u16>,
+    /// What serves connections; auto takes io_uring, and epoll where io_uring is blocked.
+    #[arg(long, value_enum, default_value_t = Runtime::Auto)]
+    pub runtime: Runtime,
+    /// When an input counts as kept; os survives a crash of keyway, not one of the machine.
+    #[arg(long, value_enum, default_value_t = Durability::Fsync)]
+    pub durability: Durability,
+    /// Most seconds that requests and runs under way get at the end.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3_600))]
+    pub drain_seconds: u64,
+    /// How traces look on stderr; RUST_LOG says which.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Most bytes of a webhook's body, after decompression.
+    #[arg(long, value_name = "BYTES", default_value_t = PAYLOAD_BYTES_MAX as u64, value_parser = clap::value_parser!(u64).range(1..=PAYLOAD_BYTES_MAX as u64))]
+    pub body_bytes_max: u64,
+    /// Origins whose pages may send webhooks, separated by commas.
+    #[arg(long, value_name = "ORIGINS", default_value = "*", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// Most open connections; one more is closed at once.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub connections_max: u32,
+    /// Answer GET /hello on the public listener: the bare stack, for measuring.
+    #[arg(long, hide = true)]
+    pub hello: bool,
+}
+
+/// What serves connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// Io_uring, or epoll where it is blocked.
+    Auto,
+    /// Linux io_uring.
+    #[value(name = "io_uring")]
+    IoUring,
+    /// Linux epoll.
+    Epoll,
+}
+
+/// When an input counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// When the disk has it.
+    Fsync,
+    /// When the operating system has it.
+    Os,
+}
+
+/// How traces look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text.to_socket_addrs().map_err(|error| format!("{error}; write it as HOST:PORT"))?;
+    addresses.next().ok_or_else(|| "the host has no address".to_owned())
+}
