@@ -82,7 +82,8 @@ fn print_summary(reading: &Reading, out: &mut Printer) -> Result<(), Failure> {
     for warning in &reading.warnings {
         out.line(&format!("warning: {warning}"))?;
     }
-    out.line(&format!("ok: {} workflows, {} triggers", workflows.len(), triggers.len()))?;
+    let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    out.line(&format!("ok: {}, {}", count(workflows.len(), "workflow"), count(triggers.len(), "trigger")))?;
     let columns = ["workflow", "trigger", "type", "enabled", "urls"];
     let row = |trigger: &Value| columns.iter().map(|column| table::text(&trigger[column])).collect();
     out.rows(&columns, triggers.iter().map(row).collect())?;

@@ -26,8 +26,9 @@ const DISK_FILES: &[&str] = &[
 const NETWORK_FILES: &[&str] = &["ingest/src/", "tools/keyway/"];
 /// Files that may draw random numbers: keys and ids that are made once and then stored.
 const RANDOM_FILES: &[&str] = &["storage/src/directory.rs", "ingest/src/", "tools/keyway/"];
-/// Files that may sleep: those that wait for another process.
-const SLEEP_FILES: &[&str] = &["tests/common/", "storage/src/disk.rs"];
+/// Files that may sleep: those that wait for another process, and the executor's threads, which have nothing better
+/// to do while a shard's mailbox is full.
+const SLEEP_FILES: &[&str] = &["tests/common/", "engine/src/executor/pool.rs"];
 
 /// Files that decide, fold or read, and nothing else: not even threads, channels or the environment.
 const PURE: &[&str] = &[

@@ -1,0 +1,35 @@
+//! What end-to-end tests share: a real keyway, a fake server, the command line.
+
+// Each test file compiles this module for itself and uses a part of it.
+#![allow(dead_code)]
+#![allow(clippy::unwrap_used)]
+
+pub mod fake;
+pub mod keyway;
+
+use std::process::{Command, Output};
+
+/// The tool under test, with an environment that no developer's shell has touched.
+pub fn tool() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyway"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KEYWAY_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("KAFKA_TRIGGERS_ENABLED").env_remove("RUST_LOG");
+    command
+}
+
+/// What the tool prints on stdout.
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What the tool prints on stderr.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The tool's exit code.
+pub fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("it died: {}, {}", output.status, stderr(output)))
+}
