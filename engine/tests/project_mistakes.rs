@@ -72,7 +72,7 @@ fn the_top_of_the_file() {
 }
 
 #[test]
-fn notifications() {
+fn every_mistake_in_notifications_is_named() {
     all_refused(&[
         ("workflows: {}\nnotifications: {§mail: {}}\n", &["unknown key `mail` (did you mean `email`?)"]),
         (
@@ -156,7 +156,7 @@ fn workflows_and_their_settings() {
 }
 
 #[test]
-fn jobs() {
+fn every_mistake_in_jobs_is_named() {
     all_refused(&[
         ("workflows: {w: {jobs: {§a: {}}}}\n", &["`body` is missing"]),
         ("workflows: {w: {jobs: {a: {§body: null}}}}\n", &["`body` is missing"]),
@@ -185,7 +185,7 @@ fn jobs() {
 }
 
 #[test]
-fn triggers() {
+fn every_mistake_in_triggers_is_named() {
     all_refused(&[
         ("workflows: {w: {triggers: {§t: {}}}}\n", &["`type` is missing"]),
         (
@@ -234,7 +234,7 @@ fn triggers() {
 }
 
 #[test]
-fn edges() {
+fn every_mistake_in_edges_is_named() {
     all_refused(&[
         (workflow!("      §x: {target_job: a}\n"), &["an edge needs `source_trigger` or `source_job`"]),
         (workflow!("      §x: {source_job: a}\n"), &["`target_job` is missing"]),

@@ -37,7 +37,7 @@ macro_rules! kafka {
 }
 
 #[test]
-fn webhooks() {
+fn every_mistake_in_webhooks_is_named() {
     all_refused(&[
         (webhook!("webhook_reply: §later"), &["(one of before_start, after_completion, custom)"]),
         (webhook!("webhook_response_config: {success_code: §99}"), &["(from 200 to 599)"]),
@@ -74,7 +74,7 @@ fn webhooks() {
 }
 
 #[test]
-fn custom_paths() {
+fn every_mistake_in_custom_paths_is_named() {
     all_refused(&[
         (webhook!("custom_path: §Clinic"), &["the custom path `Clinic` has characters that are not allowed"]),
         (webhook!("custom_path: §a/b"), &["has characters that are not allowed"]),
@@ -97,7 +97,7 @@ fn custom_paths() {
 }
 
 #[test]
-fn auth_methods() {
+fn every_mistake_in_auth_methods_is_named() {
     all_refused(&[
         ("workflows: {}\nwebhook_auth_methods: §[]\n", &["this must be a mapping, not a list"]),
         ("workflows: {}\nwebhook_auth_methods: {§k: {}}\n", &["`type` is missing"]),
@@ -147,7 +147,7 @@ fn auth_methods() {
 }
 
 #[test]
-fn cron_triggers() {
+fn every_mistake_in_cron_triggers_is_named() {
     all_refused(&[
         ("workflows: {w: {triggers: {§t: {type: cron}}}}", &["`cron_expression` is missing"]),
         (trigger!("cron", "cron_expression: §5"), &["this must be text, not a number"]),
@@ -186,7 +186,7 @@ fn cron_triggers() {
 }
 
 #[test]
-fn cron_expressions() {
+fn every_mistake_in_cron_expressions_is_named() {
     all_refused(&[
         (
             cron!("* * * *"),
@@ -229,7 +229,7 @@ fn cron_expressions() {
 }
 
 #[test]
-fn kafka_triggers() {
+fn every_mistake_in_kafka_triggers_is_named() {
     all_refused(&[
         ("workflows: {w: {triggers: {§t: {type: kafka}}}}", &["`kafka_configuration` is missing"]),
         (
@@ -268,7 +268,7 @@ fn kafka_triggers() {
 }
 
 #[test]
-fn kafka_logins() {
+fn every_mistake_in_kafka_logins_is_named() {
     all_refused(&[
         (
             kafka!("{hosts: ['a:1'], topics: [a], sasl: §gssapi, username: u, password: {env: A}}"),
