@@ -291,6 +291,18 @@ fn events_can_be_followed_until_ctrl_c() {
 }
 
 #[test]
+fn following_ends_when_nobody_reads_any_more() {
+    let fake = Fake::new(&[
+        ("GET /api/status", 200, json!({"data": {"shards": [{"shard": 0, "tail": 7}]}}).to_string()),
+        ("GET /api/events?shard=0&from=7&page_size=1000", 200, json!({"data": []}).to_string()),
+    ]);
+    let mut child =
+        tool().args(["events", "tail", "--server", &fake.url]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn an_event_is_shown_by_its_shard_and_offset() {
     let event =
         json!({"type": "event", "id": "3-8", "attributes": {"shard": 3, "offset": 8, "kind": "Opened"}});

@@ -78,7 +78,7 @@ pub fn tail(client: &Client, which: &TailEvents, out: &mut Printer) -> Result<()
                 }
             })?;
         }
-        out.flush()?;
+        out.check_reader()?;
         if interrupt.wait(Duration::from_millis(if found_any { 0 } else { POLL_MS })) {
             break;
         }

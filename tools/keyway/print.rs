@@ -5,6 +5,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use serde_json::Value;
 
 use crate::{failure::Failure, item::Item, table};
@@ -78,6 +79,19 @@ impl Printer {
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.out.flush()?;
         Ok(())
+    }
+
+    /// Writes out what was printed so far, and finds out whether anyone still reads: a pipe without a reader says so
+    /// only when it is written to, or asked.
+    pub fn check_reader(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        let mut poll = [PollFd::new(self.out.get_ref(), PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut poll, Some(&now)).map_err(io::Error::from)?;
+        match poll[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            true => Err(Failure::Closed),
+            false => Ok(()),
+        }
     }
 
     /// Prints objects with the same keys as a table.
