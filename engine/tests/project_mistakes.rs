@@ -17,7 +17,7 @@ macro_rules! workflow {
 }
 
 #[test]
-fn what_is_not_yaml_or_not_one_mapping() {
+fn what_is_not_yaml_or_not_one_mapping_is_refused() {
     all_refused(&[
         ("§", &["the file is empty"]),
         ("§# only a comment\n", &["the file is empty"]),
@@ -48,7 +48,7 @@ fn what_is_not_yaml_or_not_one_mapping() {
 }
 
 #[test]
-fn the_top_of_the_file() {
+fn a_wrong_key_at_the_top_of_the_file_is_refused() {
     all_refused(&[
         ("workflows: {}\n§workflow: {}\n", &["unknown key `workflow` (did you mean `workflows`?)"]),
         ("workflows: {}\n§zzz: 1\n", &["unknown key `zzz`"]),
@@ -72,7 +72,7 @@ fn the_top_of_the_file() {
 }
 
 #[test]
-fn every_mistake_in_notifications_is_named() {
+fn a_wrong_notification_is_refused() {
     all_refused(&[
         ("workflows: {}\nnotifications: {§mail: {}}\n", &["unknown key `mail` (did you mean `email`?)"]),
         (
@@ -97,7 +97,7 @@ fn every_mistake_in_notifications_is_named() {
 }
 
 #[test]
-fn secrets_and_credentials() {
+fn a_secret_that_is_inline_or_does_not_resolve_is_refused() {
     all_refused(&[
         (
             "workflows: {}\ncredentials: {c: {body: §{env: GONE}}}\n",
@@ -130,7 +130,7 @@ fn secrets_and_credentials() {
 }
 
 #[test]
-fn workflows_and_their_settings() {
+fn a_wrong_workflow_or_setting_of_one_is_refused() {
     all_refused(&[
         ("workflows:\n  §w:\n", &["this must be a mapping, not nothing"]),
         ("workflows: {w: §x}\n", &["this must be a mapping, not text"]),
@@ -156,7 +156,7 @@ fn workflows_and_their_settings() {
 }
 
 #[test]
-fn every_mistake_in_jobs_is_named() {
+fn a_wrong_job_is_refused() {
     all_refused(&[
         ("workflows: {w: {jobs: {§a: {}}}}\n", &["`body` is missing"]),
         ("workflows: {w: {jobs: {a: {§body: null}}}}\n", &["`body` is missing"]),
@@ -185,7 +185,7 @@ fn every_mistake_in_jobs_is_named() {
 }
 
 #[test]
-fn every_mistake_in_triggers_is_named() {
+fn a_wrong_trigger_is_refused() {
     all_refused(&[
         ("workflows: {w: {triggers: {§t: {}}}}\n", &["`type` is missing"]),
         (
@@ -234,7 +234,7 @@ fn every_mistake_in_triggers_is_named() {
 }
 
 #[test]
-fn every_mistake_in_edges_is_named() {
+fn a_wrong_edge_or_a_cycle_is_refused() {
     all_refused(&[
         (workflow!("      §x: {target_job: a}\n"), &["an edge needs `source_trigger` or `source_job`"]),
         (workflow!("      §x: {source_job: a}\n"), &["`target_job` is missing"]),
@@ -277,7 +277,7 @@ fn every_mistake_in_edges_is_named() {
 }
 
 #[test]
-fn steps_of_v2() {
+fn a_wrong_step_of_v2_is_refused_in_words_of_v2() {
     all_refused(&[
         ("workflows: {w: {steps: §x}}\n", &["this must be a list, not text"]),
         ("workflows: {w: {steps: [§x]}}\n", &["a step must be a mapping, not text"]),
@@ -326,7 +326,7 @@ fn steps_of_v2() {
 }
 
 #[test]
-fn javascript_that_does_not_parse() {
+fn javascript_that_does_not_parse_is_refused_in_its_line() {
     all_refused(&[
         (
             "workflows:\n  w:\n    jobs:\n      a:\n        body: |\n          // é\n          fn(state => {\n            return state.§.data;\n          })\n",

@@ -37,7 +37,7 @@ macro_rules! kafka {
 }
 
 #[test]
-fn every_mistake_in_webhooks_is_named() {
+fn a_wrong_webhook_is_refused() {
     all_refused(&[
         (webhook!("webhook_reply: §later"), &["(one of before_start, after_completion, custom)"]),
         (webhook!("webhook_response_config: {success_code: §99}"), &["(from 200 to 599)"]),
@@ -74,7 +74,7 @@ fn every_mistake_in_webhooks_is_named() {
 }
 
 #[test]
-fn every_mistake_in_custom_paths_is_named() {
+fn a_wrong_custom_path_is_refused() {
     all_refused(&[
         (webhook!("custom_path: §Clinic"), &["the custom path `Clinic` has characters that are not allowed"]),
         (webhook!("custom_path: §a/b"), &["has characters that are not allowed"]),
@@ -97,7 +97,7 @@ fn every_mistake_in_custom_paths_is_named() {
 }
 
 #[test]
-fn every_mistake_in_auth_methods_is_named() {
+fn a_wrong_auth_method_is_refused() {
     all_refused(&[
         ("workflows: {}\nwebhook_auth_methods: §[]\n", &["this must be a mapping, not a list"]),
         ("workflows: {}\nwebhook_auth_methods: {§k: {}}\n", &["`type` is missing"]),
@@ -147,7 +147,7 @@ fn every_mistake_in_auth_methods_is_named() {
 }
 
 #[test]
-fn every_mistake_in_cron_triggers_is_named() {
+fn a_wrong_cron_trigger_is_refused() {
     all_refused(&[
         ("workflows: {w: {triggers: {§t: {type: cron}}}}", &["`cron_expression` is missing"]),
         (trigger!("cron", "cron_expression: §5"), &["this must be text, not a number"]),
@@ -186,7 +186,7 @@ fn every_mistake_in_cron_triggers_is_named() {
 }
 
 #[test]
-fn every_mistake_in_cron_expressions_is_named() {
+fn a_wrong_cron_expression_is_refused_with_what_its_field_allows() {
     all_refused(&[
         (
             cron!("* * * *"),
@@ -229,7 +229,7 @@ fn every_mistake_in_cron_expressions_is_named() {
 }
 
 #[test]
-fn every_mistake_in_kafka_triggers_is_named() {
+fn a_wrong_kafka_trigger_is_refused() {
     all_refused(&[
         ("workflows: {w: {triggers: {§t: {type: kafka}}}}", &["`kafka_configuration` is missing"]),
         (
@@ -268,7 +268,7 @@ fn every_mistake_in_kafka_triggers_is_named() {
 }
 
 #[test]
-fn every_mistake_in_kafka_logins_is_named() {
+fn half_a_kafka_login_is_refused() {
     all_refused(&[
         (
             kafka!("{hosts: ['a:1'], topics: [a], sasl: §gssapi, username: u, password: {env: A}}"),
@@ -298,7 +298,7 @@ fn every_mistake_in_kafka_logins_is_named() {
 }
 
 #[test]
-fn librdkafka_settings_that_are_ours() {
+fn a_librdkafka_setting_that_is_ours_is_refused_by_name() {
     for (key, instead) in [
         ("api.version.request.timeout.ms", "connect_timeout"),
         ("auto.commit.interval.ms", "the log has their messages"),
