@@ -28,6 +28,12 @@ pub const PROJECT_MISTAKES_MAX: usize = 1_000;
 pub const NAME_CHARACTERS_MAX: usize = 255;
 /// Most jobs of one workflow: a run visits each of them, and a `JobId` is 16 bits.
 pub const JOBS_PER_WORKFLOW_MAX: usize = 1_000;
+/// Longest key in a project file: that of an edge holds two names.
+pub const KEY_BYTES_MAX: usize = 600;
+/// Most bytes of text in a project file once its aliases are written out: four times the file.
+pub const PROJECT_TEXT_BYTES_MAX: usize = 4 * PROJECT_BYTES_MAX;
+/// Longest source of a job. Parsing it may take a thousand times its length of stack.
+pub const JOB_BYTES_MAX: usize = 512 << 10;
 /// Most ids kept for triggers that their file does not name, including triggers that are gone.
 pub const MADE_IDS_MAX: usize = 10_000;
 /// Longest time that a run may be allowed, one day: a lease must end some time.

@@ -3,6 +3,7 @@
 //! Source of the rules: OpenFn's compiler (top-level operations, lazy state, promises). Calls at the top level are
 //! collected in order; `$.a` in an argument becomes `state => state.a`; `op().then(f)` is deferred until it is run.
 
+mod deep;
 mod lazy;
 
 use oxc_allocator::Allocator;
@@ -10,6 +11,7 @@ use oxc_ast::ast::{CallExpression, ExportDefaultDeclarationKind, Expression, Pro
 use oxc_parser::Parser;
 use oxc_span::{GetSpan, SourceType, Span};
 
+use deep::with_stack;
 use lazy::Edits;
 
 /// Why a source is not a job.
@@ -25,6 +27,10 @@ pub struct SyntaxMistake {
 
 /// Compiles a job to a module whose default export returns its operations.
 pub fn compile(source: &str) -> Result<String, Vec<SyntaxMistake>> {
+    with_stack(source, || compile_job(source))
+}
+
+fn compile_job(source: &str) -> Result<String, Vec<SyntaxMistake>> {
     let allocator = Allocator::default();
     let program = parse(&allocator, source, source)?;
     let edits =
@@ -34,9 +40,13 @@ pub fn compile(source: &str) -> Result<String, Vec<SyntaxMistake>> {
 
 /// Compiles an edge's condition to a module whose default export is a function of `state`.
 pub fn compile_expression(source: &str) -> Result<String, Vec<SyntaxMistake>> {
-    let wrapped = format!("({source}\n)");
+    with_stack(source, || compile_condition(source))
+}
+
+fn compile_condition(source: &str) -> Result<String, Vec<SyntaxMistake>> {
+    let wrapped = format!("({}\n)", source.trim_end().trim_end_matches(';'));
     let allocator = Allocator::default();
-    parse(&allocator, &wrapped, source).map_err(|mistakes| {
+    let program = parse(&allocator, &wrapped, source).map_err(|mistakes| {
         // One character was put before the source.
         let shift = |mut mistake: SyntaxMistake| {
             mistake.column -= u32::from(mistake.line == 1 && mistake.column > 1);
@@ -44,8 +54,11 @@ pub fn compile_expression(source: &str) -> Result<String, Vec<SyntaxMistake>> {
         };
         mistakes.into_iter().map(shift).collect::<Vec<_>>()
     })?;
-    let unary = wrapped.trim_end_matches(';');
-    Ok(format!("export default (state) => {unary};"))
+    // `a) ; (b` closes our bracket and opens another.
+    let [Statement::ExpressionStatement(_)] = program.body.as_slice() else {
+        return Err(vec![mistake(source, 0, "it is not one expression".to_owned())]);
+    };
+    Ok(format!("export default (state) => {wrapped};"))
 }
 
 /// What is wrong with a job's source, if something is.
