@@ -3,7 +3,8 @@
 mod reading;
 
 use keyway_storage::limits::{
-    JOBS_PER_WORKFLOW_MAX, MADE_IDS_MAX, PROJECT_BYTES_MAX, PROJECT_DEPTH_MAX, PROJECT_MISTAKES_MAX,
+    JOB_BYTES_MAX, JOBS_PER_WORKFLOW_MAX, MADE_IDS_MAX, PROJECT_BYTES_MAX, PROJECT_DEPTH_MAX,
+    PROJECT_MISTAKES_MAX,
 };
 use proptest::prelude::*;
 use reading::{read, shown};
@@ -43,7 +44,35 @@ fn more_mistakes_than_anyone_reads_are_counted() {
     let text: String = (0..PROJECT_MISTAKES_MAX + 5).map(|n| format!("k{n}: 1\n")).collect();
     let mistakes = read(&text).expect_err("no key is known");
     assert_eq!(mistakes.len(), PROJECT_MISTAKES_MAX);
-    assert!(mistakes[PROJECT_MISTAKES_MAX - 1].hint.starts_with("one of 1006"), "{}", mistakes[999].hint);
+    assert!(mistakes[PROJECT_MISTAKES_MAX - 1].hint.contains("of 1006 or more"), "{}", mistakes[999].hint);
+}
+
+#[test]
+fn text_that_aliases_repeat_is_bounded() {
+    let text = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 20].join(", "));
+    assert!(refusal(&text).contains("more than 16777216 bytes of text, aliases written out"));
+}
+
+#[test]
+fn a_message_quotes_no_more_than_a_person_reads() {
+    let text =
+        format!("workflows: {{w: {{triggers: {{t: {{type: bell, tone: {}}}}}}}}}", "x".repeat(100_000));
+    assert!(refusal(&text).len() < 2_000);
+    let text = format!("{}: 1", "k".repeat(601));
+    assert!(refusal(&text).contains("this key is longer than 600 bytes"));
+}
+
+#[test]
+fn a_crowd_of_wrong_references_is_refused_without_a_search_for_each() {
+    let mut text = "workflows:\n  w:\n    jobs:\n".to_owned();
+    for n in 0..1000 {
+        text.push_str(&format!("      job-{n}: {{body: ''}}\n"));
+    }
+    text.push_str("    edges:\n");
+    for n in 0..20_000 {
+        text.push_str(&format!("      e{n}: {{source_job: jbo-{n}, target_job: jbo-{n}}}\n"));
+    }
+    assert!(refusal(&text).contains("of 10000 or more"));
 }
 
 #[test]
@@ -79,6 +108,42 @@ fn a_long_chain_of_jobs_is_no_deep_recursion() {
         text.push_str(&format!("      e{n}: {{source_job: j{n}, target_job: j{}}}\n", (n + 1) % 1000));
     }
     assert!(refusal(&text).contains("jobs must not form a cycle: j0 -> j1 -> j2"));
+}
+
+#[test]
+fn javascript_that_nests_without_end_is_read_or_refused_and_never_overflows_the_stack() {
+    let opens = [
+        "(",
+        "[",
+        "{",
+        "!",
+        "a=>",
+        "`${",
+        "a?",
+        "new ",
+        "a.b(",
+        "-",
+        "if(a)",
+        "async()=>",
+        "a**",
+        "[!",
+        "{a:",
+    ];
+    let closes = [("(", "1", ")"), ("fn(s=>{return fn(", "1", ")})"), ("", "1", "+1"), ("", "a", ".b()")];
+    let opens = opens.map(|open| open.repeat(40_000 / open.len()));
+    let closes = closes.map(|(before, inner, after)| {
+        let levels = 40_000 / (before.len() + after.len());
+        format!("{}{inner}{}", before.repeat(levels), after.repeat(levels))
+    });
+    for body in opens.into_iter().chain(closes) {
+        let job = format!("{{body: {body:?}}}");
+        let edge = format!(
+            "{{source_job: a, target_job: b, condition_type: js_expression, condition_expression: {body:?}}}"
+        );
+        let _ = read(&format!("workflows: {{w: {{jobs: {{a: {job}, b: {job}}}, edges: {{e: {edge}}}}}}}"));
+    }
+    let long = format!("workflows: {{w: {{jobs: {{a: {{body: '{}'}}}}}}}}", " ".repeat(JOB_BYTES_MAX + 1));
+    assert!(refusal(&long).contains("it has 524289 bytes, and 524288 is the most"));
 }
 
 /// Words and signs that project files are made of, so that random texts get far.

@@ -368,5 +368,11 @@ fn javascript_that_does_not_parse_is_refused_in_its_line() {
             "workflows: {w: {steps: [{id: a, expression: '', next: {b: {condition: 'a §b'}}}, {id: b, expression: ''}]}}\n",
             &["this is not JavaScript: "],
         ),
+        (
+            workflow!(
+                "      x: {source_job: a, target_job: b, condition_type: js_expression, condition_expression: '§a) ; (b'}\n"
+            ),
+            &["this is not JavaScript: it is not one expression"],
+        ),
     ]);
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: no cycles; every trigger and job index is in range.
 
-use keyway_storage::event::JobId;
+use keyway_storage::{event::JobId, limits::PROJECT_MISTAKES_MAX};
 
 /// The edges of a workflow, by where they start.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub enum Condition {
 }
 
 impl Graph {
-    /// The cycles among the jobs, one for each edge that closes one.
+    /// The cycles among the jobs, one for each edge that closes one, up to a bound.
     pub(super) fn cycles(&self) -> Vec<Vec<JobId>> {
         let mut search =
             Search { graph: self, marks: vec![Mark::New; self.from_job.len()], cycles: Vec::new() };
@@ -82,11 +82,11 @@ impl Search<'_> {
                     self.marks[usize::from(target.0)] = Mark::OnPath;
                     path.push((target, 0));
                 }
-                Mark::OnPath => {
+                Mark::OnPath if self.cycles.len() < PROJECT_MISTAKES_MAX => {
                     let cycle = path.iter().map(|&(job, _)| job).skip_while(|&job| job != target);
                     self.cycles.push(cycle.collect());
                 }
-                Mark::Done => {}
+                Mark::OnPath | Mark::Done => {}
             }
         }
     }

@@ -42,6 +42,11 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// Most characters of a message that are shown; it may quote what the file says.
+const MESSAGE_CHARACTERS_MAX: usize = 500;
+/// Most mistakes that are kept until they are sorted; what comes later is only counted.
+const KEPT_MAX: usize = 10 * PROJECT_MISTAKES_MAX;
+
 /// Collects mistakes and warnings of one read.
 #[derive(Debug)]
 pub(super) struct Mistakes {
@@ -56,13 +61,22 @@ impl Mistakes {
     }
 
     pub fn mistake(&mut self, path: &str, spot: Spot, message: String, hint: String) {
-        let mistake = self.place(path, spot, message, hint);
-        self.mistakes.push(mistake);
+        if self.mistakes.len() < KEPT_MAX {
+            let mistake = self.place(path, spot, message, hint);
+            self.mistakes.push(mistake);
+        }
+    }
+
+    /// Whether there are more mistakes than will be shown, so that hints are not worth their search.
+    pub fn overflow(&self) -> bool {
+        self.mistakes.len() > PROJECT_MISTAKES_MAX
     }
 
     pub fn warning(&mut self, path: &str, spot: Spot, message: String, hint: String) {
-        let warning = self.place(path, spot, message, hint);
-        self.warnings.push(warning);
+        if self.warnings.len() < KEPT_MAX {
+            let warning = self.place(path, spot, message, hint);
+            self.warnings.push(warning);
+        }
     }
 
     /// Mistakes and warnings, each in the order of their places.
@@ -74,8 +88,17 @@ impl Mistakes {
 
     fn place(&self, path: &str, spot: Spot, message: String, hint: String) -> Mistake {
         let Spot { line, column } = spot;
+        let (message, hint) = (clip(message), clip(hint));
         Mistake { file: self.file.clone(), path: path.to_owned(), line, column, message, hint }
     }
+}
+
+fn clip(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MESSAGE_CHARACTERS_MAX) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
 }
 
 /// Orders by place and cuts at the bound; the last one left says that there are more.
@@ -85,6 +108,7 @@ fn sort(list: &mut Vec<Mistake>) {
     let count = list.len();
     if count > PROJECT_MISTAKES_MAX {
         list.truncate(PROJECT_MISTAKES_MAX);
-        list[PROJECT_MISTAKES_MAX - 1].hint = format!("one of {count}: mend these first");
+        list[PROJECT_MISTAKES_MAX - 1].hint =
+            format!("the last one shown of {count} or more: mend these first");
     }
 }

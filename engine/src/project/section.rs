@@ -4,6 +4,8 @@
 
 use std::{cell::RefCell, collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
 
+use keyway_storage::limits::KEY_BYTES_MAX;
+
 use super::{
     field::Field,
     mistake::{Mistakes, Spot},
@@ -13,6 +15,8 @@ use super::{
 
 /// Least likeness of two keys for one to be the hint for the other; 1 is equal.
 const LIKENESS_MIN: f64 = 0.75;
+/// Most known words that a word is compared with; a file may have a thousand jobs and as many wrong edges.
+const COMPARED_MAX: usize = 256;
 
 /// What reading needs besides the text.
 pub(super) struct Context<'a> {
@@ -104,12 +108,8 @@ impl<'a> Section<'a> {
             let names = known.iter().map(|key| self.name_of(key));
             let path = join(&self.path, entry.name());
             let message = format!("unknown key `{}`", entry.name());
-            self.context.mistakes.borrow_mut().mistake(
-                &path,
-                entry.spot,
-                message,
-                nearest(entry.name(), names),
-            );
+            let hint = self.context.nearest(entry.name(), names);
+            self.context.mistakes.borrow_mut().mistake(&path, entry.spot, message, hint);
         }
     }
 
@@ -136,14 +136,24 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The hint for a word that is nobody's: the word that is most like it.
-pub(super) fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
-    let likeness = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
-    known
-        .map(|candidate| (likeness(candidate).max(strsim::jaro_winkler(word, candidate) - 0.15), candidate))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map_or_else(String::new, |(_, candidate)| format!("did you mean `{candidate}`?"))
+impl Context<'_> {
+    /// The hint for a word that is nobody's: the known word that is most like it.
+    pub fn nearest<'w>(&self, word: &str, known: impl Iterator<Item = &'w str>) -> String {
+        if word.len() > KEY_BYTES_MAX || self.mistakes.borrow().overflow() {
+            return String::new();
+        }
+        // The second measure forgives a missing end, such as `attempts` for `attempts_max`.
+        let likeness = |candidate: &str| {
+            let whole = strsim::normalized_damerau_levenshtein(word, candidate);
+            whole.max(strsim::jaro_winkler(word, candidate) - 0.15)
+        };
+        known
+            .take(COMPARED_MAX)
+            .map(|candidate| (likeness(candidate), candidate))
+            .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+            .max_by(|one, other| one.0.total_cmp(&other.0))
+            .map_or_else(String::new, |(_, candidate)| format!("did you mean `{candidate}`?"))
+    }
 }
 
 fn join(path: &str, key: &str) -> String {

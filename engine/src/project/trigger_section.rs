@@ -6,7 +6,7 @@ use std::{any::Any, collections::HashMap, ops::Deref, sync::Arc};
 
 use keyway_storage::event::{JobId, TriggerId};
 
-use super::{Cursor, Field, Ordering, Section, section::nearest};
+use super::{Cursor, Field, Ordering, Section};
 
 /// Settings of a trigger type, of whatever Rust type it likes.
 pub(super) type Settings = Arc<dyn Any + Send + Sync>;
@@ -28,7 +28,7 @@ impl JobKeys<'_> {
         }
         let hint = match self.anywhere.get(key) {
             Some(workflow) => format!("it is a job of workflow `{workflow}`, and must be of this one"),
-            None => nearest(key, self.here.keys().copied()),
+            None => field.context.nearest(key, self.here.keys().copied()),
         };
         field.mistake(format!("there is no job `{key}` in this workflow"), hint);
         None

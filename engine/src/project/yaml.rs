@@ -136,11 +136,16 @@ impl Node {
         }
     }
 
-    fn count(&self) -> usize {
+    /// How many values it holds, itself included, and how many bytes of text.
+    fn size(&self) -> (usize, usize) {
+        let add = |one: (usize, usize), other: (usize, usize)| (one.0 + other.0, one.1 + other.1);
         match &self.value {
-            Value::Scalar { .. } => 1,
-            Value::List(items) => 1 + items.iter().map(Node::count).sum::<usize>(),
-            Value::Map(map) => 1 + map.entries.iter().map(|entry| entry.value.count()).sum::<usize>(),
+            Value::Scalar { text, .. } => (1, text.len()),
+            Value::List(items) => items.iter().map(Node::size).fold((1, 0), add),
+            Value::Map(map) => {
+                let entry = |entry: &Entry| add(entry.value.size(), (0, entry.key.len()));
+                map.entries.iter().map(entry).fold((1, 0), add)
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::project::{Field, MissingSecret, ResolvedSecret, section::nearest};
+use crate::project::{Field, MissingSecret, ResolvedSecret};
 
 /// The credentials of a project; `None` for one that names no secret.
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl<'a> Credentials<'a> {
             field.warning(&message, "the job fails without it; declare it under `credentials`");
             return Some(Err(MissingSecret(message)));
         }
-        field.mistake(message, nearest(key, self.by_key.keys().copied()));
+        field.mistake(message, field.context.nearest(key, self.by_key.keys().copied()));
         None
     }
 }

@@ -6,7 +6,10 @@ use std::collections::{HashMap, HashSet};
 
 use keyway_storage::event::JobId;
 
-use crate::project::{Condition, Edge, Field, Graph, script, section::nearest, trigger_section::JobKeys};
+use crate::project::{Condition, Edge, Field, Graph, script, trigger_section::JobKeys};
+
+/// Most jobs of a cycle that are named.
+const CYCLE_SHOWN_MAX: usize = 10;
 
 /// Where an edge starts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,8 +36,8 @@ pub(super) fn read_all(
     let mut graph =
         Graph { from_trigger: vec![Vec::new(); triggers.len()], from_job: vec![Vec::new(); jobs.here.len()] };
     let mut seen = HashSet::new();
-    let mut names = HashMap::new();
-    for (name, field) in entries {
+    let mut places = HashMap::new();
+    for (_, field) in entries {
         let Some((start, edge)) = read(field, triggers, jobs) else { continue };
         if !seen.insert((start, edge.target)) {
             let hint = "one edge with `always` or a `js_expression` can stand for both";
@@ -44,12 +47,12 @@ pub(super) fn read_all(
         match start {
             Start::Trigger(index) => graph.from_trigger[index].push(edge),
             Start::Job(job) => {
-                names.insert((job, edge.target), *name);
+                places.insert((job, edge.target), field);
                 graph.from_job[usize::from(job.0)].push(edge);
             }
         }
     }
-    refuse_cycles(&graph, entries, &names, jobs);
+    refuse_cycles(&graph, &places, jobs);
     graph
 }
 
@@ -108,7 +111,7 @@ fn find_trigger(field: &Field<'_>, triggers: &HashMap<&str, usize>) -> Option<us
     let key = field.text()?;
     let found = triggers.get(key).copied();
     if found.is_none() {
-        let hint = nearest(key, triggers.keys().copied());
+        let hint = field.context.nearest(key, triggers.keys().copied());
         field.mistake(format!("there is no trigger `{key}` in this workflow"), hint);
     }
     found
@@ -121,21 +124,14 @@ fn read_expression<'a>(field: &Field<'a>) -> Option<&'a str> {
 }
 
 /// Names each cycle once, at the edge that closes it.
-fn refuse_cycles(
-    graph: &Graph,
-    entries: &[(&str, Field<'_>)],
-    names: &HashMap<(JobId, JobId), &str>,
-    jobs: &JobKeys<'_>,
-) {
+fn refuse_cycles(graph: &Graph, places: &HashMap<(JobId, JobId), &Field<'_>>, jobs: &JobKeys<'_>) {
     let keys: HashMap<JobId, &str> = jobs.here.iter().map(|(key, job)| (*job, *key)).collect();
     for cycle in graph.cycles() {
         let (last, first) = (cycle[cycle.len() - 1], cycle[0]);
-        let path: Vec<_> = cycle.iter().chain([&first]).map(|job| keys[job]).collect();
-        let name = names[&(last, first)];
-        let (_, field) = entries.iter().find(|(key, _)| *key == name).expect("the edge was read from them");
-        field.mistake_at_key(
-            format!("jobs must not form a cycle: {}", path.join(" -> ")),
-            "take one of these edges out",
-        );
+        let path: Vec<_> = cycle.iter().take(CYCLE_SHOWN_MAX).map(|job| keys[job]).collect();
+        let more = if cycle.len() > CYCLE_SHOWN_MAX { " -> ..." } else { "" };
+        let path = path.join(" -> ");
+        let message = format!("jobs must not form a cycle: {path}{more} -> {}", keys[&first]);
+        places[&(last, first)].mistake_at_key(message, "take one of these edges out");
     }
 }

@@ -6,7 +6,6 @@ use super::{Reader, SharedSettings, check_key};
 use crate::{
     project::{
         Field, OnFailure, Ordering, Section, Trigger,
-        section::nearest,
         trigger_section::{JobKeys, TriggerSection},
     },
     source::TriggerType,
@@ -47,7 +46,7 @@ impl<'t> Reader<'t> {
         let name = field.text()?;
         let kind = self.types.iter().find(|kind| kind.name() == name);
         if kind.is_none() {
-            let mut hint = nearest(name, self.types.iter().map(|kind| kind.name()));
+            let mut hint = field.context.nearest(name, self.types.iter().map(|kind| kind.name()));
             if hint.is_empty() {
                 let names: Vec<_> = self.types.iter().map(|kind| kind.name()).collect();
                 hint = format!("one of {}", names.join(", "));

@@ -1,6 +1,6 @@
 //! Workflows of a project file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use keyway_storage::{
     event::JobId,
@@ -8,7 +8,7 @@ use keyway_storage::{
 };
 
 use super::{Credentials, Reader, SharedSettings, check_key, edge, job};
-use crate::project::{Field, Retry, Section, Workflow, trigger_section::JobKeys, workflow_id};
+use crate::project::{Field, OnFailure, Retry, Section, Workflow, trigger_section::JobKeys, workflow_id};
 
 /// How long a run may take when the file does not say, as in OpenFn.
 const RUN_TIMEOUT_MS_DEFAULT: u64 = 60_000;
@@ -26,13 +26,14 @@ impl Reader<'_> {
                 anywhere.entry(job).or_insert(*key);
             }
         }
-        let mut workflows: Vec<Workflow> = Vec::new();
+        let mut ids = HashSet::new();
+        let mut workflows = Vec::new();
         for (key, field) in entries {
             check_key(field, key, "workflow");
             let jobs = JobKeys { here: here(field), anywhere: &anywhere };
             let Some(section) = field.section() else { continue };
             let workflow = self.workflow(key, &section, &jobs, credentials, shared);
-            if workflows.iter().any(|other| other.id == workflow.id) {
+            if !ids.insert(workflow.id) {
                 field.mistake_at_key("this key has the same hash as another workflow's", "change the key");
             }
             workflows.push(workflow);
@@ -69,10 +70,17 @@ impl Reader<'_> {
                 field.warning("no enabled edge leads from this trigger, so its runs do nothing", "");
             }
         }
-        let triggers: Vec<_> = triggers
-            .iter()
-            .filter_map(|(name, field)| self.trigger(key, name, field, keys, shared))
-            .collect();
+        let mut read = |(name, field): &(&str, Field<'_>)| {
+            let trigger = self.trigger(key, name, field, keys, shared)?;
+            if trigger.on_failure == OnFailure::Retry && retry.attempts_max == 1 {
+                field.warning(
+                    "`on_failure: retry` retries nothing",
+                    "set `retry: {attempts_max: ...}` of the workflow",
+                );
+            }
+            Some(trigger)
+        };
+        let triggers: Vec<_> = triggers.iter().filter_map(&mut read).collect();
         section.ignore(&[
             "color",
             "deleted_at",

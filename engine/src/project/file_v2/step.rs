@@ -104,6 +104,7 @@ fn trigger(mut map: Map, path: &str, mistakes: &mut Mistakes) -> Map {
         }
         _ => Vec::new(),
     };
+    let mut lines: HashMap<_, _> = entries.iter().map(|entry| (entry.key.clone(), entry.spot.line)).collect();
     for mut entry in inner.into_iter().filter(|entry| !OPENFN_OWN.contains(&&*entry.key)) {
         let key = match &*entry.key {
             "uuid" => "id",
@@ -114,8 +115,8 @@ fn trigger(mut map: Map, path: &str, mistakes: &mut Mistakes) -> Map {
         };
         let (key, written) = (key.to_owned(), format!("openfn.{}", entry.key));
         rename(&mut entry, &key, &written);
-        if let Some(first) = entries.iter().find(|other: &&Entry| other.key == entry.key) {
-            let hint = format!("it stands as `{}` in line {} too", first.name(), first.spot.line);
+        if let Some(first) = lines.insert(entry.key.clone(), entry.spot.line) {
+            let hint = format!("it stands in line {first} too");
             let message = format!("`{}` says the same thing twice", entry.name());
             mistakes.mistake(path, entry.spot, message, hint);
             continue;

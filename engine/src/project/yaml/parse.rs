@@ -4,7 +4,9 @@
 
 use std::{borrow::Cow, collections::HashMap, mem, rc::Rc};
 
-use keyway_storage::limits::{PROJECT_BYTES_MAX, PROJECT_DEPTH_MAX, PROJECT_NODES_MAX};
+use keyway_storage::limits::{
+    KEY_BYTES_MAX, PROJECT_BYTES_MAX, PROJECT_DEPTH_MAX, PROJECT_NODES_MAX, PROJECT_TEXT_BYTES_MAX,
+};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{Entry, Map, Node, Style, Value};
@@ -19,7 +21,8 @@ pub(in super::super) fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Nod
         return None;
     }
     let text = join_surrogates(text.strip_prefix('\u{feff}').unwrap_or(text));
-    let mut tree = Tree { mistakes, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
+    let mut tree =
+        Tree { mistakes, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, bytes: 0, root: None };
     let mut parser = Parser::new_from_str(&text);
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
@@ -120,6 +123,8 @@ struct Tree<'a> {
     stack: Vec<Open>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    /// Bytes of text that aliases repeat.
+    bytes: usize,
     root: Option<Node>,
 }
 
@@ -167,25 +172,27 @@ impl Tree<'_> {
                 Node::null(at)
             }
         };
-        self.grow(node.count(), at)?;
+        self.grow(node.size(), at)?;
         self.close(node, 0)
     }
 
-    fn grow(&mut self, count: usize, at: Spot) -> Option<()> {
-        self.nodes += count;
-        if self.nodes > PROJECT_NODES_MAX {
-            let message = format!("the file has more than {PROJECT_NODES_MAX} values, aliases written out");
-            self.note(at, &message, "");
-            return None;
-        }
-        Some(())
+    fn grow(&mut self, (values, bytes): (usize, usize), at: Spot) -> Option<()> {
+        self.nodes += values;
+        self.bytes += bytes;
+        let what = match () {
+            () if self.nodes > PROJECT_NODES_MAX => format!("{PROJECT_NODES_MAX} values"),
+            () if self.bytes > PROJECT_TEXT_BYTES_MAX => format!("{PROJECT_TEXT_BYTES_MAX} bytes of text"),
+            () => return Some(()),
+        };
+        self.note(at, &format!("the file has more than {what}, aliases written out"), "");
+        None
     }
 
     /// Puts a whole value where it belongs.
     fn close(&mut self, node: Node, anchor: usize) -> Option<()> {
-        self.grow(1, node.spot)?;
+        self.grow((1, 0), node.spot)?;
         if anchor > 0 {
-            self.grow(node.count(), node.spot)?;
+            self.grow(node.size(), node.spot)?;
             self.anchors.insert(anchor, node.clone());
         }
         let Some(open) = self.stack.last_mut() else {
@@ -218,6 +225,10 @@ impl Tree<'_> {
             self.note(node.spot, &format!("a key must be text, not {}", node.kind()), "");
             return None;
         };
+        if text.len() > KEY_BYTES_MAX {
+            self.note(node.spot, &format!("this key is longer than {KEY_BYTES_MAX} bytes"), "");
+            return None;
+        }
         if &**text == "<<" {
             self.note(node.spot, "merge keys (`<<`) are not read", "write the keys out");
             return None;
