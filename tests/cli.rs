@@ -275,8 +275,8 @@ fn events_can_be_followed_until_ctrl_c() {
     let events = json!({"data": [event(7), event(8)], "links": {"next": null}}).to_string();
     let fake = Fake::new(&[
         ("GET /api/status", 200, json!({"data": {"shards": [{"shard": 0, "tail": 7}]}}).to_string()),
-        ("GET /api/events?shard=0&from=7&page_size=1000", 200, events),
-        ("GET /api/events?shard=0&from=9&page_size=1000", 200, json!({"data": []}).to_string()),
+        ("GET /api/events?shard=0&from=7&limit=1000", 200, events),
+        ("GET /api/events?shard=0&from=9&limit=1000", 200, json!({"data": []}).to_string()),
     ]);
     let mut child =
         tool().args(["events", "tail", "--server", &fake.url]).stdout(Stdio::piped()).spawn().unwrap();
@@ -294,7 +294,7 @@ fn events_can_be_followed_until_ctrl_c() {
 fn following_ends_when_nobody_reads_any_more() {
     let fake = Fake::new(&[
         ("GET /api/status", 200, json!({"data": {"shards": [{"shard": 0, "tail": 7}]}}).to_string()),
-        ("GET /api/events?shard=0&from=7&page_size=1000", 200, json!({"data": []}).to_string()),
+        ("GET /api/events?shard=0&from=7&limit=1000", 200, json!({"data": []}).to_string()),
     ]);
     let mut child =
         tool().args(["events", "tail", "--server", &fake.url]).stdout(Stdio::piped()).spawn().unwrap();
@@ -306,11 +306,7 @@ fn following_ends_when_nobody_reads_any_more() {
 fn an_event_is_shown_by_its_shard_and_offset() {
     let event =
         json!({"type": "event", "id": "3-8", "attributes": {"shard": 3, "offset": 8, "kind": "Opened"}});
-    let fake = Fake::new(&[(
-        "GET /api/events?shard=3&from=8&page_size=1",
-        200,
-        json!({"data": [event], "links": {}}).to_string(),
-    )]);
+    let fake = Fake::new(&[("GET /api/events/3-8", 200, json!({"data": event}).to_string())]);
     let output = ask(&fake, &["events", "show", "3-8"]);
     assert!(stdout(&output).contains("Opened"), "{}", stderr(&output));
     assert_eq!(code(&ask(&fake, &["events", "show", "3-9"])), 1);

@@ -75,7 +75,8 @@ impl Client {
         found: &mut dyn FnMut(Item) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut left = count_max.unwrap_or(usize::MAX);
-        let page = ("page_size", left.min(PAGE_ITEMS_MAX).to_string());
+        let name = if path == "/api/events" { "limit" } else { "page_size" };
+        let page = (name, left.min(PAGE_ITEMS_MAX).to_string());
         let mut answer = match left {
             0 => return Ok(()),
             _ => self.read(path, &[query, &[page]].concat())?,

@@ -20,6 +20,8 @@ use crate::{
 const POLL_MS: u64 = 250;
 /// Most events that `tail` asks for at once.
 const TAIL_EVENTS_MAX: usize = 1_000;
+/// Most characters of one value in a list of events.
+const VALUE_CHARACTERS_MAX: usize = 80;
 /// What stands in columns of its own, or in the id.
 const COMMON: &[&str] = &["shard", "offset", "kind", "at"];
 
@@ -88,16 +90,7 @@ pub fn tail(client: &Client, which: &TailEvents, out: &mut Printer) -> Result<()
 
 /// Shows one event.
 pub fn show(client: &Client, id: EventId, out: &mut Printer) -> Result<(), Failure> {
-    let query = [("shard", id.shard.to_string()), ("from", id.offset.to_string())];
-    let mut found = None;
-    client.each("/api/events", &query, Some(1), &mut |event| {
-        found = Some(event).filter(|event| event.attribute("offset").as_u64() == Some(id.offset));
-        Ok(())
-    })?;
-    let Some(event) = found else {
-        return Err(Failure::Failed(format!("there is no event {}-{}", id.shard, id.offset)));
-    };
-    out.show(&event)?;
+    out.show(&client.item(&format!("/api/events/{}-{}", id.shard, id.offset), &[])?)?;
     out.flush()
 }
 
@@ -114,6 +107,16 @@ fn shards(client: &Client) -> Result<Vec<(u16, u64)>, Failure> {
 fn row(event: &Item) -> Vec<String> {
     let own =
         event.attributes.iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && !value.is_null());
-    let what: Vec<_> = own.map(|(name, value)| format!("{name}={}", table::text(value))).collect();
+    let what: Vec<_> = own.map(|(name, value)| format!("{name}={}", short(&table::text(value)))).collect();
     vec![event.id.clone(), table::text(event.attribute("at")), event.text("kind").to_owned(), what.join(" ")]
+}
+
+/// The beginning of a value, on one line: `events show` has all of it.
+fn short(text: &str) -> String {
+    let line = text.split('\n').next().unwrap_or_default();
+    match line.char_indices().nth(VALUE_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None if line.len() < text.len() => format!("{line}…"),
+        None => line.to_owned(),
+    }
 }

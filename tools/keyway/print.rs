@@ -56,6 +56,7 @@ impl Printer {
         let is_simple = |value: &Value| match value {
             Value::Object(_) => false,
             Value::Array(values) => values.iter().all(|value| !value.is_object()),
+            Value::String(text) => !text.contains('\n'),
             _ => true,
         };
         let simple = item.attributes.iter().filter(|(_, value)| is_simple(value));
@@ -66,6 +67,7 @@ impl Printer {
             self.line(&format!("\n{name}"))?;
             match value {
                 Value::Array(values) => self.objects(values)?,
+                Value::String(text) => text.lines().try_for_each(|line| self.line(line))?,
                 value => {
                     let text = serde_json::to_string_pretty(value).expect("a value is always JSON");
                     text.lines().try_for_each(|line| self.line(line))?;

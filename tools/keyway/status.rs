@@ -20,10 +20,10 @@ pub fn status(client: &Client, out: &mut Printer) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for (name, value) in &status {
         let text = match value {
-            Value::Object(counts) if counts.is_empty() => "-".to_owned(),
             Value::Object(counts) => {
-                let counts = counts.iter().map(|(state, count)| format!("{count} {state}"));
-                counts.collect::<Vec<_>>().join(", ")
+                let some = counts.iter().filter(|(_, count)| **count != 0);
+                let texts: Vec<_> = some.map(|(state, count)| format!("{count} {state}")).collect();
+                if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
             }
             Value::Array(shards) => {
                 let shards = shards.iter().map(|it| format!("{} to {}", it["shard"], it["tail"]));

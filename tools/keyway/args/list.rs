@@ -4,8 +4,6 @@
 
 use std::str::FromStr;
 
-use clap::ValueEnum;
-
 /// How much of a list is shown.
 #[derive(Debug, clap::Args)]
 pub struct Cut {
@@ -72,9 +70,6 @@ pub struct ListHistory {
 /// A list of dead letters.
 #[derive(Debug, clap::Args)]
 pub struct ListDeadLetters {
-    /// Those that are open or resolved.
-    #[arg(long, value_enum)]
-    pub state: Option<LetterState>,
     /// Those of this trigger.
     #[arg(long, value_name = "ID")]
     pub trigger_id: Option<String>,
@@ -92,24 +87,10 @@ pub struct ListDeadLetters {
     pub cut: Cut,
 }
 
-/// What became of a dead letter.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LetterState {
-    /// Nothing yet.
-    Open,
-    /// It was replayed or discarded.
-    Resolved,
-}
-
 impl ListDeadLetters {
     /// As the API wants them.
     pub fn query(&self) -> Vec<(&'static str, String)> {
-        let state = self.state.map(|state| match state {
-            LetterState::Open => "open".to_owned(),
-            LetterState::Resolved => "resolved".to_owned(),
-        });
         let all = [
-            ("state", state),
             ("trigger_id", self.trigger_id.clone()),
             ("reason", self.reason.clone()),
             ("inserted_after", self.inserted_after.clone()),
