@@ -251,6 +251,17 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_names_every_flag_of_serve() {
+        let readme = include_str!("../../README.md");
+        let serve = command();
+        let serve = serve.find_subcommand("serve").expect("serve is a command");
+        for argument in serve.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            let flag = format!("| `--{} ", argument.get_long().expect("serve has flags only"));
+            assert!(readme.contains(&flag), "{flag}");
+        }
+    }
+
+    #[test]
     fn serve_has_a_default_for_everything() {
         let args = Args::parse_from(["keyway", "serve"]);
         let Command::Serve(serve) = args.command else { panic!("that was serve") };
