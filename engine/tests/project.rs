@@ -168,6 +168,8 @@ fn what_is_allowed_and_perhaps_not_meant_is_a_warning() {
     let text = "workflows: {w: {triggers: {t: {type: bell, on_failure: block_key}}}}";
     let warnings = shown(&read(text).expect("it has no mistakes").warnings);
     assert!(warnings.contains("f.yaml:1:28: no enabled edge leads from this trigger"), "{warnings}");
+    let retry = shown(&read(&text.replace("block_key", "retry")).expect("it has no mistakes").warnings);
+    assert!(retry.contains("f.yaml:1:28: `on_failure: retry` retries nothing"), "{retry}");
     assert!(warnings.contains("f.yaml:1:28: `on_failure: block_key` has nothing to block"), "{warnings}");
 }
 
@@ -194,6 +196,23 @@ steps:
     assert_eq!(workflow.graph.from_job[0][0].condition, Condition::Always);
     let settings = workflow.triggers[0].settings::<BellSettings>().expect("the type returned them");
     assert_eq!(settings.tower.as_deref(), Some("south"));
+}
+
+#[test]
+fn v2_may_list_workflows_and_credentials() {
+    let text = "
+id: my-project
+credentials: [{name: My FHIR, owner: ops@example.org, body: {env: A}}]
+collections: []
+workflows:
+  - {id: one, steps: [{id: a, expression: '', configuration: My FHIR}]}
+  - {name: Two Steps, steps: [{id: a, expression: ''}, {id: b, expression: ''}]}
+openfn: {project_id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11, endpoint: 'https://app.openfn.org'}
+";
+    let project = read(text).expect("it has no mistakes").project;
+    assert_eq!(project.id[..2], [0x3f, 0x1b], "OpenFn's id of the project goes on being its id");
+    assert!(project.workflow_by_key("one").expect("it has an id").jobs[0].credential.is_some());
+    assert_eq!(project.workflow_by_key("two-steps").expect("it has a name").jobs.len(), 2);
 }
 
 #[test]

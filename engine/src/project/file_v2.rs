@@ -5,8 +5,6 @@
 mod edge;
 mod step;
 
-use std::rc::Rc;
-
 use super::{
     mistake::{Mistakes, Spot},
     yaml::{Entry, Map, Node, Style, Value},
@@ -30,8 +28,17 @@ pub(super) fn to_v1(root: Node, shared: &[&'static str], mistakes: &mut Mistakes
     let lone = map.entry("workflows").is_none() && (has(&map, "steps") || has(&map, "jobs"));
     let mut map = if lone { wrap(map, root.spot, shared) } else { map };
     let mut is_v2 = false;
-    if let Some(workflows) = map.entries.iter_mut().find(|entry| &*entry.key == "workflows") {
-        is_v2 = workflows_to_v1(&mut workflows.value, mistakes);
+    for entry in &mut map.entries {
+        match &*entry.key {
+            "workflows" => {
+                is_v2 = list_to_map(&mut entry.value, key_of);
+                is_v2 |= workflows_to_v1(&mut entry.value, mistakes);
+            }
+            "credentials" => {
+                list_to_map(&mut entry.value, name_of);
+            }
+            _ => {}
+        }
     }
     if is_v2 {
         // A project's `id` is its name in v2; ours is a UUID.
@@ -59,15 +66,6 @@ fn wrap(map: Map, spot: Spot, shared: &[&'static str]) -> Map {
 /// Turns each workflow that has steps; tells whether there was one.
 fn workflows_to_v1(node: &mut Node, mistakes: &mut Mistakes) -> bool {
     let mut is_v2 = false;
-    if let Value::List(items) = &mut node.value {
-        is_v2 = true;
-        let entries = items.drain(..).enumerate().map(|(index, item)| {
-            let key = item.as_map().and_then(key_of).unwrap_or_else(|| format!("workflow-{}", index + 1));
-            let written: Rc<str> = key.as_str().into();
-            Entry { key: written, written: None, spot: item.spot, value: item }
-        });
-        node.value = Value::Map(Map { entries: entries.collect(), names: &[] });
-    }
     let Value::Map(workflows) = &mut node.value else { return is_v2 };
     for workflow in &mut workflows.entries {
         let path = match workflow.name() {
@@ -85,14 +83,29 @@ fn workflows_to_v1(node: &mut Node, mistakes: &mut Mistakes) -> bool {
     is_v2
 }
 
+/// Turns a list of things that know their own keys into a mapping; tells whether it was a list.
+fn list_to_map(node: &mut Node, key_of: fn(&Map) -> Option<String>) -> bool {
+    let Value::List(items) = &mut node.value else { return false };
+    let entries = items.drain(..).enumerate().map(|(index, item)| {
+        let key = item.as_map().and_then(key_of).unwrap_or_else(|| format!("number-{}", index + 1));
+        Entry { key: key.into(), written: None, spot: item.spot, value: item }
+    });
+    node.value = Value::Map(Map { entries: entries.collect(), names: &[] });
+    true
+}
+
 /// A key for a workflow that has none: its `id`, else its name in small letters.
 fn key_of(workflow: &Map) -> Option<String> {
-    let text = |key| workflow.entry(key).and_then(|entry| entry.value.as_text());
-    let name = text("id").or_else(|| text("name"))?;
+    let name = name_of(workflow)?;
     let letter = |character: char| if character.is_alphanumeric() { character } else { ' ' };
     let words: String = name.to_lowercase().chars().map(letter).collect();
     let key = words.split_whitespace().collect::<Vec<_>>().join("-");
     (!key.is_empty()).then_some(key)
+}
+
+fn name_of(map: &Map) -> Option<String> {
+    let text = |key| map.entry(key).and_then(|entry| entry.value.as_text());
+    text("id").or_else(|| text("name")).map(str::to_owned)
 }
 
 fn has(map: &Map, key: &str) -> bool {
