@@ -11,6 +11,7 @@
 //! 5. Deciding and projecting are pure: no clock, disk, network, randomness; time and ids come in with the call.
 //! 6. Everything has a bound, named with its unit and reason in `storage/src/limits.rs`.
 
+pub mod admin;
 pub mod catalog;
 pub mod command;
 pub mod decide;

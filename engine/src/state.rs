@@ -5,6 +5,8 @@
 
 mod fold;
 
+pub use fold::lease_state;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,

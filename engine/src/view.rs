@@ -2,4 +2,6 @@
 //!
 //! Invariant: nothing here writes, and nothing here makes a shard wait.
 
+pub mod list;
+pub mod order;
 pub mod run;

@@ -2,6 +2,7 @@
 //!
 //! Does not know rows, lanes or leases. Only `runtime` names an asynchronous runtime.
 
+pub mod api;
 pub mod door;
 pub mod http;
 pub mod parked;

@@ -165,3 +165,13 @@ pub const API_REQUESTS_MAX: usize = 64;
 pub const API_THREADS: usize = 2;
 /// Largest body of an API request: a project file.
 pub const API_BODY_BYTES_MAX: usize = 16 << 20;
+/// Most requests of people that wait for one shard.
+pub const ADMIN_REQUESTS_MAX: usize = 64;
+/// How long someone waits for a shard's answer.
+pub const ADMIN_ANSWER_MS: u64 = 30_000;
+/// Items on a page of a list when the caller does not say.
+pub const PAGE_ITEMS_DEFAULT: usize = 50;
+/// Most items on a page of a list.
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+/// Most work orders that are looked at for one page; the next page goes on from there.
+pub const PAGE_LOOKS_MAX: usize = 100_000;

@@ -1,0 +1,90 @@
+//! Admin: the source through which people's requests reach a shard, one at a time and with an answer.
+//!
+//! Invariant: an answer is given only after the events of its turn are durable, like to any other source.
+
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+
+use crossbeam_channel::{Sender, bounded};
+use keyway_storage::{
+    limits::{ADMIN_ANSWER_MS, ADMIN_REQUESTS_MAX, PAYLOAD_BYTES_MAX},
+    place::Timestamp,
+};
+
+use crate::{
+    command::{Answer, Command, Receipt, Ticket},
+    mailbox::{Bell, Mailbox},
+    project::Project,
+    source::{Batch, Positions, Source},
+};
+
+type Asked = (Command, Sender<Answer>);
+
+/// The way to one shard.
+#[derive(Clone)]
+pub struct AdminPort(Arc<Mailbox<Asked>>);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskError {
+    /// Too many requests wait. Try again.
+    Full,
+    /// The shard did not answer in time. It may still do what was asked.
+    TimedOut,
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "Too many requests wait at the moment.",
+            Self::TimedOut => "The shard did not answer in time.",
+        })
+    }
+}
+
+impl std::error::Error for AskError {}
+
+impl AdminPort {
+    /// Asks the shard, and waits for its durable answer. Not for threads that must not block.
+    pub fn ask(&self, command: Command) -> Result<Answer, AskError> {
+        let (sender, receiver) = bounded(1);
+        self.0.put((command, sender), 0).map_err(|_| AskError::Full)?;
+        receiver.recv_timeout(Duration::from_millis(ADMIN_ANSWER_MS)).map_err(|_| AskError::TimedOut)
+    }
+}
+
+/// One shard's admin source.
+pub struct AdminSource {
+    mailbox: Arc<Mailbox<Asked>>,
+    waiting: VecDeque<Sender<Answer>>,
+}
+
+/// The two ends of the way to a shard that `bell` wakes.
+pub fn admin(bell: &Arc<Bell>) -> (AdminPort, AdminSource) {
+    let mailbox = Mailbox::new(ADMIN_REQUESTS_MAX, 0, Arc::clone(bell));
+    (AdminPort(Arc::clone(&mailbox)), AdminSource { mailbox, waiting: VecDeque::new() })
+}
+
+impl Source for AdminSource {
+    fn tune(&mut self, _: &Arc<Project>, _: &dyn Positions) {}
+
+    fn offer(&mut self, _: Timestamp, batch: &mut Batch) {
+        while batch.has_room(PAYLOAD_BYTES_MAX)
+            && let Some(((command, sender), _)) = self.mailbox.take()
+        {
+            let bytes = match &command {
+                Command::Apply(apply) => apply.file.len(),
+                _ => 0,
+            };
+            self.waiting.push_back(sender);
+            batch.push(Ticket(0), command, bytes);
+        }
+    }
+
+    fn release(&mut self, receipts: &mut Vec<Receipt>) {
+        for receipt in receipts.drain(..) {
+            let sender = self.waiting.pop_front().expect("one receipt per command, in order");
+            // Whoever asked may have given up.
+            let _ = sender.try_send(receipt.answer);
+        }
+    }
+}
