@@ -82,6 +82,9 @@ impl Shard {
                 }
             }
         }
+        // What came in before the bell still gets its turn.
+        let now = self.now();
+        self.turn(now)?;
         self.stats.set_health(Health::Stopped);
         Ok(())
     }

@@ -24,7 +24,7 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use keyway_storage::limits::{API_BODY_BYTES_MAX, CONNECTIONS_PER_DOOR_MAX, HEADER_TIMEOUT_MS};
+use keyway_storage::limits::{API_BODY_BYTES_MAX, HEADER_TIMEOUT_MS};
 
 use crate::{
     http::{self, Answer, ApiRequest},
@@ -56,6 +56,8 @@ pub struct Door {
     pub drain_timeout: Duration,
     /// Origins that browsers may call from; empty allows all.
     pub cors_origins: Arc<[HeaderValue]>,
+    /// Most connections at once.
+    pub connections_max: usize,
     /// Whether `/hello` is served, for measuring against.
     pub hello: bool,
 }
@@ -200,7 +202,7 @@ async fn accept<R: Runtime>(
                 tracing::warn!(%error, "a connection was not accepted");
                 R::sleep(Duration::from_millis(10)).await;
             }
-            Some(Ok(_)) if open.get() >= CONNECTIONS_PER_DOOR_MAX => {}
+            Some(Ok(_)) if open.get() >= door.connections_max => {}
             Some(Ok((stream, peer))) => {
                 open.set(open.get() + 1);
                 let (door, open) = (Rc::clone(&door), Rc::clone(&open));

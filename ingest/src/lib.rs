@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod door;
+pub mod edge;
 pub mod http;
 pub mod parked;
 pub mod reader;

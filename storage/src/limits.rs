@@ -143,8 +143,6 @@ pub const ACCEPT_BACKLOG: i32 = 4_096;
 pub const READ_BUFFER_BYTES: usize = 16 << 10;
 /// Memory that a door registers with io_uring.
 pub const RING_MEMORY_BYTES: usize = 1 << 20;
-/// Most connections of one door. Each costs its read buffer and hyper's.
-pub const CONNECTIONS_PER_DOOR_MAX: usize = 16_384;
 /// How long a client may take to send the head of a request.
 pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// How long a client may take to send the body of a request.

@@ -3,7 +3,7 @@
 //! Invariant: every flag can also be set as `KEYWAY_<FLAG>`; the command line wins over the environment.
 
 mod list;
-mod serve;
+pub mod serve;
 
 use std::path::PathBuf;
 

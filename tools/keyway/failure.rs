@@ -16,10 +16,8 @@ pub enum Failure {
     /// No server answered.
     Unreachable(String),
     /// Another process has the data dir.
-    #[expect(dead_code, reason = "serve and the offline commands report it")]
     InUse(String),
     /// The data dir is damaged.
-    #[expect(dead_code, reason = "serve and the offline commands report it")]
     Damaged(String),
     /// Whoever read our output has gone: there is nothing left to do, and nobody to tell.
     Closed,

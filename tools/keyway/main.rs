@@ -11,6 +11,7 @@ mod history;
 mod item;
 mod print;
 mod request;
+mod serve;
 mod signals;
 mod status;
 mod table;
@@ -36,7 +37,7 @@ fn run(args: Args) -> Result<(), Failure> {
     let mut out = Printer::new(common.json);
     let client = || Client::new(&common.server, common.data_dir_given);
     match command {
-        Command::Serve(_) => Err(Failure::Failed("this build has no engine".to_owned())),
+        Command::Serve(flags) => serve::serve(&flags, common.data_dir.as_deref()),
         Command::Validate(file) => validate::validate(&file.file, &mut out),
         Command::Apply(file) => apply::apply(&client()?, &file.file, &mut out),
         Command::Status => status::status(&client()?, &mut out),

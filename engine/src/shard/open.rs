@@ -14,6 +14,7 @@ use keyway_storage::{
 use super::{Clock, Shard};
 use crate::{
     catalog::Catalog,
+    command::{Answer, Command},
     follow::Follows,
     mailbox::Bell,
     permit::PermitPool,
@@ -170,6 +171,19 @@ impl Shard {
     /// What deciding reads, for those who set the shard up.
     pub fn current(&self) -> &State {
         &self.state
+    }
+
+    /// Decides one command before the shard has sources. Durable on return.
+    pub fn request(&mut self, command: Command) -> Result<Answer, Fatal> {
+        let now = self.now();
+        self.block.begin(self.log.live().end, now);
+        let answer = self.decide_one(command, now)?;
+        if !self.block.is_empty() {
+            self.append()?;
+        }
+        self.commit(now)?;
+        self.project(now)?;
+        Ok(answer)
     }
 
     /// Opens the state anew from what is committed, and folds what the log has beyond it.

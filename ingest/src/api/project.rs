@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use keyway_engine::{
     command::{Answer, Apply, Command, Switch},
@@ -82,31 +83,35 @@ pub fn show_project(api: &Api, _: &Call) -> Reply {
 }
 
 pub fn apply_project(api: &Api, call: &Call) -> Reply {
-    let made = api.current()?.map(|(_, applied)| applied.made).unwrap_or_default();
-    let reading =
-        api.project_reader.read(&call.request.body, &made).map_err(|mistakes| invalid(&mistakes))?;
-    let project = Arc::new(reading.project);
-    for reader in &api.readers {
-        let apply = Apply {
-            file: call.request.body.clone(),
-            made: reading.made.clone(),
-            project: Arc::clone(&project),
-        };
-        match api.ask(reader.shard, Command::Apply(apply))? {
-            Answer::Done => {}
-            Answer::Refused(refusal) => return Err(refused(refusal)),
-            other => return Err(ApiError::internal(format!("an unexpected answer: {other:?}"))),
-        }
-    }
-    let mut body = shape_project(&project);
-    let mut warnings: Vec<Value> =
-        reading.warnings.iter().map(|warning| json!(warning.to_string())).collect();
+    let reading = api.apply(call.request.body.clone())?;
+    let mut body = shape_project(&reading.0);
+    let mut warnings = reading.1;
     if api.has_project_file {
         let warning = "This server was started with --project: the next start applies that file again.";
-        warnings.push(json!(warning));
+        warnings.push(warning.to_owned());
     }
     body["meta"] = json!({ "warnings": warnings });
     Ok((StatusCode::OK, body))
+}
+
+impl Api {
+    /// Puts a project file into force on all shards, and returns it with its warnings.
+    pub fn apply(&self, file: Bytes) -> Result<(Arc<Project>, Vec<String>), ApiError> {
+        let made = self.current()?.map(|(_, applied)| applied.made).unwrap_or_default();
+        let reading = self.project_reader.read(&file, &made).map_err(|mistakes| invalid(&mistakes))?;
+        let project = Arc::new(reading.project);
+        for reader in &self.readers {
+            let (file, made) = (file.clone(), reading.made.clone());
+            match self
+                .ask(reader.shard, Command::Apply(Apply { file, made, project: Arc::clone(&project) }))?
+            {
+                Answer::Done => {}
+                Answer::Refused(refusal) => return Err(refused(refusal)),
+                other => return Err(ApiError::internal(format!("an unexpected answer: {other:?}"))),
+            }
+        }
+        Ok((project, reading.warnings.iter().map(ToString::to_string).collect()))
+    }
 }
 
 fn invalid(mistakes: &[Mistake]) -> ApiError {

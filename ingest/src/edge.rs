@@ -1,0 +1,152 @@
+//! The edge: all doors of a process, on one runtime.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use hyper::header::HeaderValue;
+use keyway_engine::{mailbox::Mailbox, source::Source};
+use keyway_storage::{id::Ids, place::ShardId};
+
+use crate::{
+    door::Door,
+    http::ApiHandler,
+    parked::{Inbox, Parked},
+    reader::Readers,
+    runtime::{Choice, Epoll, IoUring, reserve, signal::Signal, wheel::Wheel},
+    trigger::webhook::{directory::Published, serve::Webhooks, source::Sent, source::WebhookSource},
+};
+
+/// How the doors are opened.
+pub struct EdgeSettings {
+    /// The public address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The API's address.
+    pub api_listen: SocketAddr,
+    /// The runtime.
+    pub runtime: Choice,
+    /// Origins that browsers may call from; empty allows all.
+    pub cors_origins: Vec<HeaderValue>,
+    /// Largest webhook body.
+    pub body_bytes_max: usize,
+    /// Most connections of one door.
+    pub connections_max: usize,
+    /// How long a door waits for what is in flight when it ends.
+    pub drain_timeout: Duration,
+    /// Whether `/hello` is served.
+    pub hello: bool,
+}
+
+/// What doors and shards share: where inputs go and where receipts come back.
+pub struct Passage {
+    /// The way to each shard.
+    pub shards: Arc<[Arc<Mailbox<Sent>>]>,
+    inboxes: Arc<[Arc<Inbox>]>,
+    published: Arc<Published>,
+}
+
+impl Passage {
+    /// A passage to these mailboxes, with one door for each.
+    pub fn new(mailboxes: Vec<Arc<Mailbox<Sent>>>) -> Self {
+        let inboxes = mailboxes.iter().map(|_| Arc::default()).collect();
+        Self { shards: mailboxes.into(), inboxes, published: Arc::default() }
+    }
+
+    /// The webhook source of a shard.
+    pub fn source(&self, shard: ShardId) -> Box<dyn Source> {
+        let mailbox = Arc::clone(&self.shards[usize::from(shard.0)]);
+        Box::new(WebhookSource::new(mailbox, Arc::clone(&self.inboxes), Arc::clone(&self.published)))
+    }
+}
+
+/// The open doors.
+pub struct Edge {
+    /// The public address.
+    pub address: SocketAddr,
+    /// The API's address.
+    pub api_address: SocketAddr,
+    drain: Arc<Signal>,
+    doors: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Edge {
+    /// Opens one door per shard, and returns when all of them listen.
+    pub fn open(
+        settings: &EdgeSettings,
+        passage: &Passage,
+        ids: Ids,
+        api: Arc<dyn ApiHandler>,
+    ) -> io::Result<Self> {
+        let (_public, address) = reserve(settings.listen)?;
+        let same = settings.listen == settings.api_listen && settings.listen.port() != 0;
+        let api_reserved = if same { None } else { Some(reserve(settings.api_listen)?) };
+        let api_address = api_reserved.as_ref().map_or(address, |(_, address)| *address);
+        let (drain, readers) = (Arc::<Signal>::default(), Readers::start(api)?);
+        let (sender, opened) = mpsc::channel();
+        let mut doors = Vec::new();
+        for (index, inbox) in passage.inboxes.iter().enumerate() {
+            let (sender, runtime) = (sender.clone(), settings.runtime);
+            let make = {
+                let (passage_shards, published) =
+                    (Arc::clone(&passage.shards), Arc::clone(&passage.published));
+                let (inbox, readers, drain) = (Arc::clone(inbox), Arc::clone(&readers), Arc::clone(&drain));
+                let (cors_origins, hello) = (settings.cors_origins.clone().into(), settings.hello);
+                let (body_bytes_max, connections_max) = (settings.body_bytes_max, settings.connections_max);
+                let drain_timeout = settings.drain_timeout;
+                // Built on its own thread: a door's parked requests never leave it.
+                move || Door {
+                    index,
+                    listen: address,
+                    api_listen: (index == 0 || same).then_some(api_address),
+                    core: None,
+                    webhooks: Webhooks {
+                        home: ShardId(index as u8),
+                        shards: passage_shards,
+                        parked: Parked::new(index as u8),
+                        published,
+                        hooks: Default::default(),
+                        ids,
+                        wheel: Wheel::default(),
+                        body_bytes_max,
+                    },
+                    inbox,
+                    readers,
+                    drain,
+                    drain_timeout,
+                    cors_origins,
+                    connections_max,
+                    hello,
+                }
+            };
+            let door = thread::Builder::new().name(format!("door-{index}"));
+            doors.push(door.spawn(move || {
+                let ready = move |opened| drop(sender.send(opened));
+                match runtime.resolve() {
+                    Choice::Epoll => make().run::<Epoll>(ready),
+                    Choice::Auto | Choice::IoUring => make().run::<IoUring>(ready),
+                }
+            })?);
+        }
+        drop(sender);
+        for _ in &doors {
+            opened.recv().map_err(|_| io::Error::other("a door did not open"))??;
+        }
+        Ok(Self { address, api_address, drain, doors })
+    }
+
+    /// Stops accepting, finishes what is in flight, and returns when all doors are closed.
+    pub fn close(self) {
+        self.drain.set();
+        for door in self.doors {
+            match door.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "a door ended with an error"),
+                Err(_) => tracing::error!("a door panicked"),
+            }
+        }
+    }
+}

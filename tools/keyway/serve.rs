@@ -1,0 +1,150 @@
+//! Runs the engine: opens the data dir, wires shards, executor and doors, and waits.
+//!
+//! Invariant: the ready line is printed when every door listens and every shard turns; the process ends with 0 only
+//! after it was asked to and has let go of everything in order.
+
+mod engine;
+mod project;
+mod trace;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use keyway_ingest::{
+    edge::{Edge, EdgeSettings},
+    runtime::Choice,
+};
+use keyway_storage::{
+    directory::{DataDir, Durability},
+    error::OpenError,
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::{
+    args::serve::{self, Serve},
+    failure::Failure,
+    validate,
+};
+use engine::Engine;
+
+/// What can end or change a running server.
+enum Wake {
+    Signal(i32),
+    Fatal(String),
+}
+
+/// Runs until it is told to stop.
+pub fn serve(flags: &Serve, data_dir: Option<&Path>) -> Result<(), Failure> {
+    trace::start(flags.log_format);
+    let (sender, wakes) = mpsc::channel();
+    listen_for_signals(sender.clone())?;
+    let path = data_dir.map_or_else(|| PathBuf::from("keyway-data"), Path::to_path_buf);
+    let data = DataDir::open(&path, flags.shards.unwrap_or_else(cores)).map_err(refuse)?;
+    let durability = match flags.durability {
+        serve::Durability::Fsync => Durability::Fsync,
+        serve::Durability::Os => {
+            tracing::warn!("--durability os: an acknowledged input may be lost when this machine goes down");
+            Durability::Os
+        }
+    };
+    let engine = Engine::open(flags, &data, durability, sender)?;
+    let api = Arc::clone(&engine.api);
+    let edge = Edge::open(&edge_settings(flags), &engine.passage, data.ids(), api)
+        .map_err(|error| Failure::Failed(format!("{}: cannot listen: {error}", flags.listen)))?;
+    let url = format!("http://{}", edge.address);
+    // Set once, here.
+    let _ = engine.api.public_url.set(url.clone());
+    println!("keyway: ready on {url}, api on http://{}", edge.api_address);
+    let ended = wait(flags, &engine, &wakes);
+    stop(flags, engine, edge);
+    ended
+}
+
+fn cores() -> u16 {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(256) as u16)
+}
+
+fn edge_settings(flags: &Serve) -> EdgeSettings {
+    let origins = flags.cors_origins.iter().filter(|origin| *origin != "*");
+    let runtime = match flags.runtime {
+        serve::Runtime::Auto => Choice::Auto,
+        serve::Runtime::IoUring => Choice::IoUring,
+        serve::Runtime::Epoll => Choice::Epoll,
+    };
+    let runtime = runtime.resolve();
+    tracing::info!(runtime = runtime.name(), "opening the doors");
+    EdgeSettings {
+        listen: flags.listen,
+        api_listen: flags.api_listen,
+        runtime,
+        cors_origins: origins.filter_map(|origin| HeaderValue::from_str(origin).ok()).collect(),
+        body_bytes_max: flags.body_bytes_max as usize,
+        connections_max: flags.connections_max as usize,
+        drain_timeout: Duration::from_secs(flags.drain_seconds),
+        hello: flags.hello,
+    }
+}
+
+fn refuse(error: OpenError) -> Failure {
+    match error {
+        OpenError::InUse { .. } => Failure::InUse(error.to_string()),
+        OpenError::Damaged { .. } => Failure::Damaged(error.to_string()),
+        other => Failure::Failed(other.to_string()),
+    }
+}
+
+fn listen_for_signals(wakes: mpsc::Sender<Wake>) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Failure::Failed(format!("signals cannot be caught: {error}")))?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if wakes.send(Wake::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Waits for the end; SIGHUP reads the project file again.
+fn wait(flags: &Serve, engine: &Engine, wakes: &mpsc::Receiver<Wake>) -> Result<(), Failure> {
+    loop {
+        match wakes.recv() {
+            Ok(Wake::Signal(SIGHUP)) => reload(flags, engine),
+            Ok(Wake::Signal(_)) | Err(_) => return Ok(()),
+            Ok(Wake::Fatal(message)) => return Err(Failure::Failed(message)),
+        }
+    }
+}
+
+fn reload(flags: &Serve, engine: &Engine) {
+    let Some(file) = &flags.project else {
+        tracing::warn!("SIGHUP: there is no project file to read again; use `keyway apply FILE`");
+        return;
+    };
+    match validate::load(file) {
+        Err(failure) => tracing::error!(?failure, "SIGHUP: the project file cannot be read; nothing changed"),
+        Ok(bytes) => match engine.api.apply(Bytes::from(bytes)) {
+            Ok(_) => tracing::info!(file = %file.display(), "SIGHUP: the project file is in force"),
+            Err(error) => tracing::error!(%error, "SIGHUP: the project file was refused; nothing changed"),
+        },
+    }
+}
+
+/// Lets go in the order in which work flows: doors, executor, shards.
+fn stop(flags: &Serve, engine: Engine, edge: Edge) {
+    let deadline = Instant::now() + Duration::from_secs(flags.drain_seconds);
+    engine.api.draining.store(true, Ordering::Release);
+    tracing::info!("stopping: finishing what is in flight");
+    edge.close();
+    engine.close(deadline);
+}

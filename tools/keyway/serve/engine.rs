@@ -1,0 +1,190 @@
+//! Everything behind the doors: shards on their threads, the executor's pool, the API.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use keyway_engine::{
+    admin::{AdminPort, admin},
+    catalog::Catalog,
+    command::{Apply, Command},
+    executor::{Executor, Pool, PoolSettings},
+    mailbox::Bell,
+    permit::PermitPool,
+    project::Mistake,
+    shard::{Shard, ShardReader, ShardSetup},
+    source::Source,
+    stats::Stats,
+};
+use keyway_ingest::{
+    api::{Access, Api, ProjectReader},
+    edge::Passage,
+    time,
+    trigger::webhook::source::WebhookSource,
+};
+use keyway_storage::{
+    directory::{DataDir, Durability},
+    event::{EventKind, MadeId, ProjectApplied},
+};
+
+use super::{Wake, cores, project::Files, refuse};
+use crate::{args::serve::Serve, failure::Failure, validate};
+
+/// The running engine.
+pub struct Engine {
+    /// Answers people.
+    pub api: Arc<Api>,
+    /// Leads from doors to shards and back.
+    pub passage: Passage,
+    pool: Arc<Pool>,
+    bells: Vec<Arc<Bell>>,
+    shards: Vec<JoinHandle<()>>,
+    executors: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Opens all shards, applies the project file, and starts all threads.
+    pub fn open(
+        flags: &Serve,
+        data: &DataDir,
+        durability: Durability,
+        wakes: mpsc::Sender<Wake>,
+    ) -> Result<Self, Failure> {
+        let files = Files::new(flags.project.as_ref());
+        let catalog = Arc::new(Catalog::new(Box::new(files.clone())));
+        let permits = Arc::new(PermitPool::default());
+        let (mut shards, mut bells) = (Vec::new(), Vec::new());
+        for id in data.shards() {
+            let store = data.open_shard(id, durability, None).map_err(refuse)?;
+            let bell = Arc::<Bell>::default();
+            bells.push(Arc::clone(&bell));
+            let setup = ShardSetup {
+                id,
+                log: Box::new(store.log),
+                state: store.state,
+                views: store.views,
+                catalog: Arc::clone(&catalog),
+                permits: Arc::clone(&permits),
+                bell,
+                clock: Box::new(time::now),
+                stats: Arc::<Stats>::default(),
+            };
+            shards.push(Shard::open(setup).map_err(|fatal| Failure::Failed(fatal.to_string()))?);
+        }
+        apply_file(flags, &files, &mut shards)?;
+        let threads = flags.executors.unwrap_or_else(cores);
+        let pool = Pool::new(PoolSettings { threads: usize::from(threads), catalog: Arc::clone(&catalog) });
+        let passage = Passage::new(bells.iter().map(WebhookSource::mailbox).collect());
+        let ports = connect(&mut shards, &bells, &passage, &pool);
+        let readers: Vec<ShardReader> = shards.iter().map(Shard::reader).collect();
+        let failed = |error: std::io::Error| Failure::Failed(format!("a thread cannot be started: {error}"));
+        let executors = pool.start(&readers).map_err(failed)?;
+        let shards = shards.into_iter().map(|shard| start(shard, wakes.clone())).collect::<Result<_, _>>();
+        let shards = shards.map_err(failed)?;
+        let api = Arc::new(Api {
+            readers,
+            ports,
+            ids: data.ids(),
+            catalog,
+            project_reader: Box::new(files),
+            access: Access {
+                token: std::env::var("KEYWAY_API_TOKEN").ok().filter(|token| !token.is_empty()),
+            },
+            public_url: Default::default(),
+            has_project_file: flags.project.is_some(),
+            started: Instant::now(),
+            kafka_enabled: std::env::var("KAFKA_TRIGGERS_ENABLED").is_ok_and(|value| value == "yes"),
+            draining: Default::default(),
+        });
+        Ok(Self { api, passage, pool, bells, shards, executors })
+    }
+
+    /// Lets runs end until the deadline, then the shards.
+    pub fn close(self, deadline: Instant) {
+        self.pool.stop();
+        for executor in self.executors {
+            while !executor.is_finished() && Instant::now() < deadline {
+                thread::park_timeout(std::time::Duration::from_millis(5));
+            }
+            // A run that is still going on is offered again at the next start.
+            if executor.is_finished() {
+                drop(executor.join());
+            }
+        }
+        self.bells.iter().for_each(|bell| bell.stop());
+        for shard in self.shards {
+            drop(shard.join());
+        }
+    }
+}
+
+/// Gives each shard its sources, the executor last.
+fn connect(shards: &mut [Shard], bells: &[Arc<Bell>], passage: &Passage, pool: &Arc<Pool>) -> Vec<AdminPort> {
+    let mut ports = Vec::new();
+    for (shard, bell) in shards.iter_mut().zip(bells) {
+        let id = shard.current().shard();
+        let (port, requests) = admin(bell);
+        ports.push(port);
+        let executor = Executor::new(id, Arc::clone(pool), bell);
+        let sources: Vec<Box<dyn Source>> = vec![passage.source(id), Box::new(requests), Box::new(executor)];
+        shard.connect(sources);
+    }
+    ports
+}
+
+fn start(shard: Shard, wakes: mpsc::Sender<Wake>) -> std::io::Result<JoinHandle<()>> {
+    let name = format!("shard-{}", shard.current().shard().0);
+    thread::Builder::new().name(name).spawn(move || {
+        if let Err(fatal) = shard.run() {
+            tracing::error!(%fatal, "a shard stopped");
+            // The receiver is gone only when the process ends anyway.
+            let _ = wakes.send(Wake::Fatal(fatal.to_string()));
+        }
+    })
+}
+
+/// Puts the project file into force where it differs from what the data dir holds: the file wins.
+fn apply_file(flags: &Serve, files: &Files, shards: &mut [Shard]) -> Result<(), Failure> {
+    let held: Vec<Option<ProjectApplied>> = shards.iter().map(applied).collect();
+    let Some(path) = &flags.project else {
+        if held.iter().all(Option::is_some) {
+            return Ok(());
+        }
+        let message = "the data dir holds no project yet: name a file with --project";
+        return Err(Failure::Usage(message.to_owned()));
+    };
+    let file = Bytes::from(validate::load(path)?);
+    let made: Vec<MadeId> = held.first().cloned().flatten().map(|applied| applied.made).unwrap_or_default();
+    let reading = files.read(&file, &made).map_err(|mistakes| refuse_file(&mistakes))?;
+    for warning in &reading.warnings {
+        tracing::warn!("{warning}");
+    }
+    let project = Arc::new(reading.project);
+    for (shard, held) in shards.iter_mut().zip(held) {
+        if held.is_some_and(|held| held.file == file && held.made == reading.made) {
+            continue;
+        }
+        let (file, made) = (file.clone(), reading.made.clone());
+        let apply = Command::Apply(Apply { file, made, project: Arc::clone(&project) });
+        shard.request(apply).map_err(|fatal| Failure::Failed(fatal.to_string()))?;
+    }
+    Ok(())
+}
+
+fn applied(shard: &Shard) -> Option<ProjectApplied> {
+    let offset = shard.current().project_at()?;
+    match shard.reader().log.event(offset).ok()??.kind {
+        EventKind::ProjectApplied(applied) => Some(applied),
+        _ => None,
+    }
+}
+
+fn refuse_file(mistakes: &[Mistake]) -> Failure {
+    for mistake in mistakes {
+        eprintln!("{mistake}");
+    }
+    Failure::InvalidProject
+}
