@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{Api, ApiError, Call, Reply, page, shape};
 use crate::time::rfc3339;
 
+/// Lists the events of one shard.
 pub fn list_events(api: &Api, call: &Call) -> Reply {
     let shard = page::number(call, "shard", 0, 255)?.unwrap_or(0);
     let from = page::number(call, "from", 0, u64::MAX)?.unwrap_or(0);
@@ -44,6 +45,7 @@ pub fn list_events(api: &Api, call: &Call) -> Reply {
     Ok((StatusCode::OK, body))
 }
 
+/// Shows one event.
 pub fn show_event(api: &Api, call: &Call) -> Reply {
     let missing = || ApiError::not_found(format!("There is no event {}.", call.id()));
     let (shard, offset) = call.id().split_once('-').ok_or_else(missing)?;
@@ -64,6 +66,7 @@ fn shape_event(event: &Event) -> Value {
     shape::item("events", format!("{shard}-{offset}"), attributes)
 }
 
+/// Lists dead letters, newest first.
 pub fn list_dead_letters(api: &Api, call: &Call) -> Reply {
     let size = page::size(call)?;
     let filter = page::filter_without_state(call)?;
@@ -104,6 +107,7 @@ pub fn list_dead_letters(api: &Api, call: &Call) -> Reply {
     Ok((StatusCode::OK, page::list(call, data, json!({ "page_size": size, "total": total }), next)))
 }
 
+/// Shows one dead letter, whole.
 pub fn show_dead_letter(api: &Api, call: &Call) -> Reply {
     let (_, place, reader) = api.locate(call.id(), |what| what == What::DeadLetter)?;
     let missing = || ApiError::not_found(format!("There is no dead letter with the id {}.", call.id()));

@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use super::{Api, ApiError, Call, Reply, respond};
 use crate::http::ApiResponse;
 
+/// Shows how the server is, with exact counts.
 pub fn status(api: &Api, _: &Call) -> Reply {
     let counts = api.counts()?;
     let shards: Vec<Value> = api

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{Api, ApiError, Call, Reply, page, shape};
 use crate::time::rfc3339;
 
+/// Lists work orders, newest first.
 pub fn list_work_orders(api: &Api, call: &Call) -> Reply {
     let (size, filter) = (page::size(call)?, page::filter(call)?);
     let skipped = page::skipped(call, size)?;
@@ -31,11 +32,13 @@ pub fn list_work_orders(api: &Api, call: &Call) -> Reply {
     Ok((StatusCode::OK, page::list(call, data, json!({ "page_size": size }), next)))
 }
 
+/// Shows one work order.
 pub fn show_work_order(api: &Api, call: &Call) -> Reply {
     let order = api.work_order_named(call.id())?;
     Ok((StatusCode::OK, json!({ "data": api.work_order_item(&order, call)? })))
 }
 
+/// Lists runs, newest first.
 pub fn list_runs(api: &Api, call: &Call) -> Reply {
     let (size, state) = (page::size(call)?, page::run_state(call)?);
     let filter = page::filter_without_state(call)?;
@@ -69,12 +72,14 @@ pub fn list_runs(api: &Api, call: &Call) -> Reply {
     Ok((StatusCode::OK, page::list(call, data, json!({ "page_size": size }), next)))
 }
 
+/// Shows one run with its steps.
 pub fn show_run(api: &Api, call: &Call) -> Reply {
     let (order, n) = api.run_named(call.id())?;
     let run = &order.runs[usize::from(n) - 1];
     Ok((StatusCode::OK, json!({ "data": api.run_item(&order, run, call, true)? })))
 }
 
+/// Lists what a run wrote.
 pub fn list_log_lines(api: &Api, call: &Call) -> Reply {
     let size = page::size(call)?;
     let id = call.param("run_id").ok_or_else(|| ApiError::invalid("`run_id` is needed."))?;

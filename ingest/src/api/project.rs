@@ -21,6 +21,7 @@ use crate::trigger::webhook::settings::WebhookSettings;
 const KAFKA_OFF: &str = "Kafka triggers are switched off: set KAFKA_TRIGGERS_ENABLED=yes to switch them on.";
 const KAFKA_ABSENT: &str = "This version of keyway does not run Kafka triggers yet.";
 
+/// Lists triggers, in the order of the project file.
 pub fn list_triggers(api: &Api, call: &Call) -> Reply {
     let Some((project, _)) = api.current()? else {
         return Ok((StatusCode::OK, page::list(call, Vec::new(), json!({}), None)));
@@ -31,6 +32,7 @@ pub fn list_triggers(api: &Api, call: &Call) -> Reply {
     Ok((StatusCode::OK, page::list(call, data, meta, None)))
 }
 
+/// Shows one trigger.
 pub fn show_trigger(api: &Api, call: &Call) -> Reply {
     let id = trigger_id(call)?;
     let project = api.current()?.map(|(project, _)| project);
@@ -39,10 +41,12 @@ pub fn show_trigger(api: &Api, call: &Call) -> Reply {
     Ok((StatusCode::OK, json!({ "data": api.trigger_item(project, workflow, trigger)? })))
 }
 
+/// Lets a trigger take inputs.
 pub fn enable_trigger(api: &Api, call: &Call) -> Reply {
     switch(api, call, true)
 }
 
+/// Stops a trigger from taking inputs.
 pub fn disable_trigger(api: &Api, call: &Call) -> Reply {
     switch(api, call, false)
 }
@@ -71,6 +75,7 @@ fn no_trigger(call: &Call) -> ApiError {
     ApiError::not_found(format!("There is no trigger with the id {}.", call.id()))
 }
 
+/// Shows the project in force.
 pub fn show_project(api: &Api, _: &Call) -> Reply {
     match api.current()? {
         Some((project, applied)) => {
@@ -82,6 +87,7 @@ pub fn show_project(api: &Api, _: &Call) -> Reply {
     }
 }
 
+/// Puts a project file into force, or refuses it whole.
 pub fn apply_project(api: &Api, call: &Call) -> Reply {
     let reading = api.apply(call.request.body.clone())?;
     let mut body = shape_project(&reading.0);

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Api, ApiError, Call, Reply};
 
+/// Asks that a run end.
 pub fn cancel(api: &Api, call: &Call) -> Reply {
     let (order, n) = api.run_named(call.id())?;
     let key = order.runs[usize::from(n) - 1].key;
@@ -30,6 +31,7 @@ pub fn cancel(api: &Api, call: &Call) -> Reply {
     }
 }
 
+/// Gives a work order another run.
 pub fn rerun(api: &Api, call: &Call) -> Reply {
     let order = api.work_order_named(call.id())?;
     let body = call.body()?;
@@ -72,6 +74,7 @@ fn asked_for(order: &WorkOrder, key: keyway_storage::place::RunKey) -> Run {
     }
 }
 
+/// Closes a dead letter without replaying it.
 pub fn discard(api: &Api, call: &Call) -> Reply {
     let (_, place, _) = api.locate(call.id(), |what| what == What::DeadLetter)?;
     let body = call.body()?;

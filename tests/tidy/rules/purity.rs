@@ -13,7 +13,7 @@ const SLEEP: &[&[&str]] = &[&["thread", "::", "sleep"]];
 
 /// Files that may read the clock: where a turn, a request or a run gets its time.
 const CLOCK_FILES: &[&str] =
-    &["storage/src/place.rs", "engine/src/shard", "engine/src/executor", "ingest/src/"];
+    &["storage/src/place.rs", "engine/src/shard", "engine/src/executor", "ingest/src/", "tools/keyway/serve"];
 /// Files that may touch the disk. The engine reads and writes through `storage` alone.
 const DISK_FILES: &[&str] = &[
     "storage/src/directory.rs",
