@@ -3,6 +3,7 @@
 //! Invariant: a run that was claimed has a slot until its last report is out; claims never exceed the free slots, so
 //! that nothing here can make a shard wait.
 
+pub mod language;
 pub mod log;
 mod pool;
 pub mod sandbox;

@@ -113,6 +113,8 @@ pub const JOB_MEMORY_BYTES_MAX: usize = 128 << 20;
 pub const JOB_STACK_BYTES_MAX: usize = 1 << 20;
 /// Stack of an executor's thread.
 pub const EXECUTOR_STACK_BYTES: usize = 8 << 20;
+/// Longest sleep of an executor's thread on a job's timer before it looks whether the run must stop.
+pub const TIMER_SLEEP_MS_MAX: u64 = 50;
 /// Largest state that a step may leave: the limit of a request body, as in OpenFn.
 pub const STATE_BYTES_MAX: usize = 10_000_000;
 /// Most compiled jobs and conditions in memory.

@@ -3,36 +3,33 @@
 //! Invariant: a job reaches nothing of the host. State, log lines and conditions cross the border as text.
 
 mod bytecode;
+mod error;
 
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use keyway_storage::{
     event::{Level, LogSource},
-    limits::{JOB_MEMORY_BYTES_MAX, JOB_STACK_BYTES_MAX, STATE_BYTES_MAX},
+    limits::{JOB_MEMORY_BYTES_MAX, JOB_STACK_BYTES_MAX, STATE_BYTES_MAX, TIMER_SLEEP_MS_MAX},
     place::Timestamp,
 };
 use rquickjs::{
     Array, Context, Ctx, Function, Object, Promise, Runtime, context::intrinsic, promise::PromiseState,
 };
-use serde::Deserialize;
 
-use super::log::Lines;
+use super::{language::Parts, log::Lines};
 
-pub use bytecode::{Bytecode, Scripts};
+pub use bytecode::{Bytecode, Scripts, load_error};
+pub use error::{JobError, Position, Severity};
 
 type Intrinsics = (
-    (
-        (
-            (((intrinsic::Date, intrinsic::RegExpCompiler), intrinsic::RegExp), intrinsic::Json),
-            intrinsic::Proxy,
-        ),
-        intrinsic::MapSet,
-    ),
-    ((intrinsic::TypedArrays, intrinsic::Promise), intrinsic::Eval),
+    (intrinsic::Date, intrinsic::RegExpCompiler, intrinsic::RegExp, intrinsic::Json),
+    (intrinsic::Proxy, intrinsic::MapSet, intrinsic::TypedArrays, intrinsic::Promise),
 );
 
 /// Why a run must stop in the middle.
@@ -58,35 +55,10 @@ pub struct StepEnd {
     pub error: Option<JobError>,
 }
 
-/// What went wrong in a step.
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
-pub struct JobError {
-    /// Its class: `JobError`, `RuntimeError`, `RuntimeCrash`, `TimeoutError`, ...
-    pub name: String,
-    /// One sentence.
-    pub message: String,
-    /// `fail` lets the run go on along its edges; `crash` and `kill` end it.
-    pub severity: Severity,
-}
-
-/// How bad an error is, as in OpenFn's runtime.
-#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The step failed.
-    Fail,
-    /// The run cannot go on.
-    Crash,
-    /// The run went over a limit.
-    Kill,
-    /// Someone cancelled the run.
-    Cancel,
-}
-
-impl JobError {
-    /// An error of this class.
-    pub fn new(name: &str, severity: Severity, message: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), message: message.into(), severity }
+impl StepEnd {
+    /// A step that an error ended without a state.
+    pub fn without_state(error: JobError) -> Self {
+        Self { state: String::new(), response: String::new(), error: Some(error) }
     }
 }
 
@@ -94,7 +66,11 @@ impl JobError {
 pub struct Sandbox {
     context: Context,
     halt: Rc<Cell<Option<Halt>>>,
+    look: Rc<RefCell<dyn FnMut() -> bool>>,
     timeout: Duration,
+    loaded: Cell<Parts>,
+    /// What runs, for the lines of its errors.
+    script: Rc<RefCell<Option<Arc<Bytecode>>>>,
 }
 
 impl Sandbox {
@@ -105,54 +81,58 @@ impl Sandbox {
         runtime.set_max_stack_size(JOB_STACK_BYTES_MAX);
         let halt = Rc::new(Cell::new(None));
         let (noted, deadline) = (Rc::clone(&halt), Instant::now() + timeout);
-        runtime.set_interrupt_handler(Some(Box::new(move || {
+        let look = Rc::new(RefCell::new(move || {
             let halted = if Instant::now() >= deadline { Some(Halt::TimedOut) } else { watch() };
             noted.set(noted.get().or(halted));
             noted.get().is_some()
-        })));
+        }));
+        let looked = Rc::clone(&look);
+        runtime.set_interrupt_handler(Some(Box::new(move || (looked.borrow_mut())())));
         let context = Context::custom::<Intrinsics>(&runtime).map_err(engine_error)?;
-        context.with(|ctx| install(&ctx, lines)).map_err(engine_error)?;
-        Ok(Self { context, halt, timeout })
+        let script = Rc::new(RefCell::new(None));
+        context.with(|ctx| install(&ctx, lines, Rc::clone(&script))).map_err(engine_error)?;
+        Ok(Self { context, halt, look, timeout, loaded: Cell::default(), script })
     }
 
     /// Runs a job on a state.
-    pub fn step(&self, script: &Bytecode, state: &str, credential: Option<&str>, job: &str) -> StepEnd {
-        let outcome = self.context.with(|ctx| {
-            let promise = start(&ctx, script, state, credential.unwrap_or_default(), job);
-            match promise.and_then(|promise| self.settle(&ctx, promise)) {
-                Ok(end) => Ok(end),
-                Err(error) => Err(self.error_of(&ctx, error)),
+    pub fn step(&self, script: &Arc<Bytecode>, state: &str, credential: Option<&str>, job: &str) -> StepEnd {
+        *self.script.borrow_mut() = Some(Arc::clone(script));
+        let end = self.context.with(|ctx| {
+            let settled = self
+                .load(&ctx, script.parts)
+                .and_then(|()| start(&ctx, script, state, credential.unwrap_or_default(), job))
+                .and_then(|promise| self.settle(&ctx, &promise));
+            match (settled, self.halted()) {
+                (_, Some(error)) => StepEnd::without_state(error),
+                (Ok(Some(end)), None) => end,
+                (Ok(None), None) => self.failed(&ctx, job, "PromiseError", UNRESOLVED),
+                (Err(error), None) => StepEnd::without_state(self.error_of(&ctx, &error)),
             }
-        });
-        let end = outcome.and_then(|end| match (self.halted(), end) {
-            (Some(error), _) => Err(error),
-            (None, Some(end)) => Ok(end),
-            (None, None) => Err(JobError::new(
-                "PromiseError",
-                Severity::Fail,
-                "The job waits for a promise that nothing can resolve any more.",
-            )),
         });
         match end {
-            Ok(end) if end.state.len() > STATE_BYTES_MAX => {
-                let message =
-                    format!("State is {} bytes; at most {STATE_BYTES_MAX} are allowed.", end.state.len());
-                ended_by(JobError::new("StateTooLargeError", Severity::Kill, message))
+            StepEnd { error: Some(error), .. } if error.severity == Severity::Kill => {
+                StepEnd::without_state(error)
             }
-            Ok(end) => end,
-            Err(error) => ended_by(error),
+            StepEnd { state, .. } if state.len() > STATE_BYTES_MAX => {
+                let message =
+                    format!("State is {} bytes; at most {STATE_BYTES_MAX} are allowed.", state.len());
+                StepEnd::without_state(JobError::new("StateTooLargeError", Severity::Kill, message))
+            }
+            end => end,
         }
     }
 
     /// Whether an edge is followed.
-    pub fn condition(&self, script: &Bytecode, state: &str) -> Result<bool, JobError> {
+    pub fn condition(&self, script: &Arc<Bytecode>, state: &str) -> Result<bool, JobError> {
+        *self.script.borrow_mut() = Some(Arc::clone(script));
         self.context.with(|ctx| {
             let evaluate = || -> rquickjs::Result<bool> {
+                self.load(&ctx, script.parts)?;
                 let condition = script.load(&ctx)?;
                 ctx.globals().get::<_, Function>("__condition")?.call((condition, state))
             };
             evaluate().map_err(|error| {
-                let error = self.error_of(&ctx, error);
+                let error = self.error_of(&ctx, &error);
                 match error.severity {
                     Severity::Kill | Severity::Cancel => error,
                     _ => JobError::new("EdgeConditionError", Severity::Crash, error.message),
@@ -161,18 +141,48 @@ impl Sandbox {
         })
     }
 
+    /// Loads the parts of the language that a script may use.
+    fn load(&self, ctx: &Ctx<'_>, parts: Parts) -> rquickjs::Result<()> {
+        let loaded = self.loaded.get();
+        parts.missing_in(loaded).try_for_each(|index| bytecode::load_part(ctx, index))?;
+        self.loaded.set(loaded.with(parts));
+        Ok(())
+    }
+
     /// Lets the promise of a step come to its end; `None` when it never will.
-    fn settle<'js>(&self, ctx: &Ctx<'js>, promise: Promise<'js>) -> rquickjs::Result<Option<StepEnd>> {
-        while promise.state() == PromiseState::Pending
-            && self.halt.get().is_none()
-            && ctx.execute_pending_job()
-        {}
-        let Some(result) = promise.result::<Array>() else { return Ok(None) };
-        let result = result?;
-        let (state, response, error): (String, String, String) =
-            (result.get(0)?, result.get(1)?, result.get(2)?);
-        let error = (!error.is_empty()).then(|| parse_error(&error));
-        Ok(Some(StepEnd { state, response, error }))
+    fn settle<'js>(&self, ctx: &Ctx<'js>, promise: &Promise<'js>) -> rquickjs::Result<Option<StepEnd>> {
+        while promise.state() == PromiseState::Pending && self.halt.get().is_none() {
+            if !ctx.execute_pending_job() && !self.wait_for_timer(ctx)? {
+                return Ok(None);
+            }
+        }
+        promise.result::<Array>().transpose()?.map(|result| step_end(&result)).transpose()
+    }
+
+    /// Sleeps until the next timer of the job and calls it; false without one.
+    fn wait_for_timer(&self, ctx: &Ctx<'_>) -> rquickjs::Result<bool> {
+        let next: Function = ctx.globals().get("__timer")?;
+        loop {
+            let wait: f64 = next.call(())?;
+            if wait <= 0.0 || (self.look.borrow_mut())() {
+                return Ok(wait >= 0.0);
+            }
+            thread::sleep(Duration::from_millis((wait as u64).clamp(1, TIMER_SLEEP_MS_MAX)));
+        }
+    }
+
+    /// The end of a step that failed for a reason that its own code does not see.
+    fn failed(&self, ctx: &Ctx<'_>, job: &str, name: &str, message: &str) -> StepEnd {
+        let compose = || -> rquickjs::Result<StepEnd> {
+            let error = Object::new(ctx.clone())?;
+            for (key, value) in
+                [("source", "runtime"), ("name", name), ("severity", "fail"), ("message", message)]
+            {
+                error.set(key, value)?;
+            }
+            step_end(&ctx.globals().get::<_, Function>("__failed")?.call((job, error))?)
+        };
+        compose().unwrap_or_else(|error| StepEnd::without_state(self.error_of(ctx, &error)))
     }
 
     fn halted(&self) -> Option<JobError> {
@@ -185,7 +195,8 @@ impl Sandbox {
         })
     }
 
-    fn error_of(&self, ctx: &Ctx<'_>, error: rquickjs::Error) -> JobError {
+    /// An error that came out of the sandbox.
+    fn error_of(&self, ctx: &Ctx<'_>, error: &rquickjs::Error) -> JobError {
         if let Some(error) = self.halted() {
             return error;
         }
@@ -208,33 +219,43 @@ impl Sandbox {
     }
 }
 
-fn ended_by(error: JobError) -> StepEnd {
-    StepEnd { state: String::new(), response: String::new(), error: Some(error) }
-}
+const UNRESOLVED: &str = "The job waits for a promise that nothing can resolve any more.";
 
 fn engine_error(error: rquickjs::Error) -> JobError {
     JobError::new("ExecutorError", Severity::Crash, error.to_string())
 }
 
-fn parse_error(text: &str) -> JobError {
-    let unreadable = |_| JobError::new("JobError", Severity::Fail, text);
-    serde_json::from_str(text).unwrap_or_else(unreadable)
+/// What the harness returned: state, response and error, each as text.
+fn step_end(result: &Array<'_>) -> rquickjs::Result<StepEnd> {
+    let (state, response, error): (String, String, String) = (result.get(0)?, result.get(1)?, result.get(2)?);
+    let read = |_| JobError::new("JobError", Severity::Fail, error.as_str());
+    let error = (!error.is_empty()).then(|| serde_json::from_str(&error).unwrap_or_else(read));
+    Ok(StepEnd { state, response, error })
 }
 
-/// Gives the context its operations and its console.
-fn install(ctx: &Ctx<'_>, lines: Rc<RefCell<Lines>>) -> rquickjs::Result<()> {
+/// Gives the context what it may call of ours, and its harness.
+fn install(
+    ctx: &Ctx<'_>,
+    lines: Rc<RefCell<Lines>>,
+    script: Rc<RefCell<Option<Arc<Bytecode>>>>,
+) -> rquickjs::Result<()> {
     let write = move |level: u8, message: String| {
         let level = match level {
             0 => Level::Debug,
             2 => Level::Warn,
             3 => Level::Error,
             4 => Level::Success,
+            5 => Level::Always,
             _ => Level::Info,
         };
         lines.borrow_mut().write(level, LogSource::Job, now(), &message);
     };
-    ctx.globals().set("__log", Function::new(ctx.clone(), write)?)?;
-    bytecode::language().run(ctx)
+    let line = move |line: u32| script.borrow().as_ref().map_or(0, |script| script.source_line(line));
+    let globals = ctx.globals();
+    globals.set("__log", Function::new(ctx.clone(), write)?)?;
+    globals.set("__line", Function::new(ctx.clone(), line)?)?;
+    globals.set("__uuid", Function::new(ctx.clone(), || uuid::Uuid::new_v4().to_string())?)?;
+    bytecode::load_harness(ctx)
 }
 
 fn start<'js>(

@@ -1,18 +1,23 @@
-//! A script: a job's source, made into a function that returns its operations.
+//! A script: a job's source, made into a module that returns its operations.
 //!
 //! Source of the rules: OpenFn's compiler (top-level operations, lazy state, promises). Calls at the top level are
 //! collected in order; `$.a` in an argument becomes `state => state.a`; `op().then(f)` is deferred until it is run.
 
 mod deep;
+mod edit;
 mod lazy;
+mod module;
+mod promise;
 
 use oxc_allocator::Allocator;
-use oxc_ast::ast::{CallExpression, ExportDefaultDeclarationKind, Expression, Program, Statement};
+use oxc_ast::ast::{Expression, Program, Statement};
 use oxc_parser::Parser;
-use oxc_span::{GetSpan, SourceType, Span};
+use oxc_span::{SourceType, Span};
 
+use super::{language, sandbox};
 use deep::with_stack;
-use lazy::Edits;
+use edit::Edits;
+use module::Module;
 
 /// Why a source is not a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,56 +30,94 @@ pub struct SyntaxMistake {
     pub message: String,
 }
 
+/// A module for the sandbox.
+#[derive(Debug)]
+pub struct Script {
+    /// Its text.
+    pub text: String,
+    /// For each of its lines the line of the source it was made from; 0 where there is none.
+    pub lines: Vec<u32>,
+    /// The parts of the language that it may use.
+    pub parts: language::Parts,
+}
+
+impl Script {
+    /// The line of the source behind a line of the module.
+    pub fn source_line(&self, line: u32) -> Option<u32> {
+        let found = self.lines.get((line as usize).checked_sub(1)?).copied();
+        found.filter(|line| *line > 0)
+    }
+}
+
+/// What makes a source unfit, and where.
+type Refusal = (Span, String);
+
 /// Compiles a job to a module whose default export returns its operations.
-pub fn compile(source: &str) -> Result<String, Vec<SyntaxMistake>> {
+pub fn compile(source: &str) -> Result<Script, Vec<SyntaxMistake>> {
     with_stack(source, || compile_job(source))
 }
 
-fn compile_job(source: &str) -> Result<String, Vec<SyntaxMistake>> {
+fn compile_job(source: &str) -> Result<Script, Vec<SyntaxMistake>> {
     let allocator = Allocator::default();
-    let program = parse(&allocator, source, source)?;
-    let edits =
-        Edits::collect(&program).map_err(|(span, message)| vec![mistake(source, span.start, message)])?;
-    Ok(module_of(source, &program, &edits))
+    let program = parse(&allocator, source, source, 0)?;
+    let mut edits = Edits::default();
+    promise::collect(&program, &mut edits);
+    lazy::collect(&program, &mut edits)
+        .map_err(|(span, message)| vec![mistake(source, span.start, message)])?;
+    edits.sort();
+    let Module { text, lines, .. } = module::of_job(source, &program, &edits);
+    Ok(Script { text, lines, parts: language::Parts::of(&program) })
 }
 
 /// Compiles an edge's condition to a module whose default export is a function of `state`.
-pub fn compile_expression(source: &str) -> Result<String, Vec<SyntaxMistake>> {
+pub fn compile_expression(source: &str) -> Result<Script, Vec<SyntaxMistake>> {
     with_stack(source, || compile_condition(source))
 }
 
-fn compile_condition(source: &str) -> Result<String, Vec<SyntaxMistake>> {
-    let wrapped = format!("({}\n)", source.trim_end().trim_end_matches(';'));
+fn compile_condition(source: &str) -> Result<Script, Vec<SyntaxMistake>> {
+    let several = || vec![mistake(source, 0, "it is not one expression".to_owned())];
+    let bare = source.trim_end().trim_end_matches(';');
+    let wrapped = format!("({bare}\n)");
     let allocator = Allocator::default();
-    let program = parse(&allocator, &wrapped, source).map_err(|mistakes| {
-        // One character was put before the source.
-        let shift = |mut mistake: SyntaxMistake| {
-            mistake.column -= u32::from(mistake.line == 1 && mistake.column > 1);
-            mistake
-        };
-        mistakes.into_iter().map(shift).collect::<Vec<_>>()
-    })?;
-    // `a) ; (b` closes our bracket and opens another.
-    let [Statement::ExpressionStatement(_)] = program.body.as_slice() else {
-        return Err(vec![mistake(source, 0, "it is not one expression".to_owned())]);
+    // One character was put before the source.
+    let program = parse(&allocator, &wrapped, source, 1)?;
+    let [Statement::ExpressionStatement(statement)] = &program.body[..] else {
+        return Err(several());
     };
-    Ok(format!("export default (state) => {wrapped};"))
+    let Expression::ParenthesizedExpression(whole) = &statement.expression else {
+        return Err(several());
+    };
+    if (whole.span.end as usize) < wrapped.len() {
+        return Err(several());
+    }
+    let text = format!("export default (state) => {wrapped};");
+    let lines = (1..=text.lines().count() as u32).collect();
+    Ok(Script { text, lines, parts: language::Parts::of(&program) })
 }
 
 /// What is wrong with a job's source, if something is.
 pub fn check(source: &str) -> Result<(), Vec<SyntaxMistake>> {
-    compile(source).map(drop)
+    load(compile(source)?)
 }
 
 /// What is wrong with the source of an edge's condition, if something is.
 pub fn check_expression(source: &str) -> Result<(), Vec<SyntaxMistake>> {
-    compile_expression(source).map(drop)
+    load(compile_expression(source)?)
 }
 
+/// The sandbox has the last word on what it can load: a name declared twice, a `break` outside a loop.
+fn load(script: Script) -> Result<(), Vec<SyntaxMistake>> {
+    sandbox::load_error(&script).map_or(Ok(()), |(line, message)| {
+        Err(vec![SyntaxMistake { line: line.unwrap_or(1), column: 1, message }])
+    })
+}
+
+/// Parses a text that holds the source after so many bytes.
 fn parse<'a>(
     allocator: &'a Allocator,
     text: &'a str,
     source: &str,
+    before: u32,
 ) -> Result<Program<'a>, Vec<SyntaxMistake>> {
     let parsed = Parser::new(allocator, text, SourceType::mjs()).parse();
     if parsed.diagnostics.is_empty() {
@@ -82,7 +125,7 @@ fn parse<'a>(
     }
     let mistakes = parsed.diagnostics.iter().map(|diagnostic| {
         let at = diagnostic.labels.first().map_or(0, |label| label.offset());
-        mistake(source, at.min(source.len() as u32), diagnostic.message.to_string())
+        mistake(source, at.saturating_sub(before).min(source.len() as u32), diagnostic.message.to_string())
     });
     Err(mistakes.collect())
 }
@@ -92,60 +135,4 @@ fn mistake(source: &str, at: u32, message: String) -> SyntaxMistake {
     let line = before.matches('\n').count() as u32 + 1;
     let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) as u32 + 1;
     SyntaxMistake { line, column, message }
-}
-
-/// Everything but operations keeps its place; the operations come last, so that they see every declaration.
-fn module_of(source: &str, program: &Program, edits: &Edits) -> String {
-    let mut kept = String::new();
-    let mut operations: Vec<String> = Vec::new();
-    let mut given = None;
-    for statement in &program.body {
-        match statement {
-            // Operations are global: there is nothing to import.
-            Statement::ImportDeclaration(_)
-            | Statement::ExportAllDeclaration(_)
-            | Statement::ExportNamedDeclaration(_)
-            | Statement::ExportFromDeclaration(_) => {}
-            Statement::ExportDeclaration(export) => {
-                keep(&mut kept, &edits.apply(source, export.declaration.span()));
-            }
-            Statement::ExportDefaultDeclaration(export) => {
-                if let ExportDefaultDeclarationKind::ArrayExpression(array) = &export.declaration {
-                    given = Some(edits.apply(source, array.span));
-                }
-            }
-            Statement::ExpressionStatement(statement) => match &statement.expression {
-                Expression::CallExpression(call) => operations.push(operation(source, call, edits)),
-                _ => keep(&mut kept, &edits.apply(source, statement.span)),
-            },
-            other => keep(&mut kept, &edits.apply(source, other.span())),
-        }
-    }
-    let operations = given.unwrap_or_else(|| format!("[\n{}\n]", operations.join(",\n")));
-    format!("export default function () {{\n{kept}return {operations};\n}}\n")
-}
-
-fn keep(kept: &mut String, text: &str) {
-    kept.push_str(text);
-    kept.push('\n');
-}
-
-/// The text of an operation; with a chain of promises behind it, one that starts when the operation runs.
-fn operation(source: &str, call: &CallExpression, edits: &Edits) -> String {
-    let base = chain_base(call);
-    if base == call.span {
-        return edits.apply(source, call.span);
-    }
-    let rest = Span::new(base.end, call.span.end);
-    format!("defer({}, p => p{})", edits.apply(source, base), edits.apply(source, rest))
-}
-
-fn chain_base(call: &CallExpression) -> Span {
-    if let Expression::StaticMemberExpression(member) = &call.callee
-        && matches!(member.property.name.as_str(), "then" | "catch" | "finally")
-        && let Expression::CallExpression(inner) = &member.object
-    {
-        return chain_base(inner);
-    }
-    call.span
 }

@@ -14,14 +14,15 @@ use std::{
 use bytes::Bytes;
 use keyway_storage::{
     event::{
-        EventKind, ExitReason, FinalState, JobId, LogSource, LogWritten, RunError, RunFinished, RunStarted,
-        RunState, StepFinished, StepInput, StepStarted,
+        EventKind, ExitReason, FinalState, JobId, Level, LogSource, LogWritten, RunError, RunFinished,
+        RunStarted, RunState, StepFinished, StepInput, StepStarted,
     },
     limits::{RUN_OUTPUT_BYTES_MAX, STEPS_PER_RUN_MAX},
     place::RunKey,
 };
 
 use super::{
+    language,
     log::Lines,
     sandbox::{JobError, Sandbox, Scripts, Severity, StepEnd, Watch, now},
 };
@@ -60,8 +61,6 @@ pub struct Walk<'a> {
     steps: u16,
     output_bytes: usize,
 }
-
-const ADAPTORS: &[&str] = &["@openfn/language-common"];
 
 impl<'a> Walk<'a> {
     /// Begins a walk; its events go to `events`.
@@ -141,22 +140,17 @@ impl<'a> Walk<'a> {
                 let state = std::str::from_utf8(state).unwrap_or("{}");
                 sandbox.step(&script, state, credential, &job.key)
             }
-            Err(error) => StepEnd { state: String::new(), response: String::new(), error: Some(error) },
+            Err(error) => StepEnd::without_state(error),
         };
         self.output_bytes += end.state.len();
         if self.output_bytes > RUN_OUTPUT_BYTES_MAX {
             let message = format!("The states of all steps are more than {RUN_OUTPUT_BYTES_MAX} bytes.");
-            let error = JobError::new("StateTooLargeError", Severity::Kill, message);
-            end = StepEnd { state: String::new(), response: String::new(), error: Some(error) };
+            end = StepEnd::without_state(JobError::new("StateTooLargeError", Severity::Kill, message));
         }
         if let Some(error) = &mut end.error {
-            let text = format!("{} aborted with error: {}", job.name, error.message);
-            self.lines.borrow_mut().write(
-                keyway_storage::event::Level::Error,
-                LogSource::Runtime,
-                now(),
-                &text,
-            );
+            let place = error.pos.map_or_else(String::new, |pos| format!(" (line {})", pos.line));
+            let text = format!("{} aborted with error: {}{place}", job.name, error.message);
+            self.lines.borrow_mut().write(Level::Error, LogSource::Runtime, now(), &text);
             error.message = self.lines.borrow().redact(&error.message);
         }
         self.report_lines();
@@ -255,7 +249,7 @@ fn follows(
         Condition::Always => Ok(true),
         Condition::OnJobSuccess => Ok(!failed),
         Condition::OnJobFailure => Ok(failed),
-        Condition::Expression(source) => sandbox.condition(&*scripts.condition(source)?, state),
+        Condition::Expression(source) => sandbox.condition(&scripts.condition(source)?, state),
     }
 }
 
@@ -266,7 +260,7 @@ pub fn first_jobs(edges: &[Edge], scripts: &Scripts, state: &str) -> Result<Vec<
         let follow = match &edge.condition {
             Condition::Expression(source) => {
                 let sandbox = Sandbox::new(Duration::from_secs(5), Rc::default(), Box::new(|| None))?;
-                sandbox.condition(&*scripts.condition(source)?, state)?
+                sandbox.condition(&scripts.condition(source)?, state)?
             }
             Condition::OnJobFailure => false,
             Condition::Always | Condition::OnJobSuccess => true,
@@ -279,13 +273,9 @@ pub fn first_jobs(edges: &[Edge], scripts: &Scripts, state: &str) -> Result<Vec<
 }
 
 fn prepare(scripts: &Scripts, job: &Job) -> Result<Arc<super::sandbox::Bytecode>, JobError> {
-    let name = match job.adaptor.rfind('@') {
-        Some(at) if at > 0 => &job.adaptor[..at],
-        _ => &job.adaptor[..],
-    };
-    if !name.is_empty() && !ADAPTORS.contains(&name) {
-        let message =
-            format!("The adaptor {name} is not available here; these are: {}.", ADAPTORS.join(", "));
+    if !language::provides(&job.adaptor) {
+        let (adaptor, known) = (&job.adaptor, language::ADAPTORS.join(", "));
+        let message = format!("The adaptor {adaptor} is not available here; these are: {known}.");
         return Err(JobError::new("ImportError", Severity::Crash, message));
     }
     if let Some(missing) = &job.credential_missing {

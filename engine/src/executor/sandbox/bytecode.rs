@@ -12,44 +12,44 @@ use rquickjs::{Context, Ctx, Module, Object, Runtime, WriteOptions};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{JobError, Severity};
-use crate::executor::script::{SyntaxMistake, compile, compile_expression};
-
-const LANGUAGE: &str = include_str!("../language.js");
+use crate::executor::{
+    language::{HARNESS, PARTS, Parts},
+    script::{Script, SyntaxMistake, compile, compile_expression},
+};
 
 /// A compiled module.
 #[derive(Debug)]
-pub struct Bytecode(Vec<u8>);
+struct Image(Vec<u8>);
 
-impl Bytecode {
-    fn of(name: &str, source: &str) -> Result<Self, String> {
-        let runtime = Runtime::new().map_err(|error| error.to_string())?;
-        let context = Context::full(&runtime).map_err(|error| error.to_string())?;
+/// A compiled job or condition.
+#[derive(Debug)]
+pub struct Bytecode {
+    image: Image,
+    lines: Box<[u32]>,
+    /// The parts of the language that it may use.
+    pub(super) parts: Parts,
+}
+
+/// Why QuickJS does not take a module: the line, if it names one, and the message.
+type LoadError = (Option<u32>, String);
+
+impl Image {
+    fn of(name: &str, source: &str) -> Result<Self, LoadError> {
+        let failed = |error: rquickjs::Error| (None, error.to_string());
+        let runtime = Runtime::new().map_err(failed)?;
+        let context = Context::full(&runtime).map_err(failed)?;
         context.with(|ctx| {
             let module = Module::declare(ctx.clone(), name, source);
             let bytes = module.and_then(|module| {
                 let options = WriteOptions { strip_source: true, ..WriteOptions::default() };
                 module.write(options)
             });
-            bytes.map(Self).map_err(|error| {
-                let thrown = ctx.catch();
-                let message = thrown.as_object().and_then(|object| object.get::<_, String>("message").ok());
-                message.unwrap_or_else(|| error.to_string())
-            })
+            bytes.map(Self).map_err(|error| thrown(&ctx, &error))
         })
     }
 
-    /// The module's default export.
-    pub(super) fn load<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
-        self.evaluate(ctx)?.get("default")
-    }
-
-    /// Runs the module for what it does.
-    pub(super) fn run(&self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
-        self.evaluate(ctx).map(drop)
-    }
-
     fn evaluate<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
-        // SAFETY: `of` is the only maker of `Bytecode`, in this process and with this QuickJS, and nothing changes the
+        // SAFETY: `of` is the only maker of an `Image`, in this process and with this QuickJS, and nothing changes the
         // bytes afterwards; malformed bytecode is the one thing that `load` asks its caller to rule out.
         #[allow(unsafe_code)]
         let module = unsafe { Module::load(ctx.clone(), &self.0)? };
@@ -59,12 +59,53 @@ impl Bytecode {
     }
 }
 
-/// The operations, compiled once per process.
-pub(super) fn language() -> &'static Bytecode {
-    static COMPILED: OnceLock<Bytecode> = OnceLock::new();
-    COMPILED.get_or_init(|| Bytecode::of("language", LANGUAGE).expect("the language is part of this program"))
+fn thrown(ctx: &Ctx<'_>, error: &rquickjs::Error) -> LoadError {
+    let caught = ctx.catch();
+    let text = |key: &str| caught.as_object().and_then(|object| object.get::<_, String>(key).ok());
+    let message = text("message").unwrap_or_else(|| error.to_string());
+    let stack = text("stack").unwrap_or_default();
+    let line = stack.split_once("job:").and_then(|(_, rest)| rest.split(':').next()?.trim().parse().ok());
+    (line, message)
 }
 
+impl Bytecode {
+    fn of(script: &Script) -> Result<Self, LoadError> {
+        let image = Image::of("job", &script.text)
+            .map_err(|(line, message)| (line.and_then(|line| script.source_line(line)), message))?;
+        Ok(Self { image, lines: script.lines.clone().into(), parts: script.parts })
+    }
+
+    /// The module's default export.
+    pub(super) fn load<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
+        self.image.evaluate(ctx)?.get("default")
+    }
+
+    /// The line of the source behind a line of the module; 0 where there is none.
+    pub(super) fn source_line(&self, line: u32) -> u32 {
+        (line as usize).checked_sub(1).and_then(|index| self.lines.get(index)).copied().unwrap_or(0)
+    }
+}
+
+/// Runs what every run needs.
+pub(super) fn load_harness(ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+    static COMPILED: OnceLock<Image> = OnceLock::new();
+    COMPILED.get_or_init(|| part_of_program(HARNESS)).evaluate(ctx).map(drop)
+}
+
+/// Runs a part of the language, by its index.
+pub(super) fn load_part(ctx: &Ctx<'_>, index: usize) -> rquickjs::Result<()> {
+    static COMPILED: [OnceLock<Image>; PARTS.len()] = [const { OnceLock::new() }; PARTS.len()];
+    COMPILED[index].get_or_init(|| part_of_program(PARTS[index].source)).evaluate(ctx).map(drop)
+}
+
+fn part_of_program(source: &str) -> Image {
+    Image::of("language", source).expect("the language is part of this program")
+}
+
+/// Why QuickJS does not take a script, if so.
+pub fn load_error(script: &Script) -> Option<(Option<u32>, String)> {
+    Bytecode::of(script).err()
+}
 /// Scripts by their source, compiled once for all threads.
 #[derive(Default)]
 pub struct Scripts {
@@ -84,15 +125,15 @@ impl Scripts {
         self.get(!xxh3_128(source.as_bytes()), || compile_expression(source))
     }
 
-    fn get(&self, key: u128, module: impl FnOnce() -> Result<String, Vec<SyntaxMistake>>) -> Compiled {
+    fn get(&self, key: u128, script: impl FnOnce() -> Result<Script, Vec<SyntaxMistake>>) -> Compiled {
         if let Some(compiled) = lock(&self.compiled).get(&key) {
             return compiled.clone();
         }
         let crash = |message: String| JobError::new("RuntimeCrash", Severity::Crash, message);
-        let compiled = match module() {
-            Ok(text) => {
-                Bytecode::of("job", &text).map(Arc::new).map_err(|m| crash(format!("SyntaxError: {m}")))
-            }
+        let compiled = match script() {
+            Ok(script) => Bytecode::of(&script)
+                .map(Arc::new)
+                .map_err(|(_, message)| crash(format!("SyntaxError: {message}"))),
             Err(mistakes) => Err(crash(describe(&mistakes))),
         };
         let mut cache = lock(&self.compiled);

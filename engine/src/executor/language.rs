@@ -1,0 +1,143 @@
+//! The language: the operations of `@openfn/language-common`, in parts that a run loads only where it names them.
+//!
+//! Invariant: a part comes after those that it builds on.
+
+use oxc_ast::{
+    AstKind,
+    ast::{ImportDeclaration, ImportDeclarationSpecifier, Program},
+};
+use oxc_ast_visit::Visit;
+
+/// The adaptors that jobs may name.
+pub const ADAPTORS: &[&str] = &["@openfn/language-common"];
+
+/// Whether jobs find this adaptor here, whatever version is asked for.
+pub fn provides(adaptor: &str) -> bool {
+    let name = match adaptor.rfind('@') {
+        Some(at) if at > 0 => &adaptor[..at],
+        _ => adaptor,
+    };
+    name.is_empty() || ADAPTORS.contains(&name)
+}
+
+/// Some names of the language with the source that defines them.
+pub(super) struct Part {
+    /// Its JavaScript.
+    pub source: &'static str,
+    names: &'static [&'static str],
+    /// Indexes of the parts that it builds on.
+    on: &'static [usize],
+}
+
+/// What every run needs.
+pub(super) const HARNESS: &str = include_str!("language/harness.js");
+
+/// All else, in the order in which it is loaded.
+pub(super) const PARTS: [Part; 7] = [
+    Part { source: include_str!("language/path.js"), names: &[], on: &[] },
+    Part {
+        source: include_str!("language/operation.js"),
+        names: &[
+            "as",
+            "asData",
+            "assert",
+            "beta",
+            "combine",
+            "composeNextState",
+            "dataPath",
+            "dataValue",
+            "debug",
+            "each",
+            "execute",
+            "expandReferences",
+            "field",
+            "fields",
+            "fnIf",
+            "group",
+            "index",
+            "join",
+            "jsonValue",
+            "lastReferenceValue",
+            "log",
+            "map",
+            "merge",
+            "referencePath",
+            "source",
+            "sourceValue",
+        ],
+        on: &[0],
+    },
+    Part {
+        source: include_str!("language/text.js"),
+        names: &["arrayToString", "chunk", "humanProper", "scrubEmojis", "splitKeys", "toArray"],
+        on: &[],
+    },
+    Part { source: include_str!("language/cursor.js"), names: &["cursor"], on: &[0, 1] },
+    Part { source: include_str!("language/csv.js"), names: &["parseCsv"], on: &[0, 1] },
+    Part { source: include_str!("language/util.js"), names: &["parseDate", "util"], on: &[0, 1, 3] },
+    Part {
+        source: include_str!("language/absent.js"),
+        names: &["_", "dateFns", "get", "http", "post", "request", "validate"],
+        on: &[],
+    },
+];
+
+/// A set of parts.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Parts(u8);
+
+impl Parts {
+    /// All that there are.
+    const ALL: Self = Self((1 << PARTS.len()) - 1);
+
+    /// The parts that a program names.
+    pub fn of(program: &Program) -> Self {
+        let mut names = Names::default();
+        names.visit_program(program);
+        names.0
+    }
+
+    /// The indexes of those that another set lacks, in order.
+    pub(super) fn missing_in(self, loaded: Self) -> impl Iterator<Item = usize> {
+        (0..PARTS.len()).filter(move |index| self.0 & !loaded.0 & (1 << index) != 0)
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub(super) fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn naming(name: &str) -> Self {
+        if name == "globalThis" {
+            return Self::ALL;
+        }
+        let part = PARTS.iter().position(|part| part.names.contains(&name));
+        part.map_or(Self::default(), |index| {
+            PARTS[index].on.iter().fold(Self(1 << index), |set, on| set.with(Self(1 << on)))
+        })
+    }
+}
+
+#[derive(Default)]
+struct Names(Parts);
+
+impl<'a> Visit<'a> for Names {
+    fn enter_node(&mut self, kind: AstKind<'a>) {
+        match kind {
+            AstKind::IdentifierReference(name) => self.0 = self.0.with(Parts::naming(&name.name)),
+            AstKind::ImportDeclaration(import) => self.0 = self.0.with(imported(import)),
+            _ => {}
+        }
+    }
+}
+
+fn imported(import: &ImportDeclaration) -> Parts {
+    import.specifiers.iter().flatten().fold(Parts::default(), |set, specifier| {
+        set.with(match specifier {
+            ImportDeclarationSpecifier::ImportSpecifier(named) => Parts::naming(&named.imported.name()),
+            ImportDeclarationSpecifier::ImportDefaultSpecifier(_)
+            | ImportDeclarationSpecifier::ImportNamespaceSpecifier(_) => Parts::ALL,
+        })
+    })
+}

@@ -1,0 +1,61 @@
+// The `util` namespace of @openfn/language-common, without its HTTP part.
+
+const { __define: define, __parseDate: parseDate, __resolved: resolved, __uuid: uuid } = globalThis;
+
+const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+
+const bytesOf = text => {
+  const escaped = encodeURIComponent(text.toWellFormed()).match(/%..|./g) ?? [];
+  return escaped.map(char => (char.length === 3 ? parseInt(char.slice(1), 16) : char.charCodeAt(0)));
+};
+
+const encode = (data, options = { parseJson: true }) => {
+  const bytes = bytesOf(typeof data !== 'string' && options.parseJson ? JSON.stringify(data) : String(data));
+  let out = '';
+  for (let at = 0; at < bytes.length; at += 3) {
+    const [a, b, c] = [bytes[at], bytes[at + 1], bytes[at + 2]];
+    out += alphabet[a >> 2] + alphabet[((a & 3) << 4) | ((b ?? 0) >> 4)];
+    out += b === undefined ? '=' : alphabet[((b & 15) << 2) | ((c ?? 0) >> 6)];
+    out += c === undefined ? '=' : alphabet[c & 63];
+  }
+  return out;
+};
+
+const decode = (base64, options = { parseJson: true }) => {
+  const digits = [...base64.replace(/-/g, '+').replace(/_/g, '/').replace(/[^A-Za-z0-9+/]/g, '')];
+  let [text, bits, count] = ['', 0, 0];
+  for (const digit of digits) {
+    bits = ((bits << 6) | alphabet.indexOf(digit)) & 0xffff;
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      text += '%' + ((bits >> count) & 255).toString(16).padStart(2, '0');
+    }
+  }
+  text = decodeURIComponent(text);
+  if (!options.parseJson || !/^[[{]/.test(text)) return text;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    console.log(error.message);
+    return text;
+  }
+};
+
+const throwError = (code, { description, fix, ...extras } = {}) => {
+  const error = new Error(description ? `${code}: ${description}` : code);
+  throw Object.assign(error, { code }, description && { description }, fix && { fix }, extras);
+};
+
+const normalizeOauthConfig = configuration => {
+  const { access_token: token, accessToken } = configuration;
+  if (token && accessToken) {
+    throw new Error('Both "accessToken" & "access_token" keys found in configuration; please use only "access_token".');
+  }
+  return token ? { ...configuration, accessToken: token } : configuration;
+};
+
+const expandReferences = (state, ...values) => values.map(value => resolved(state, value));
+
+define('util', { decode, encode, expandReferences, normalizeOauthConfig, parseDate, throwError, uuid });
+define('parseDate', parseDate);

@@ -1,0 +1,233 @@
+//! The operations of `@openfn/language-common`, as they are documented.
+
+use keyway_storage::event::RunState;
+use serde_json::{Value, json};
+
+use crate::rehearsal::run;
+
+fn state() -> Value {
+    json!({
+        "data": {
+            "a": {"b": 1, "dotted.key": 2},
+            "list": [{"x": 5, "tag": "odd"}, {"x": 6, "tag": "even"}, {"x": 7, "tag": "odd"}],
+            "csv": "id,name\n1,Amina\n2,\"Smith, John\"\n\n3, Zoë ",
+        },
+        "references": [{"id": "r0"}],
+    })
+}
+
+/// Each body leaves what it found in `r`.
+fn check(table: &[(&str, Value)]) {
+    for (body, expected) in table {
+        let run = run(body, state());
+        assert_eq!(run.end().state, RunState::Success, "{body}: {:?}", run.end().error);
+        assert_eq!(run.state()["r"], *expected, "{body}");
+    }
+}
+
+fn value(expression: &str, expected: Value) -> (String, Value) {
+    (format!("fn(s => ({{ r: {expression} }}))"), expected)
+}
+
+fn check_values(table: Vec<(String, Value)>) {
+    let table: Vec<(&str, Value)> =
+        table.iter().map(|(body, value)| (body.as_str(), value.clone())).collect();
+    check(&table);
+}
+
+#[test]
+fn paths_reach_into_the_state() {
+    check_values(vec![
+        value("sourceValue('$.data.a.b')(s)", json!(1)),
+        value("sourceValue('data.a.b')(s)", json!(1)),
+        value("sourceValue('$.data.list[1].x')(s)", json!(6)),
+        value("sourceValue('$.data.nothing.there')(s) ?? 'none'", json!("none")),
+        value("sourceValue(\"$.data.a['dotted.key']\")(s)", json!(2)),
+        value("source('$.data.list[*].x')(s)", json!([5, 6, 7])),
+        value("source('$.data.list[0:2].x')(s)", json!([5, 6])),
+        value("source('$.data.list[::2].x')(s)", json!([5, 7])),
+        value("source('$.data.list[-1:].x')(s)", json!([7])),
+        value("source('$.data.list[-1].x')(s)", json!([7])),
+        value("source('$.data.list[0,2].x')(s)", json!([5, 7])),
+        value("source(\"$.data.list[0]['x','tag']\")(s)", json!([5, "odd"])),
+        value("source('$.data.list')(s).length", json!(1)),
+        value("source('$..x')(s)", json!([5, 6, 7])),
+        value("source('$..list[*].tag')(s)", json!(["odd", "even", "odd"])),
+        value("source(\"$.data.list[?(@.tag == 'odd' && @.x > 5)].x\")(s)", json!([7])),
+        value("source('$.data.list[?(!(@.x >= 6) || @.x === 7)].x')(s)", json!([5, 7])),
+        value("source('$.data.list[?(@.missing)]')(s)", json!([])),
+        value("dataPath('$.a')", json!("$.data.a")),
+        value("dataValue('a.b')(s)", json!(1)),
+        value("referencePath('[0]')", json!("$.references[0]")),
+        value("lastReferenceValue('id')(s)", json!("r0")),
+        value("jsonValue({ a: 1 }, 'a')", json!(1)),
+        value("asData('$.data.list[*]', s).length", json!(3)),
+    ]);
+}
+
+#[test]
+fn values_are_made_of_others() {
+    check_values(vec![
+        value("fields(field('k', 'v'), field('n', 1))", json!({"k": "v", "n": 1})),
+        value(
+            "merge('$.data.list[0:2]', fields(field('p', dataValue('a.b'))))(s).map(i => i.p + i.x)",
+            json!([6, 7]),
+        ),
+        value("join('$.data.list[0:1]', '$.data.a.b', 'b')(s)", json!([{"b": 1, "x": 5, "tag": "odd"}])),
+        value(
+            "expandReferences({ a: s => s.data.a.b, l: [dataValue('a.b')] })(s)",
+            json!({"a": 1, "l": [1]}),
+        ),
+        value("util.expandReferences(s, x => x.data.a.b, 'as it is')", json!([1, "as it is"])),
+        value("arrayToString([1, 2], '-')", json!("1-2")),
+        value("[toArray(1), toArray([1])]", json!([[1], [1]])),
+        value("humanProper('a_bc-DEF')", json!("A Bc Def")),
+        value("humanProper(5)", json!(5)),
+        value("chunk([1, 2, 3], 2)", json!([[1, 2], [3]])),
+        value("splitKeys({ a: 1, b: 2 }, ['b'])", json!([{"a": 1}, {"b": 2}])),
+        value("scrubEmojis('Dove\u{1f54a}\u{fe0f}\u{2b50} 29', '*').endsWith('* 29')", json!(true)),
+        value("composeNextState(s, 'new').references.length", json!(2)),
+        value("util.encode('Hello W\u{f6}rld')", json!("SGVsbG8gV8O2cmxk")),
+        value("util.decode(util.encode('h\u{e9}llo \u{1f30d}'))", json!("h\u{e9}llo \u{1f30d}")),
+        value("util.decode(util.encode({ name: 'Jane' }))", json!({"name": "Jane"})),
+        value(
+            "/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(util.uuid())",
+            json!(true),
+        ),
+        value("util.uuid() === util.uuid()", json!(false)),
+        value("util.parseDate('2 days ago') instanceof Date", json!(true)),
+        value(
+            "(() => { try { util.throwError('CODE', { description: 'd', x: 1 }) } catch (e) { return [e.message, e.code, e.x] } })()",
+            json!(["CODE: d", "CODE", 1]),
+        ),
+    ]);
+}
+
+#[test]
+fn operations_work_on_items() {
+    check(&[
+        (
+            "each('$.data.list[*]', fn(s => ({ ...s, r: [...(s.r ?? []), s.index + s.data.x] })))",
+            json!([5, 7, 9]),
+        ),
+        ("each($.data.list, async s => ({ ...s, r: (s.r ?? 0) + s.data.x }))", json!(18)),
+        ("each($.data.list, fn(s => ({ ...s, r: s.data.x }))); fn(s => ({ r: s.data.tag }))", json!("odd")),
+        ("beta.each($.data.list, fn(s => s)); fn(s => ({ r: s.data.list.length }))", json!(3)),
+        (
+            "map('$.data.list[*]', (item, index) => item.x + index); fn(s => ({ r: s.data }))",
+            json!([5, 7, 9]),
+        ),
+        (
+            "map($.data.list, async (item, index, state) => item.x + state.data.a.b); fn(s => ({ r: s.data }))",
+            json!([6, 7, 8]),
+        ),
+        ("combine(fn(s => ({ a: 1 })), async s => ({ r: s.a + 1 }))", json!(2)),
+        ("execute(fn(s => ({ ...s, n: 1 })), s => ({ r: s.n + 1 }))", json!(2)),
+        (
+            "group($.data.list, 'tag'); fn(s => ({ r: Object.entries(s.data).map(([k, v]) => k + v.length) }))",
+            json!(["odd2", "even1"]),
+        ),
+        ("group('$.data.list[*]', 'none', s => ({ ...s, r: Object.keys(s.data) }))", json!([])),
+        ("fnIf($.data.a.b === 1, fn(s => ({ r: 'then' })))", json!("then")),
+        ("fnIf(false, fn(s => ({}))); fn(s => ({ r: s.data.a.b }))", json!(1)),
+        (
+            "as('found', fn(s => ({ ...s, data: s.data.a.b, kept: 2 }))); fn(s => ({ r: [s.found, s.kept, s.data.a.b] }))",
+            json!([1, 2, 1]),
+        ),
+        ("alterState(s => ({ r: 1 }))", json!(1)),
+        ("assert($.data.a.b === 1); fn(s => ({ r: 'ok' }))", json!("ok")),
+        (
+            "parseCsv($.data.csv); fn(s => ({ r: s.data }))",
+            json!([{"id": "1", "name": "Amina"}, {"id": "2", "name": "Smith, John"}, {"id": "3", "name": "Zo\u{eb}"}]),
+        ),
+        (
+            "parseCsv('a;b\\n1;2\\n3;4', { delimiter: ';', columns: false, chunkSize: 2 }, (s, rows) => ({ ...s, r: [...(s.r ?? []), rows.length] }))",
+            json!([2, 1]),
+        ),
+    ]);
+}
+
+#[test]
+fn a_cursor_takes_values_and_dates_in_words() {
+    check(&[
+        ("cursor('2026-01-02'); fn(s => ({ r: s.cursor }))", json!("2026-01-02")),
+        ("cursor($.cursor, { defaultValue: 22 }); fn(s => ({ r: s.cursor }))", json!(22)),
+        (
+            "cursor('a', { key: 'page' }); cursor('b'); fn(s => ({ r: [s.page, s.cursor ?? null] }))",
+            json!(["b", null]),
+        ),
+        (
+            "cursor('today'); fn(s => ({ r: /^\\d{4}-\\d\\d-\\d\\dT00:00:00.000Z$/.test(s.cursor) }))",
+            json!(true),
+        ),
+        ("cursor('yesterday', { format: d => d instanceof Date }); fn(s => ({ r: s.cursor }))", json!(true)),
+        (
+            "cursor('3 hours ago'); fn(s => ({ r: Math.round((Date.now() - new Date(s.cursor)) / 3600000) }))",
+            json!(3),
+        ),
+        (
+            "cursor('start'); const a = []; fn(s => { a.push(s.cursor); return s; }); cursor('start'); fn(s => ({ r: s.cursor === a[0] }))",
+            json!(true),
+        ),
+    ]);
+    let run = run("cursor(22);", json!({}));
+    assert_eq!(run.lines(), ["Info Setting cursor to: 22"]);
+    assert_eq!(run.state(), json!({"cursor": 22}));
+}
+
+#[test]
+fn an_operation_that_fails_is_an_adaptor_error_at_its_line() {
+    let table = [
+        ("fn(s => s);\nassert(false, 'not so');", "AdaptorError", "not so", 2),
+        ("\nassert(0);", "AdaptorError", "assertion statement failed with 0", 2),
+        ("each($.data.none, fn(s => s))", "AdaptorError", "the data source of each is not an array", 1),
+        (
+            "fn(s => s);\n\neach(undefined, fn(s => s))",
+            "RuntimeError",
+            "TypeError: dataSource argument for each operation is invalid.",
+            3,
+        ),
+        ("fn(s => {\n  const a = 1;\n  throw new Error('own');\n})", "JobError", "own", 3),
+    ];
+    for (body, name, message, line) in table {
+        let run = run(body, json!({}));
+        let error = &run.state()["errors"]["job"];
+        assert_eq!(
+            (error["name"].as_str(), error["message"].as_str()),
+            (Some(name), Some(message)),
+            "{body}"
+        );
+        assert_eq!(error["pos"]["line"], json!(line), "{body}");
+    }
+}
+
+#[test]
+fn what_needs_network_or_node_says_that_it_is_not_here() {
+    for body in [
+        "validate()",
+        "fn(s => _.get(s, 'a'))",
+        "fn(s => ({ r: dateFns.format(new Date(), 'y') }))",
+        "http.get('/x')",
+    ] {
+        let run = run(body, json!({}));
+        let (state, _, message) = run.error();
+        assert_eq!(state, RunState::Failed, "{body}");
+        assert!(message.contains("is not available in keyway's own executor"), "{body}: {message}");
+    }
+}
+
+#[test]
+fn a_name_of_the_language_may_be_declared_by_the_job() {
+    check(&[
+        ("const map = x => x + 1; const log = 5; fn(s => ({ r: map(log) }))", json!(6)),
+        (
+            "import { fn as run, each } from '@openfn/language-common@2.0.0'; run(s => ({ r: typeof each }))",
+            json!("function"),
+        ),
+        (
+            "import * as common from '@openfn/language-common'; common.fn(s => ({ r: common.dataPath('x') }))",
+            json!("$.data.x"),
+        ),
+        ("fn(s => ({ r: typeof globalThis['each'] }))", json!("function")),
+    ]);
+}

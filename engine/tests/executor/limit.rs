@@ -1,0 +1,120 @@
+//! Trouble in a job: each kind ends the run in its own state, with its own name.
+
+use keyway_engine::executor::{sandbox::Halt, walk::no_watch};
+use keyway_storage::event::{ExitReason, RunState};
+use serde_json::json;
+
+use crate::rehearsal::{project, run, walk};
+
+#[test]
+fn a_thrown_error_fails_the_run_and_stands_in_the_state_under_its_job() {
+    let run = run("fn(s => { s.seen = 1; throw new Error('bad input'); })", json!({"data": 1}));
+    assert_eq!(run.error(), (RunState::Failed, "JobError", "bad input"));
+    let expected = json!({"source": "runtime", "name": "JobError", "severity": "fail", "message": "bad input", "pos": {"line": 1}});
+    assert_eq!(run.state(), json!({"data": 1, "seen": 1, "errors": {"job": expected}}));
+    assert_eq!(run.steps()[0].exit, ExitReason::Fail);
+    assert_eq!(run.lines(), ["Error job aborted with error: bad input (line 1)"]);
+}
+
+#[test]
+fn each_kind_of_trouble_has_its_state_and_its_name() {
+    let table = [
+        ("fn(s => s.data.missing.field)", RunState::Failed, "RuntimeError", "TypeError: cannot read"),
+        ("fn(s => nowhere)", RunState::Crashed, "RuntimeCrash", "ReferenceError: nowhere is not defined"),
+        (
+            "fn(s => { while (true) {} })",
+            RunState::Killed,
+            "TimeoutError",
+            "Job took longer than 400ms to complete",
+        ),
+        ("fn(async s => { while (true) await null; })", RunState::Killed, "TimeoutError", "Job took longer"),
+        (
+            "fn(s => { const f = () => f() + 1; return f(); })",
+            RunState::Failed,
+            "RuntimeError",
+            "RangeError: Maximum call stack",
+        ),
+        (
+            "fn(s => { const a = []; while (true) a.push(new Array(10000).fill(7)); })",
+            RunState::Killed,
+            "OOMError",
+            "Run exceeded",
+        ),
+        ("fn(s => new Promise(() => {}))", RunState::Failed, "PromiseError", "The job waits for a promise"),
+        ("fn(s => ({ big: 'x'.repeat(10_000_001) }))", RunState::Killed, "StateTooLargeError", "State is"),
+        ("fn(s => { throw 'text'; })", RunState::Failed, "JobError", "text"),
+        ("fn(s => eval('1'))", RunState::Killed, "SecurityError", "Illegal eval"),
+        ("fn(s => new Function('return 1')())", RunState::Killed, "SecurityError", "Illegal eval"),
+        ("fn(s => JSON.parse('{'))", RunState::Crashed, "RuntimeCrash", "SyntaxError: "),
+        ("fn(s => ({ n: 1n << 99999999999n }))", RunState::Failed, "RuntimeError", "RangeError: "),
+        ("console.log('hello')", RunState::Failed, "RuntimeError", "TypeError: operation 1 is undefined"),
+        (
+            "fn(s => import('node:fs'))",
+            RunState::Crashed,
+            "RuntimeCrash",
+            "ReferenceError: could not load module",
+        ),
+        (
+            "fn(s => { setTimeout(() => {}, 1e9); return new Promise(() => {}); })",
+            RunState::Killed,
+            "TimeoutError",
+            "Job took",
+        ),
+        (
+            "fn(s => [].lastIndexOf.call({ length: 2 ** 53 - 1 }, 1))",
+            RunState::Killed,
+            "TimeoutError",
+            "Job took",
+        ),
+        ("fn(s => /^(a+)+$/.test('a'.repeat(60) + '!'))", RunState::Killed, "TimeoutError", "Job took"),
+        ("fn(s => { let n = 3n; while (true) n = n * n; })", RunState::Failed, "RuntimeError", "RangeError"),
+        ("fn(s => [...Array(2 ** 32 - 2)].length)", RunState::Killed, "OOMError", "Run exceeded"),
+        ("fn(s => { throw null; })", RunState::Failed, "JobError", "null"),
+        ("fn(s => { throw { message: 'an object' }; })", RunState::Failed, "JobError", "an object"),
+        ("fn(s => Promise.reject(new Error('later')))", RunState::Failed, "JobError", "later"),
+        (
+            "fn(s => fetch('https://example.org'))",
+            RunState::Crashed,
+            "RuntimeCrash",
+            "ReferenceError: fetch is not defined",
+        ),
+    ];
+    for (body, state, kind, message) in table {
+        let project = project(&[("job", body)], &[], "    run_timeout_ms: 400\n");
+        let run = walk(&project, &json!({"data": {}}), no_watch());
+        let (found, name, text) = run.error();
+        assert_eq!((found, name), (state, kind), "{body}: {text}");
+        assert!(text.starts_with(message), "{body}: {text}");
+    }
+}
+
+#[test]
+fn a_run_that_prints_without_end_is_cut_and_says_so() {
+    let run = run(
+        "fn(s => { for (let i = 0; i < 300; i++) console.log('y'.repeat(10_000)); return s; })",
+        json!({}),
+    );
+    assert_eq!(run.end().state, RunState::Success);
+    assert_eq!(run.lines().last().unwrap(), "Warn [log truncated: a run may write 1000000 bytes]");
+    assert!(run.lines().iter().map(String::len).sum::<usize>() < 1_100_000);
+}
+
+#[test]
+fn a_run_that_is_cancelled_stops_in_the_middle_of_a_loop() {
+    let mut looks = 0;
+    let watch = Box::new(move || {
+        looks += 1;
+        (looks > 3).then_some(Halt::Cancelled)
+    });
+    let run = walk(&project(&[("job", "fn(() => { while (true) {} })")], &[], ""), &json!({}), watch);
+    assert_eq!(run.end().state, RunState::Cancelled);
+    assert_eq!(run.steps()[0].exit, ExitReason::Cancel);
+}
+
+#[test]
+fn nothing_of_one_run_is_seen_by_the_next() {
+    let scripts = "fn(s => { const before = globalThis.left; globalThis.left = 1; Array.prototype.left = 1; return { before: before ?? null }; })";
+    for _ in 0..2 {
+        assert_eq!(run(scripts, json!({})).state(), json!({"before": null}));
+    }
+}

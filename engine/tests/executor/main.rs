@@ -1,0 +1,9 @@
+//! The embedded executor: what a job may do, and what a run of a workflow comes to.
+
+#![allow(clippy::unwrap_used)]
+
+mod language;
+mod limit;
+mod rehearsal;
+mod script;
+mod walk;
