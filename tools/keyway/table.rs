@@ -1,23 +1,23 @@
 //! Tables for people: columns that line up, ids whole, times that can be read.
 //!
-//! Invariant: a pipe gets the same columns as a terminal, without colours and without folded lines.
+//! Invariant: a pipe gets what a terminal gets, without colours. No column is folded: an id must be one word that can be
+//! copied, and a line that is too long is the terminal's to wrap.
 
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
 
 use crate::print::clean;
 
-/// Most characters of a value in a cell that is not on a terminal, where nothing folds it.
+/// Most characters of a value in a cell, where nothing folds it.
 const CELL_CHARACTERS_MAX: usize = 400;
 
 /// The text of a table; without titles it has no heading.
 pub fn render(titles: &[&str], rows: Vec<Vec<String>>, on_terminal: bool) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    match on_terminal {
-        true => table.set_content_arrangement(ContentArrangement::Dynamic),
-        false => table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled),
-    };
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if !on_terminal {
+        table.force_no_tty();
+    }
     if !titles.is_empty() {
         let heading =
             |title: &&str| Cell::new(title.to_uppercase().replace('_', " ")).add_attribute(Attribute::Bold);
@@ -26,14 +26,9 @@ pub fn render(titles: &[&str], rows: Vec<Vec<String>>, on_terminal: bool) -> Str
     for row in rows {
         table.add_row(row.into_iter().map(cell).collect::<Vec<_>>());
     }
-    for (index, column) in table.column_iter_mut().enumerate() {
+    table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 2));
-        // The first column is the id, or the name of an attribute: it must be possible to copy it.
-        if index == 0 || titles.get(index).is_some_and(|title| title.ends_with("id") || title.ends_with("at"))
-        {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-    }
+    });
     let lines = table.lines().map(|line| line.trim_end().to_owned());
     lines.collect::<Vec<_>>().join("\n")
 }
