@@ -24,11 +24,12 @@ const DISK_FILES: &[&str] = &[
 ];
 /// Files that may open sockets.
 const NETWORK_FILES: &[&str] = &["ingest/src/", "tools/keyway/"];
-/// Files that may draw random numbers: keys and ids that are made once and then stored.
-const RANDOM_FILES: &[&str] = &["storage/src/directory.rs", "ingest/src/", "tools/keyway/"];
+/// Files that may draw random numbers: keys and ids that are made once and then stored, and what a job asks for.
+const RANDOM_FILES: &[&str] =
+    &["storage/src/directory.rs", "engine/src/executor/", "ingest/src/", "tools/keyway/"];
 /// Files that may sleep: those that wait for another process, and the executor's threads, which have nothing better
-/// to do while a shard's mailbox is full.
-const SLEEP_FILES: &[&str] = &["tests/common/", "engine/src/executor/pool.rs"];
+/// to do while a shard's mailbox is full or a job waits for its timer.
+const SLEEP_FILES: &[&str] = &["tests/common/", "engine/src/executor/"];
 
 /// Files that decide, fold or read, and nothing else: not even threads, channels or the environment.
 const PURE: &[&str] = &[
