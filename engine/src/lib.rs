@@ -22,6 +22,7 @@ pub mod permit;
 pub mod project;
 pub mod projection;
 pub mod queue;
+pub mod refold;
 pub mod route;
 pub mod run;
 pub mod shard;
