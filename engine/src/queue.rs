@@ -208,17 +208,27 @@ impl Queue {
         self.settle(id, rows);
     }
 
-    /// Counts a run that a worker had when the rows were written.
-    pub fn restore_busy(&mut self, id: LaneId, rows: &mut Rows) {
-        self.lanes.entry(id).or_default().busy += 1;
-        self.settle(id, rows);
-    }
-
     /// Holds a lane.
     pub fn put_hold(&mut self, id: LaneId, hold: HoldRow, rows: &mut Rows) {
         rows.put(lane_key(Tag::Hold, id), hold.to_value());
         self.set_hold(id, hold);
+        self.gather(id, rows);
         self.settle(id, rows);
+    }
+
+    /// Moves runs of a held key that wait again from the shared lane to the key's own: all of a key stand in one line.
+    fn gather(&mut self, own: LaneId, rows: &mut Rows) {
+        let shared = LaneId { key: 0, ..own };
+        let Some(lane) = self.lanes.get(&shared).filter(|_| own != shared) else { return };
+        let same = |row: &AgainRow| lane::key_lane(shared, row.key) == Some(own);
+        let moved: Vec<Offset> =
+            lane.again.iter().filter(|(_, row)| same(row)).map(|(offset, _)| *offset).collect();
+        for offset in moved {
+            if let Some(row) = self.take_again(shared, offset, rows) {
+                self.push_again(own, offset, row, rows);
+            }
+        }
+        self.settle(shared, rows);
     }
 
     fn set_hold(&mut self, id: LaneId, hold: HoldRow) {

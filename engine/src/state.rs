@@ -52,7 +52,8 @@ impl State {
     pub fn open(shard: ShardId, mut rows: Rows, projects: Projects) -> Result<Self, ReadError> {
         let counts = rows.get(&Key::new(Tag::Counts))?;
         let counts = counts.map_or(Ok(CountsRow::default()), |value| CountsRow::from_value(&value))?;
-        let queue = Queue::open(&mut rows)?;
+        let leases = open_leases(&rows)?;
+        let queue = Queue::open(&mut rows, leases.iter().map(|lease| lease.claimed.lane))?;
         let project_at = match rows.get(&Key::new(Tag::Project))? {
             Some(value) => Some(ProjectRow::from_value(&value)?.offset),
             None => None,
@@ -74,19 +75,9 @@ impl State {
             freed: VecDeque::new(),
             stops: VecDeque::new(),
         };
-        state.open_leases()?;
+        leases.into_iter().for_each(|lease| state.insert_lease(lease));
         state.open_switches()?;
         Ok(state)
-    }
-
-    fn open_leases(&mut self) -> Result<(), ReadError> {
-        let prefix = Key::new(Tag::Lease);
-        for (_, value) in self.rows.scan(prefix, prefix.prefix_end(), LEASES_MAX)? {
-            let lease = LeaseRow::from_value(&value)?;
-            self.queue.restore_busy(lease.claimed.lane, &mut self.rows);
-            self.insert_lease(lease);
-        }
-        Ok(())
     }
 
     fn open_switches(&mut self) -> Result<(), ReadError> {
@@ -292,6 +283,12 @@ impl State {
         self.counts.dead_letters += 1;
         self.counts_dirty = true;
     }
+}
+
+fn open_leases(rows: &Rows) -> Result<Vec<LeaseRow>, ReadError> {
+    let prefix = Key::new(Tag::Lease);
+    let found = rows.scan(prefix, prefix.prefix_end(), LEASES_MAX)?;
+    found.into_iter().map(|(_, value)| Ok(LeaseRow::from_value(&value)?)).collect()
 }
 
 impl Positions for State {

@@ -101,7 +101,8 @@ impl<'a> Picks<'a> {
             let gone = !waiting.again && self.state.queue.is_gone(waiting.offset);
             let diverted = !waiting.again && self.state.queue.is_diverted(id, waiting.row.key);
             if gone || diverted {
-                passed = Some(waiting.offset.advance(1));
+                // Those behind a run that is taken are passed when they are first.
+                passed = if found == 0 { Some(waiting.offset.advance(1)) } else { passed };
             } else {
                 runs.push((id, waiting));
                 found += 1;

@@ -40,7 +40,7 @@ pub fn cancel(
         return Ok(Answer::Refused(Refusal::NotFound));
     }
     let ended = row.is_some_and(|row| is_final(row.runs[usize::from(run.n) - 1].state));
-    if ended || state.queue.is_gone(run.work_order) {
+    if ended {
         return Ok(Answer::Refused(Refusal::Ended));
     }
     out.push(EventKind::RunFinished(RunFinished {

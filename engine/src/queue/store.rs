@@ -26,9 +26,12 @@ pub fn put_tail(rows: &mut Rows, id: LaneId, bucket: u64, row: &WaitingRow) {
 }
 
 impl Queue {
-    /// Finds the queue that the rows describe. Busy lanes are restored from the leases.
-    pub fn open(rows: &mut Rows) -> Result<Self, ReadError> {
+    /// Finds the queue that the rows describe; `busy` has a lane for each run that a worker has.
+    pub fn open(rows: &mut Rows, busy: impl Iterator<Item = LaneId>) -> Result<Self, ReadError> {
         let mut queue = Self::default();
+        for id in busy {
+            queue.lanes.entry(id).or_default().busy += 1;
+        }
         for (key, value) in scan_tag(rows, Tag::Hold, usize::MAX)? {
             queue.set_hold(lane_from_key(&key).0, HoldRow::from_value(&value)?);
         }
@@ -57,11 +60,13 @@ impl Queue {
             let (id, bucket) = lane_from_key(key);
             let lane = self.lanes.entry(id).or_default();
             lane.more = Some(bucket);
-            if let Some(head) = rows.get(&lane_key(Tag::Head, id))? {
-                lane.head = Offset(u64::from_le_bytes(head[..].try_into().expect("a head is eight bytes")));
-                lane.loaded = lane.head;
-            }
             from = lane_key(Tag::Waiting, id).prefix_end();
+        }
+        // A lane whose runs are all with workers has no waiting rows, but a head.
+        for (key, head) in scan_tag(rows, Tag::Head, usize::MAX)? {
+            let lane = self.lanes.entry(lane_from_key(&key).0).or_default();
+            lane.head = Offset(u64::from_le_bytes(head[..].try_into().expect("a head is eight bytes")));
+            lane.loaded = lane.head;
         }
         Ok(())
     }

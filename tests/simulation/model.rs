@@ -1,0 +1,138 @@
+//! What the engine promises, kept beside it in the plainest way, and held against every event.
+
+use std::collections::BTreeMap;
+
+use keyway_storage::{
+    event::{Cause, Event, EventKind, LaneId, WorkflowId},
+    place::{Offset, ShardId},
+};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Status {
+    Waiting,
+    Running,
+    Ended,
+}
+
+struct Order {
+    workflow: WorkflowId,
+    key: Option<u64>,
+    status: Status,
+    runs: u8,
+}
+
+/// Everything that was promised so far.
+#[derive(Default)]
+pub struct Model {
+    orders: BTreeMap<(ShardId, Offset), Order>,
+    /// Held lanes by the work order that failed.
+    blocked: BTreeMap<(ShardId, LaneId), Offset>,
+    /// Workflows whose runs of one key, or all runs, never overtake.
+    pub ordered: Vec<WorkflowId>,
+    /// Workflows that run one at a time, in order.
+    pub serial: Vec<WorkflowId>,
+    /// Most runs at once.
+    pub limits: Vec<(WorkflowId, usize)>,
+    /// Most runs at once over all workflows.
+    pub project_limit: usize,
+}
+
+impl Model {
+    /// Holds an event against the promises.
+    pub fn observe(&mut self, event: &Event) {
+        let shard = event.place.shard;
+        match &event.kind {
+            EventKind::Received(received) => {
+                let (workflow, key) = (received.workflow, received.key);
+                let order = Order { workflow, key, status: Status::Waiting, runs: 1 };
+                let before = self.orders.insert((shard, event.place.offset), order);
+                assert!(before.is_none(), "one work order per input");
+            }
+            EventKind::RunsClaimed(claimed) => {
+                for run in &claimed.runs {
+                    self.claim(shard, run.run.work_order);
+                }
+                self.check_limits();
+            }
+            EventKind::LeaseExpired(expired) => {
+                self.order(shard, expired.run.work_order).status = Status::Waiting
+            }
+            EventKind::RunFinished(end) => {
+                let order = self.order(shard, end.run.work_order);
+                assert_ne!(order.status, Status::Ended, "a run ends once");
+                order.status = Status::Ended;
+            }
+            EventKind::RunRequested(requested) => {
+                let order = self.order(shard, requested.run.work_order);
+                assert_eq!(order.status, Status::Ended, "one open run per work order");
+                assert_eq!(requested.run.n, order.runs + 1);
+                order.runs += 1;
+                order.status = Status::Waiting;
+            }
+            EventKind::Held(held) if held.cause == Cause::Blocked => {
+                self.blocked.insert((shard, held.lane), held.work_order);
+            }
+            EventKind::Released(released) => {
+                self.blocked.remove(&(shard, released.lane));
+            }
+            _ => {}
+        }
+    }
+
+    fn order(&mut self, shard: ShardId, offset: Offset) -> &mut Order {
+        self.orders.get_mut(&(shard, offset)).expect("only received work orders run")
+    }
+
+    /// A claimed work order must be the first of its key, or of its workflow, that has not ended for good.
+    fn claim(&mut self, shard: ShardId, offset: Offset) {
+        let order = self.order(shard, offset);
+        assert_eq!(order.status, Status::Waiting, "only a waiting run is claimed, and only once");
+        order.status = Status::Running;
+        let (workflow, key) = (order.workflow, order.key);
+        let serial = self.serial.contains(&workflow);
+        if !serial && !(self.ordered.contains(&workflow) && key.is_some()) {
+            return;
+        }
+        for ((other_shard, other), before) in self.orders.range(..(shard, offset)) {
+            let same = before.workflow == workflow && (serial || before.key == key);
+            assert!(
+                !same || *other_shard != shard || before.status == Status::Ended,
+                "work order {offset:?} overtook {other:?} of its key"
+            );
+        }
+        let blocked = |lane: &LaneId| lane.owner == workflow.0 && Some(lane.key) == key;
+        assert!(
+            !self.blocked.keys().any(|(of, lane)| *of == shard && blocked(lane)),
+            "a blocked key went on"
+        );
+    }
+
+    fn check_limits(&self) {
+        let running = |workflow: WorkflowId| {
+            self.orders
+                .values()
+                .filter(|order| order.workflow == workflow && order.status == Status::Running)
+                .count()
+        };
+        for (workflow, limit) in &self.limits {
+            assert!(running(*workflow) <= *limit, "concurrency was overshot");
+        }
+        let all = self.orders.values().filter(|order| order.status == Status::Running).count();
+        assert!(all <= self.project_limit, "the project's concurrency was overshot");
+    }
+
+    /// All work orders, in no promised order.
+    pub fn orders(&self) -> Vec<(ShardId, Offset)> {
+        self.orders.keys().copied().collect()
+    }
+
+    /// Lanes that someone must release.
+    pub fn blocked(&self) -> Vec<(ShardId, LaneId)> {
+        self.blocked.keys().copied().collect()
+    }
+
+    /// Whether every run has ended.
+    pub fn all_ended(&self) -> bool {
+        self.orders.values().all(|order| order.status == Status::Ended)
+    }
+}

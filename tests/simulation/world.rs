@@ -1,0 +1,394 @@
+//! A world of two shards, their workers and their users, driven by a seed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use keyway_engine::{
+    command::{Answer, Apply, Claim, Command, Input, Permits, Release, Rerun, RunClaim, RunReport},
+    decide::decide,
+    mailbox::Bell,
+    permit::PermitPool,
+    project::{Origin, Project, Reference, SecretSource, read},
+    projection::Views,
+    refold,
+    route::Route,
+    shard::ShardReader,
+    state::{Projects, State},
+    stats::Stats,
+};
+use keyway_ingest::trigger::TRIGGERS;
+use keyway_storage::{
+    block::Block,
+    event::{
+        Event, EventKind, FinalState, Opened, Position, RunFinished, RunStarted, RunState, StepInput,
+        TriggerId,
+    },
+    key::Tag,
+    log::{Log, MemoryLog},
+    place::{Place, ShardId, Timestamp},
+    rows::Rows,
+};
+
+use crate::model::Model;
+
+const SHARDS: u16 = 2;
+const PROJECT: &str = include_str!("project.yaml");
+
+struct NoSecrets;
+
+impl SecretSource for NoSecrets {
+    fn resolve(&self, _: &Reference) -> Result<String, String> {
+        Err("is not set".to_owned())
+    }
+}
+
+/// The smallest generator that is good enough (SplitMix64): the schedule must be the same on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+        if of.is_empty() { None } else { Some(of[self.below(of.len())]) }
+    }
+}
+
+struct SimShard {
+    id: ShardId,
+    log: MemoryLog,
+    state: State,
+    views: Views,
+    block: Block,
+    stats: Arc<Stats>,
+}
+
+/// Everything.
+pub struct World {
+    random: Random,
+    project: Arc<Project>,
+    shards: Vec<SimShard>,
+    permits: PermitPool,
+    model: Model,
+    now: Timestamp,
+    /// Runs that a worker has, by shard and worker.
+    working: Vec<(ShardId, u32, RunClaim)>,
+    triggers: Vec<TriggerId>,
+    numbers: u64,
+    /// Whether events are printed: one seed is looked at.
+    trace: bool,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let origin = Origin { file: "simulation".into(), folder: "/".into() };
+        let reading =
+            read(PROJECT, &origin, TRIGGERS, &NoSecrets, &[], &mut || [9; 16]).expect("the project is valid");
+        let project = Arc::new(reading.project);
+        let id = |key: &str| project.workflow_by_key(key).unwrap().id;
+        let mut model = Model::default();
+        model.ordered = vec![id("retried"), id("blocking")];
+        model.serial = vec![id("serial")];
+        model.limits = vec![(id("serial"), 1), (id("limited"), 2)];
+        model.project_limit = 6;
+        let triggers = project.triggers().map(|(_, trigger)| trigger.id).collect();
+        let mut world = Self {
+            random: Random(seed),
+            shards: Vec::new(),
+            permits: PermitPool::default(),
+            model,
+            now: Timestamp(1_000_000_000),
+            working: Vec::new(),
+            triggers,
+            numbers: 0,
+            trace: std::env::var("KEYWAY_SIMULATION_SEED").is_ok(),
+            project,
+        };
+        for shard in 0..SHARDS {
+            world.add_shard(ShardId(shard as u8));
+        }
+        world
+    }
+
+    fn add_shard(&mut self, id: ShardId) {
+        let project = Arc::clone(&self.project);
+        let projects: Projects = Arc::new(move |_, _| Some(Arc::clone(&project)));
+        let state = State::open(id, Rows::memory(Tag::Watermark), projects).unwrap();
+        let views = Views::open(Rows::memory(Tag::ViewsWatermark));
+        let (log, block) = (MemoryLog::new(id), Block::new(id));
+        self.permits.register(Arc::<Bell>::default());
+        self.shards.push(SimShard { id, log, state, views, block, stats: Arc::default() });
+        self.append(id, vec![Opened { boot: 1 }.into()], true);
+        let apply = Apply {
+            file: Bytes::from_static(PROJECT.as_bytes()),
+            made: vec![],
+            project: Arc::clone(&self.project),
+        };
+        self.command(id, Command::Apply(apply));
+    }
+
+    /// One thing happens.
+    pub fn step(&mut self) {
+        match self.random.below(100) {
+            0..30 => self.receive(),
+            30..55 => self.claim(),
+            55..80 => self.work(),
+            80..86 => self.pass(),
+            86..90 => self.crash(),
+            90..93 => self.cancel(),
+            93..96 => self.rerun(),
+            _ => self.release(),
+        }
+    }
+
+    fn receive(&mut self) {
+        let trigger = self.random.pick(&self.triggers).unwrap();
+        let (workflow, _) = self.project.trigger(trigger).unwrap();
+        let serial = (workflow.concurrency == Some(1)).then_some(workflow.id);
+        let keyed = workflow.key == "retried" || workflow.key == "blocking";
+        let key = (keyed && !self.random.one_in(5)).then(|| 1 + self.random.below(3) as u64);
+        let once = self.random.one_in(4).then(|| self.random.below(20) as u128);
+        let position = match once {
+            Some(key) => Position::Once { key, body: 7, window_seconds: 60 },
+            None if self.random.one_in(3) => {
+                self.numbers += 1;
+                let number = self.numbers - u64::from(self.random.one_in(4)).min(self.numbers);
+                Position::Next { stream: "s".into(), number }
+            }
+            None => Position::None,
+        };
+        let route = Route { trigger, serial, key, position: &position };
+        let shard = route.owner(SHARDS).unwrap_or(ShardId(self.random.below(2) as u8));
+        let input = Input {
+            trigger,
+            position: position.clone(),
+            key,
+            stream: 0,
+            request: Bytes::new(),
+            body: Ok(Bytes::from_static(b"{}")),
+            follow: false,
+            replays: None,
+        };
+        let before = self.model.orders().len();
+        let answer = self.command(shard, Command::Receive(input));
+        let made = self.model.orders().len() - before;
+        match answer {
+            Answer::Accepted(place) => assert_eq!((made, place.shard), (1, shard)),
+            Answer::Repeated(..) => assert!(made == 0 && position != Position::None),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn claim(&mut self) {
+        let shard = ShardId(self.random.below(2) as u8);
+        let (worker, demand) = (self.random.below(2) as u32, 1 + self.random.below(4) as u16);
+        self.claim_for(shard, worker, demand);
+    }
+
+    fn claim_for(&mut self, shard: ShardId, worker: u32, demand: u16) {
+        let state = &mut self.shards[usize::from(shard.0)].state;
+        state.prepare_claim().unwrap();
+        let permits = self.permits.borrow(state, demand);
+        let claim = Claim { worker, demand, permits: Permits { ..permits.clone() } };
+        let Answer::Claimed(claims) = self.command(shard, Command::Claim(claim)) else {
+            panic!("a claim is answered")
+        };
+        self.permits.settle(&permits, demand, &claims);
+        self.working.extend(claims.into_iter().map(|claim| (shard, worker, claim)));
+    }
+
+    fn work(&mut self) {
+        if self.working.is_empty() {
+            return;
+        }
+        let index = self.random.below(self.working.len());
+        let (shard, _, claim) = self.working[index];
+        let (run, attempt) = (claim.run, claim.attempt);
+        let begun = EventKind::RunStarted(RunStarted { run, attempt, started: self.now, cursor: None });
+        let states = [RunState::Success, RunState::Success, RunState::Failed, RunState::Crashed];
+        let end = RunFinished {
+            run,
+            attempt,
+            state: self.random.pick(&states).unwrap(),
+            error: None,
+            final_state: FinalState::None,
+            response: Bytes::new(),
+            finished: self.now,
+        };
+        let events = match self.random.below(4) {
+            0 => vec![begun],
+            1 => vec![EventKind::RunFinished(end)],
+            _ => vec![begun, EventKind::RunFinished(end)],
+        };
+        if events.len() == 1 && matches!(events[0], EventKind::RunStarted(_)) {
+            self.command(shard, Command::Report(RunReport { run, attempt, events }));
+        } else {
+            self.working.swap_remove(index);
+            self.command(shard, Command::Report(RunReport { run, attempt, events }));
+        }
+    }
+
+    fn pass(&mut self) {
+        let millis = [10, 1_000, 40_000, 200_000][self.random.below(4)];
+        self.now = self.now.plus_millis(millis);
+        for shard in 0..SHARDS {
+            self.advance(ShardId(shard as u8));
+        }
+    }
+
+    fn advance(&mut self, shard: ShardId) {
+        if self.shards[usize::from(shard.0)].state.due() <= self.now {
+            self.command(shard, Command::Advance);
+        }
+    }
+
+    /// The process dies: what was not committed is lost, and so is the embedded executor of that shard.
+    fn crash(&mut self) {
+        let index = self.random.below(usize::from(SHARDS));
+        let shard = &mut self.shards[index];
+        shard.state.roll_back().unwrap();
+        shard.views.discard();
+        let reader = shard.log.reader();
+        let from = shard.state.watermark();
+        for block in reader.blocks(from) {
+            let block = block.unwrap();
+            for event in block.events(from) {
+                shard.state.apply(&event.unwrap()).unwrap();
+            }
+        }
+        shard.state.drain_freed().for_each(drop);
+        shard.state.drain_stops().for_each(drop);
+        let from = shard.views.watermark();
+        for block in reader.blocks(from) {
+            for event in block.unwrap().events(from) {
+                shard.views.apply(&event.unwrap()).unwrap();
+            }
+        }
+        let id = shard.id;
+        let boot = shard.state.boots() + 1;
+        self.working.retain(|(of, worker, _)| *of != id || *worker != 0);
+        self.append(id, vec![Opened { boot }.into()], true);
+        self.advance(id);
+    }
+
+    fn cancel(&mut self) {
+        let Some((shard, offset)) = self.random.pick(&self.model.orders()) else { return };
+        let state = &self.shards[usize::from(shard.0)].state;
+        let n = state.work_order(offset).unwrap().map_or(1, |row| row.runs.len() as u8);
+        let run = keyway_storage::place::RunKey { work_order: offset, n };
+        self.command(shard, Command::Cancel(run));
+    }
+
+    fn rerun(&mut self) {
+        let Some((shard, offset)) = self.random.pick(&self.model.orders()) else { return };
+        let event = self.shards[usize::from(shard.0)].log.reader().event(offset).unwrap().unwrap();
+        let EventKind::Received(received) = event.kind else { panic!("a work order is a Received") };
+        let rerun = Rerun {
+            work_order: offset,
+            workflow: received.workflow,
+            lane: received.lane,
+            key: received.key,
+            start: None,
+            input: StepInput::Run,
+            origin: 1,
+        };
+        self.command(shard, Command::Rerun(rerun));
+    }
+
+    fn release(&mut self) {
+        let Some((shard, lane)) = self.random.pick(&self.model.blocked()) else { return };
+        let skip = self.random.one_in(2);
+        self.command(shard, Command::Release(Release { lane, skip }));
+    }
+
+    fn command(&mut self, shard: ShardId, command: Command) -> Answer {
+        let own = &mut self.shards[usize::from(shard.0)];
+        let next = own.log.live().end;
+        let mut decided = Vec::new();
+        let answer = decide(&own.state, command, self.now, next, &mut decided).unwrap();
+        let commit = !self.random.one_in(3);
+        self.append(shard, decided, commit);
+        answer
+    }
+
+    fn append(&mut self, shard: ShardId, decided: Vec<EventKind>, commit: bool) {
+        let own = &mut self.shards[usize::from(shard.0)];
+        if !decided.is_empty() {
+            own.block.begin(own.log.live().end, self.now);
+            for kind in decided {
+                let place = Place { shard, offset: own.block.push(&kind) };
+                let event = Event { place, at: self.now, kind };
+                own.state.apply(&event).unwrap();
+                own.views.apply(&event).unwrap();
+                if self.trace {
+                    println!("{} {} {:?}", shard.0, event.place.offset.0, event.kind);
+                }
+                self.model.observe(&event);
+            }
+            own.log.append(&mut own.block).unwrap();
+        }
+        for workflow in own.state.drain_freed() {
+            self.permits.give_back(workflow);
+        }
+        own.state.drain_stops().for_each(drop);
+        if commit {
+            let end = own.log.live().end;
+            own.state.commit(end).unwrap();
+            own.views.commit(end).unwrap();
+        }
+    }
+
+    /// Nothing more comes in: everything that waits must end, and the rows must be the fold of the log.
+    pub fn finish(&mut self) {
+        for _ in 0..10_000 {
+            if self.model.all_ended() && self.model.blocked().is_empty() {
+                break;
+            }
+            for (shard, lane) in self.model.blocked() {
+                self.command(shard, Command::Release(Release { lane, skip: true }));
+            }
+            self.now = self.now.plus_millis(70_000);
+            for index in 0..SHARDS {
+                let shard = ShardId(index as u8);
+                self.advance(shard);
+                self.claim_for(shard, 1, 4);
+            }
+            while let Some((shard, _, claim)) = self.working.pop() {
+                let (run, attempt) = (claim.run, claim.attempt);
+                let end = RunFinished {
+                    run,
+                    attempt,
+                    state: RunState::Success,
+                    error: None,
+                    final_state: FinalState::None,
+                    response: Bytes::new(),
+                    finished: self.now,
+                };
+                self.command(shard, Command::Report(RunReport { run, attempt, events: vec![end.into()] }));
+            }
+        }
+        assert!(self.model.all_ended(), "a run never ended");
+        assert_eq!(self.permits.open(), 0, "permits leaked");
+        for own in &mut self.shards {
+            let end = own.log.live().end;
+            own.state.commit(end).unwrap();
+            own.views.commit(end).unwrap();
+            let (log, state, views) = (own.log.reader(), own.state.reader(), own.views.reader());
+            let reader = ShardReader { shard: own.id, log, state, views, stats: Arc::clone(&own.stats) };
+            assert_eq!(refold::difference(&reader).unwrap(), None);
+        }
+    }
+}
