@@ -187,7 +187,10 @@ impl World {
         let made = self.model.orders().len() - before;
         match answer {
             Answer::Accepted(place) => assert_eq!((made, place.shard), (1, shard)),
-            Answer::Repeated(..) => assert!(made == 0 && position != Position::None),
+            Answer::Repeated(..) => {
+                assert_eq!(made, 0);
+                assert_ne!(position, Position::None);
+            }
             other => panic!("{other:?}"),
         }
     }
