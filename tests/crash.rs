@@ -3,6 +3,8 @@
 //! Whoever was told 200 must find his work order afterwards, once, with its input, and its run must end. The rows
 //! that survived must be the fold of the log that survived.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::{

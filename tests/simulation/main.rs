@@ -3,6 +3,8 @@
 //! Invariant of the test: everything that happens follows from the seed. A seed that failed once stays in `PAST`.
 //! `KEYWAY_SIMULATION_SEEDS=N` says how many seeds to run, `KEYWAY_SIMULATION_SEED=S` runs one of them.
 
+#![allow(clippy::unwrap_used)]
+
 mod model;
 mod world;
 

@@ -90,7 +90,7 @@ impl Model {
         order.status = Status::Running;
         let (workflow, key) = (order.workflow, order.key);
         let serial = self.serial.contains(&workflow);
-        if !serial && !(self.ordered.contains(&workflow) && key.is_some()) {
+        if !(serial || self.ordered.contains(&workflow) && key.is_some()) {
             return;
         }
         for ((other_shard, other), before) in self.orders.range(..(shard, offset)) {
