@@ -22,8 +22,11 @@ pub fn provides(adaptor: &str) -> bool {
 
 /// Some names of the language with the source that defines them.
 pub(super) struct Part {
+    /// How the harness asks for it.
+    pub name: &'static str,
     /// Its JavaScript.
     pub source: &'static str,
+    /// What a job names where it needs it.
     names: &'static [&'static str],
     /// Indexes of the parts that it builds on.
     on: &'static [usize],
@@ -33,11 +36,22 @@ pub(super) struct Part {
 pub(super) const HARNESS: &str = include_str!("language/harness.js");
 
 /// All else, in the order in which it is loaded.
-pub(super) const PARTS: [Part; 7] = [
-    Part { source: include_str!("language/path.js"), names: &[], on: &[] },
+pub(super) const PARTS: [Part; 11] = [
+    Part { name: "console", source: include_str!("language/console.js"), names: &["console"], on: &[] },
+    Part { name: "trouble", source: include_str!("language/trouble.js"), names: &[], on: &[0] },
     Part {
+        name: "timer",
+        source: include_str!("language/timer.js"),
+        names: &["clearInterval", "clearTimeout", "setInterval", "setTimeout"],
+        on: &[],
+    },
+    Part { name: "compiled", source: include_str!("language/compiled.js"), names: &["eval"], on: &[] },
+    Part { name: "path", source: include_str!("language/path.js"), names: &[], on: &[] },
+    Part {
+        name: "operation",
         source: include_str!("language/operation.js"),
         names: &[
+            "alterState",
             "as",
             "asData",
             "assert",
@@ -65,17 +79,24 @@ pub(super) const PARTS: [Part; 7] = [
             "source",
             "sourceValue",
         ],
-        on: &[0],
+        on: &[0, 4],
     },
     Part {
+        name: "text",
         source: include_str!("language/text.js"),
         names: &["arrayToString", "chunk", "humanProper", "scrubEmojis", "splitKeys", "toArray"],
-        on: &[],
+        on: &[0],
     },
-    Part { source: include_str!("language/cursor.js"), names: &["cursor"], on: &[0, 1] },
-    Part { source: include_str!("language/csv.js"), names: &["parseCsv"], on: &[0, 1] },
-    Part { source: include_str!("language/util.js"), names: &["parseDate", "util"], on: &[0, 1, 3] },
+    Part { name: "cursor", source: include_str!("language/cursor.js"), names: &["cursor"], on: &[0, 4, 5] },
+    Part { name: "csv", source: include_str!("language/csv.js"), names: &["parseCsv"], on: &[0, 4, 5] },
     Part {
+        name: "util",
+        source: include_str!("language/util.js"),
+        names: &["parseDate", "util"],
+        on: &[0, 4, 5, 7],
+    },
+    Part {
+        name: "absent",
         source: include_str!("language/absent.js"),
         names: &["_", "dateFns", "get", "http", "post", "request", "validate"],
         on: &[],
@@ -84,17 +105,27 @@ pub(super) const PARTS: [Part; 7] = [
 
 /// A set of parts.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Parts(u8);
+pub struct Parts(u16);
 
 impl Parts {
     /// All that there are.
     const ALL: Self = Self((1 << PARTS.len()) - 1);
 
-    /// The parts that a program names.
-    pub fn of(program: &Program) -> Self {
+    /// The parts that a program names, and what the compiler made of it calls.
+    pub fn of(program: &Program, compiled: &str) -> Self {
         let mut names = Names::default();
         names.visit_program(program);
-        names.0
+        let calls = ["defer(", "missing("].iter().any(|call| compiled.contains(call));
+        if calls { names.0.with(Self::called("compiled")) } else { names.0 }
+    }
+
+    /// A part by its name, with those that it builds on.
+    pub(super) fn called(name: &str) -> Self {
+        PARTS.iter().position(|part| part.name == name).map_or(Self::default(), Self::with_its_base)
+    }
+
+    fn with_its_base(index: usize) -> Self {
+        PARTS[index].on.iter().fold(Self(1 << index), |set, on| set.with(Self(1 << on)))
     }
 
     /// The indexes of those that another set lacks, in order.
@@ -113,9 +144,7 @@ impl Parts {
             return Self::ALL;
         }
         let part = PARTS.iter().position(|part| part.names.contains(&name));
-        part.map_or(Self::default(), |index| {
-            PARTS[index].on.iter().fold(Self(1 << index), |set, on| set.with(Self(1 << on)))
-        })
+        part.map_or(Self::default(), Self::with_its_base)
     }
 }
 

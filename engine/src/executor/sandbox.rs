@@ -4,6 +4,7 @@
 
 mod bytecode;
 mod error;
+mod host;
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,7 +15,6 @@ use std::{
 };
 
 use keyway_storage::{
-    event::{Level, LogSource},
     limits::{JOB_MEMORY_BYTES_MAX, JOB_STACK_BYTES_MAX, STATE_BYTES_MAX, TIMER_SLEEP_MS_MAX},
     place::Timestamp,
 };
@@ -22,10 +22,11 @@ use rquickjs::{
     Array, Context, Ctx, Function, Object, Promise, Runtime, context::intrinsic, promise::PromiseState,
 };
 
-use super::{language::Parts, log::Lines};
+use super::log::Lines;
 
 pub use bytecode::{Bytecode, Scripts, load_error};
 pub use error::{JobError, Position, Severity};
+use host::Host;
 
 type Intrinsics = (
     (intrinsic::Date, intrinsic::RegExpCompiler, intrinsic::RegExp, intrinsic::Json),
@@ -68,9 +69,7 @@ pub struct Sandbox {
     halt: Rc<Cell<Option<Halt>>>,
     look: Rc<RefCell<dyn FnMut() -> bool>>,
     timeout: Duration,
-    loaded: Cell<Parts>,
-    /// What runs, for the lines of its errors.
-    script: Rc<RefCell<Option<Arc<Bytecode>>>>,
+    host: Rc<Host>,
 }
 
 impl Sandbox {
@@ -90,17 +89,16 @@ impl Sandbox {
         let looked = Rc::clone(&look);
         runtime.set_interrupt_handler(Some(Box::new(move || (looked.borrow_mut())())));
         let context = Context::custom::<Intrinsics>(&runtime).map_err(engine_error)?;
-        let script = Rc::new(RefCell::new(None));
-        context.with(|ctx| install(&ctx, lines, Rc::clone(&script))).map_err(engine_error)?;
-        Ok(Self { context, halt, look, timeout, loaded: Cell::default(), script })
+        let host = Rc::new(Host::new(lines));
+        context.with(|ctx| host::install(&host, &ctx)).map_err(engine_error)?;
+        Ok(Self { context, halt, look, timeout, host })
     }
 
     /// Runs a job on a state.
     pub fn step(&self, script: &Arc<Bytecode>, state: &str, credential: Option<&str>, job: &str) -> StepEnd {
-        *self.script.borrow_mut() = Some(Arc::clone(script));
+        self.host.begin(script);
         let end = self.context.with(|ctx| {
-            let settled = self
-                .load(&ctx, script.parts)
+            let settled = host::load(&self.host, &ctx, script.parts)
                 .and_then(|()| start(&ctx, script, state, credential.unwrap_or_default(), job))
                 .and_then(|promise| self.settle(&ctx, &promise));
             match (settled, self.halted()) {
@@ -125,10 +123,10 @@ impl Sandbox {
 
     /// Whether an edge is followed.
     pub fn condition(&self, script: &Arc<Bytecode>, state: &str) -> Result<bool, JobError> {
-        *self.script.borrow_mut() = Some(Arc::clone(script));
+        self.host.begin(script);
         self.context.with(|ctx| {
             let evaluate = || -> rquickjs::Result<bool> {
-                self.load(&ctx, script.parts)?;
+                host::load(&self.host, &ctx, script.parts)?;
                 let condition = script.load(&ctx)?;
                 ctx.globals().get::<_, Function>("__condition")?.call((condition, state))
             };
@@ -140,14 +138,6 @@ impl Sandbox {
                 }
             })
         })
-    }
-
-    /// Loads the parts of the language that a script may use.
-    fn load(&self, ctx: &Ctx<'_>, parts: Parts) -> rquickjs::Result<()> {
-        let loaded = self.loaded.get();
-        parts.missing_in(loaded).try_for_each(|index| bytecode::load_part(ctx, index))?;
-        self.loaded.set(loaded.with(parts));
-        Ok(())
     }
 
     /// Lets the promise of a step come to its end; `None` when it never will.
@@ -162,7 +152,7 @@ impl Sandbox {
 
     /// Sleeps until the next timer of the job and calls it; false without one.
     fn wait_for_timer(&self, ctx: &Ctx<'_>) -> rquickjs::Result<bool> {
-        let next: Function = ctx.globals().get("__timer")?;
+        let Some(next) = ctx.globals().get::<_, Option<Function>>("__timer")? else { return Ok(false) };
         loop {
             let wait: f64 = next.call(())?;
             if wait <= 0.0 || (self.look.borrow_mut())() {
@@ -232,31 +222,6 @@ fn step_end(result: &Array<'_>) -> rquickjs::Result<StepEnd> {
     let read = |_| JobError::new("JobError", Severity::Fail, error.as_str());
     let error = (!error.is_empty()).then(|| serde_json::from_str(&error).unwrap_or_else(read));
     Ok(StepEnd { state, response, error })
-}
-
-/// Gives the context what it may call of ours, and its harness.
-fn install(
-    ctx: &Ctx<'_>,
-    lines: Rc<RefCell<Lines>>,
-    script: Rc<RefCell<Option<Arc<Bytecode>>>>,
-) -> rquickjs::Result<()> {
-    let write = move |level: u8, message: String| {
-        let level = match level {
-            0 => Level::Debug,
-            2 => Level::Warn,
-            3 => Level::Error,
-            4 => Level::Success,
-            5 => Level::Always,
-            _ => Level::Info,
-        };
-        lines.borrow_mut().write(level, LogSource::Job, now(), &message);
-    };
-    let line = move |line: u32| script.borrow().as_ref().map_or(0, |script| script.source_line(line));
-    let globals = ctx.globals();
-    globals.set("__log", Function::new(ctx.clone(), write)?)?;
-    globals.set("__line", Function::new(ctx.clone(), line)?)?;
-    globals.set("__uuid", Function::new(ctx.clone(), || uuid::Uuid::new_v4().to_string())?)?;
-    bytecode::load_harness(ctx)
 }
 
 fn start<'js>(

@@ -66,7 +66,8 @@ fn compile_job(source: &str) -> Result<Script, Vec<SyntaxMistake>> {
         .map_err(|(span, message)| vec![mistake(source, span.start, message)])?;
     edits.sort();
     let Module { text, lines, .. } = module::of_job(source, &program, &edits);
-    Ok(Script { text, lines, parts: language::Parts::of(&program) })
+    let parts = language::Parts::of(&program, &text);
+    Ok(Script { text, lines, parts })
 }
 
 /// Compiles an edge's condition to a module whose default export is a function of `state`.
@@ -92,7 +93,8 @@ fn compile_condition(source: &str) -> Result<Script, Vec<SyntaxMistake>> {
     }
     let text = format!("export default (state) => {wrapped};");
     let lines = (1..=text.lines().count() as u32).collect();
-    Ok(Script { text, lines, parts: language::Parts::of(&program) })
+    let parts = language::Parts::of(&program, &text);
+    Ok(Script { text, lines, parts })
 }
 
 /// What is wrong with a job's source, if something is.

@@ -21,6 +21,8 @@ const resolved = (state, value) => {
 };
 define('__resolved', resolved);
 
+define('alterState', func => state => func(state));
+
 const execute = (...operations) => state =>
   operations.reduce((before, operation) => before.then(operation), Promise.resolve(state));
 
