@@ -91,10 +91,13 @@ impl State {
 
     fn insert_lease(&mut self, lease: LeaseRow) {
         let offset = lease.claimed.run.work_order;
-        if lease.worker == 0 && lease.boot < self.counts.boots {
-            self.orphans.insert(offset);
+        match lease.worker {
+            0 if lease.boot < self.counts.boots => drop(self.orphans.insert(offset)),
+            // The executor of this very process loses no run while it lives: the run's own time limit ends it, however
+            // long it waits its turn.
+            0 => {}
+            _ => drop(self.deadlines.insert((lease.until, offset))),
         }
-        self.deadlines.insert((lease.until, offset));
         self.leases.insert(offset, lease);
     }
 

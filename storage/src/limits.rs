@@ -127,6 +127,8 @@ pub const EXECUTOR_QUEUE_MAX: usize = 64;
 pub const EXECUTOR_QUEUE_MS: u64 = 50;
 /// How long a run goes on before its beginning is reported by itself.
 pub const PROGRESS_AFTER_MS: u64 = 500;
+/// How often a run that goes on longer reports its steps, if there are new ones.
+pub const PROGRESS_EVERY_MS: u64 = 1_000;
 /// Most reports of a shard's runs on their way to it.
 pub const REPORTS_MAX: usize = 4_096;
 /// Most bytes of reports of a shard's runs on their way to it.

@@ -1,8 +1,11 @@
 //! The pool: the executor's threads, the slots that claims reserve, and how long runs take.
 
+mod task;
+
 use std::{
     cell::RefCell,
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{
         Arc, Mutex, OnceLock,
@@ -14,19 +17,20 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use keyway_storage::{
-    event::{EventKind, FinalState, JobId, RunError, RunFinished, RunStarted, RunState, StepInput},
-    limits::{EXECUTOR_QUEUE_MAX, EXECUTOR_QUEUE_MS, EXECUTOR_STACK_BYTES, PROGRESS_AFTER_MS},
+    event::{EventKind, JobId, RunError, RunStarted, RunState, StepInput},
+    limits::{EXECUTOR_QUEUE_MAX, EXECUTOR_QUEUE_MS, EXECUTOR_STACK_BYTES},
     place::{RunKey, ShardId},
 };
 
+pub(super) use task::{Stage, Task, cancelled};
+
 use super::{
-    sandbox::{Halt, JobError, Scripts, Severity, Watch, now},
+    sandbox::{JobError, Scripts, Severity, now},
     walk::{Plan, Stopwatch, Walk, first_jobs},
 };
 use crate::{
     catalog::Catalog,
-    command::{RunClaim, RunReport},
-    mailbox::{Bell, Mailbox},
+    mailbox::Bell,
     shard::ShardReader,
     view::run::{initial_state_of, received, requested, state_of},
 };
@@ -37,14 +41,6 @@ pub struct PoolSettings {
     pub threads: usize,
     /// The projects of all shards.
     pub catalog: Arc<Catalog>,
-}
-
-/// A claimed run on its way to a thread.
-pub(super) struct Task {
-    pub shard: ShardId,
-    pub claim: RunClaim,
-    pub cancelled: Arc<AtomicBool>,
-    pub reports: Arc<Mailbox<RunReport>>,
 }
 
 /// The executor's threads.
@@ -59,6 +55,7 @@ pub struct Pool {
     /// A moving average of what a run takes.
     run_micros: AtomicU64,
     hungry: Mutex<Vec<(Arc<Bell>, Arc<AtomicBool>)>>,
+    shards: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -75,6 +72,7 @@ impl Pool {
             taken: AtomicUsize::new(0),
             run_micros: AtomicU64::new(1_000),
             hungry: Mutex::default(),
+            shards: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         })
     }
@@ -101,6 +99,7 @@ impl Pool {
     pub(super) fn register(&self, bell: Arc<Bell>) -> Arc<AtomicBool> {
         let hungry = Arc::new(AtomicBool::new(false));
         self.hungry.lock().expect("no holder panics").push((bell, Arc::clone(&hungry)));
+        self.shards.fetch_add(1, Ordering::Relaxed);
         hungry
     }
 
@@ -108,10 +107,14 @@ impl Pool {
     pub(super) fn reserve(&self) -> u16 {
         let per_thread = EXECUTOR_QUEUE_MS * 1_000 / self.run_micros.load(Ordering::Relaxed).max(1);
         let most = self.threads * (1 + (per_thread as usize).clamp(1, EXECUTOR_QUEUE_MAX));
+        let alone = self.shards.load(Ordering::Relaxed) <= 1;
+        // Half of what is free leaves slots to the shards that turn at the same time.
+        let share = |free: usize| if alone { free } else { free.div_ceil(2) };
         let reserved = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-            (taken < most && !self.stopped.load(Ordering::Acquire)).then_some(most)
+            let free = most.saturating_sub(taken);
+            (free > 0 && !self.stopped.load(Ordering::Acquire)).then_some(taken + share(free))
         });
-        reserved.map_or(0, |before| (most - before) as u16)
+        reserved.map_or(0, |before| share(most - before) as u16)
     }
 
     /// Gives slots back.
@@ -135,11 +138,16 @@ impl Pool {
     fn work(&self) {
         while !self.stopped.load(Ordering::Acquire) {
             let Ok(task) = self.tasks.1.recv_timeout(Duration::from_millis(100)) else { continue };
-            let clock = Stopwatch::start();
-            self.execute(&task);
-            let took = clock.elapsed().as_micros() as u64;
-            let average = self.run_micros.load(Ordering::Relaxed);
-            self.run_micros.store((average * 7 + took) / 8, Ordering::Relaxed);
+            if task.stage.begin() {
+                let clock = Stopwatch::start();
+                // A fault of ours ends its run, not the thread that others wait for.
+                if catch_unwind(AssertUnwindSafe(|| self.execute(&task))).is_err() {
+                    task.report_fault();
+                }
+                let took = clock.elapsed().as_micros() as u64;
+                let average = self.run_micros.load(Ordering::Relaxed);
+                self.run_micros.store((average * 7 + took) / 8, Ordering::Relaxed);
+            }
             self.give_back(1);
         }
     }
@@ -152,9 +160,11 @@ impl Pool {
             if events.is_empty() {
                 events.push(EventKind::RunStarted(RunStarted { run, attempt, started: now(), cursor: None }));
             }
-            events.push(EventKind::RunFinished(ended_before_a_step(run, attempt, &error)));
+            let state = if error.severity == Severity::Kill { RunState::Killed } else { RunState::Crashed };
+            let error = RunError { kind: error.name.into(), message: error.message.into() };
+            events.push(task.finished(state, Some(error)));
         }
-        report(task, events.take());
+        task.report(events.take());
     }
 
     fn walk(&self, task: &Task, events: &Rc<RefCell<Vec<EventKind>>>) -> Result<(), JobError> {
@@ -203,68 +213,7 @@ impl Pool {
         let first: Vec<JobId> = first;
         let plan =
             Plan { run: claim.run, attempt: claim.attempt, workflow, first, state, input: StepInput::Run };
-        Walk::new(plan, &self.scripts, Rc::clone(events)).finish(watch(task, events));
+        Walk::new(plan, &self.scripts, Rc::clone(events)).finish(task.watch(events));
         Ok(())
-    }
-}
-
-/// Looks whether the run was cancelled, and reports the beginning of one that takes long.
-fn watch(task: &Task, events: &Rc<RefCell<Vec<EventKind>>>) -> Watch {
-    let (cancelled, events) = (Arc::clone(&task.cancelled), Rc::clone(events));
-    let (reports, claim) = (Arc::clone(&task.reports), task.claim);
-    let clock = Stopwatch::start();
-    let mut reported = false;
-    Box::new(move || {
-        if !reported && clock.elapsed() > Duration::from_millis(PROGRESS_AFTER_MS) {
-            // A job holds the events only for a moment, and never while it runs.
-            if let Ok(mut events) = events.try_borrow_mut() {
-                reported = true;
-                let report = RunReport {
-                    run: claim.run,
-                    attempt: claim.attempt,
-                    events: std::mem::take(&mut *events),
-                };
-                if let Err(report) = reports.put(report, 0) {
-                    *events = report.events;
-                }
-            }
-        }
-        cancelled.load(Ordering::Acquire).then_some(Halt::Cancelled)
-    })
-}
-
-/// Hands a report to its shard. Waits while the shard's mailbox is full: the thread has nothing better to do.
-fn report(task: &Task, events: Vec<EventKind>) {
-    let bytes = events.iter().map(bytes_of).sum();
-    let mut report = RunReport { run: task.claim.run, attempt: task.claim.attempt, events };
-    while let Err(refused) = task.reports.put(report, bytes) {
-        report = refused;
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// About what an event takes in a block.
-fn bytes_of(event: &EventKind) -> usize {
-    let body = match event {
-        EventKind::StepFinished(step) => step.output.len(),
-        EventKind::LogWritten(log) => log.lines.iter().map(|line| line.message.len() + 32).sum(),
-        EventKind::RunFinished(end) => match &end.final_state {
-            FinalState::Own(state) => state.len() + end.response.len(),
-            FinalState::None | FinalState::Step(_) => end.response.len(),
-        },
-        _ => 0,
-    };
-    body + 128
-}
-
-fn ended_before_a_step(run: RunKey, attempt: u8, error: &JobError) -> RunFinished {
-    RunFinished {
-        run,
-        attempt,
-        state: if error.severity == Severity::Kill { RunState::Killed } else { RunState::Crashed },
-        error: Some(RunError { kind: error.name.as_str().into(), message: error.message.as_str().into() }),
-        final_state: FinalState::None,
-        response: bytes::Bytes::new(),
-        finished: now(),
     }
 }

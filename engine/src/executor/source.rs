@@ -14,7 +14,7 @@ use keyway_storage::{
     place::{RunKey, ShardId, Timestamp},
 };
 
-use super::pool::{Pool, Task};
+use super::pool::{Pool, Stage, Task, cancelled};
 use crate::{
     command::{Answer, Claim, Command, Permits, Receipt, RunClaim, RunReport, Ticket},
     mailbox::{Bell, Mailbox},
@@ -33,8 +33,12 @@ pub struct Executor {
     shard: ShardId,
     pool: Arc<Pool>,
     reports: Arc<Mailbox<RunReport>>,
+    bell: Arc<Bell>,
     hungry: Arc<AtomicBool>,
-    running: HashMap<RunKey, Arc<AtomicBool>>,
+    /// Runs with a thread, or on their way to one.
+    running: HashMap<RunKey, (RunClaim, Arc<Stage>)>,
+    /// Ends of runs that no thread ever began.
+    unbegun: VecDeque<RunReport>,
     pending: VecDeque<Pending>,
     /// A report that did not fit into the last batch.
     held_back: Option<(RunReport, usize)>,
@@ -49,8 +53,10 @@ impl Executor {
             shard,
             pool,
             reports,
+            bell: Arc::clone(bell),
             hungry,
             running: HashMap::new(),
+            unbegun: VecDeque::new(),
             pending: VecDeque::new(),
             held_back: None,
         }
@@ -58,16 +64,19 @@ impl Executor {
 
     fn start(&mut self, claims: &[RunClaim]) {
         for claim in claims {
-            let cancelled = Arc::new(AtomicBool::new(false));
-            self.running.insert(claim.run, Arc::clone(&cancelled));
+            let stage = Arc::new(Stage::default());
+            self.running.insert(claim.run, (*claim, Arc::clone(&stage)));
             let reports = Arc::clone(&self.reports);
-            self.pool.send(Task { shard: self.shard, claim: *claim, cancelled, reports });
+            self.pool.send(Task { shard: self.shard, claim: *claim, stage, reports });
         }
     }
 
-    fn stop(&self, run: RunKey) {
-        if let Some(cancelled) = self.running.get(&run) {
-            cancelled.store(true, Ordering::Release);
+    fn stop(&mut self, run: RunKey) {
+        if let Some((claim, stage)) = self.running.get(&run)
+            && stage.cancel()
+        {
+            self.unbegun.push_back(cancelled(claim));
+            self.bell.ring();
         }
     }
 }
@@ -77,7 +86,9 @@ impl Source for Executor {
 
     fn offer(&mut self, _: Timestamp, batch: &mut Batch) {
         while batch.has_room(0) {
-            let Some((report, bytes)) = self.held_back.take().or_else(|| self.reports.take()) else { break };
+            let unbegun = self.unbegun.pop_front().map(|report| (report, 0));
+            let next = unbegun.or_else(|| self.held_back.take()).or_else(|| self.reports.take());
+            let Some((report, bytes)) = next else { break };
             let bytes = bytes.min(BATCH_BYTES_MAX);
             if !batch.has_room(bytes) {
                 self.held_back = Some((report, bytes));
