@@ -71,6 +71,18 @@ impl Executor {
         }
     }
 
+    /// Gives back the slots that a claim did not use.
+    fn give_back(&self, slots: usize) {
+        if slots == 0 {
+            // All were used, so that more runs may wait, and more slots may be free.
+            self.bell.ring();
+        } else {
+            // There was more than enough: nobody need wake this shard for what it gives back itself.
+            self.hungry.store(false, Ordering::Release);
+            self.pool.give_back(slots);
+        }
+    }
+
     fn stop(&mut self, run: RunKey) {
         if let Some((claim, stage)) = self.running.get(&run)
             && stage.cancel()
@@ -120,10 +132,10 @@ impl Source for Executor {
             }
             match (self.pending.pop_front().expect("one receipt per command, in order"), receipt.answer) {
                 (Pending::Claim { slots }, Answer::Claimed(claims)) => {
-                    self.pool.give_back(usize::from(slots) - claims.len());
                     self.start(&claims);
+                    self.give_back(usize::from(slots) - claims.len());
                 }
-                (Pending::Claim { slots }, _) => self.pool.give_back(usize::from(slots)),
+                (Pending::Claim { slots }, _) => self.give_back(usize::from(slots)),
                 (Pending::Report { run, last }, answer) => {
                     if let Answer::Stop(run) = answer {
                         self.stop(run);

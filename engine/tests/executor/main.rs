@@ -4,6 +4,7 @@
 
 mod language;
 mod limit;
+mod pool;
 mod rehearsal;
 mod script;
 mod walk;
