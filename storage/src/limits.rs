@@ -119,6 +119,8 @@ pub const TIMER_SLEEP_MS_MAX: u64 = 50;
 pub const STATE_BYTES_MAX: usize = 10_000_000;
 /// Most compiled jobs and conditions in memory.
 pub const SCRIPTS_CACHED_MAX: usize = 16_384;
+/// Most bytes of compiled jobs and conditions in memory, over all threads.
+pub const SCRIPTS_CACHED_BYTES_MAX: usize = 64 << 20;
 /// Most steps of one run: paths that meet run the jobs behind them once each.
 pub const STEPS_PER_RUN_MAX: u16 = 1_000;
 /// Most runs that one executor thread has claimed beyond the one that it runs.

@@ -64,7 +64,15 @@ impl Lines {
 fn collect_secrets(value: &Value, secrets: &mut Vec<String>) {
     match value {
         // Shorter ones are words that any line may hold.
-        Value::String(text) if text.chars().count() >= SECRET_CHARACTERS_MIN => secrets.push(text.clone()),
+        Value::String(text) if text.chars().count() >= SECRET_CHARACTERS_MIN => {
+            // A line may show it as JSON does, with its quotes and line ends escaped.
+            let shown = value.to_string();
+            let escaped = &shown[1..shown.len() - 1];
+            if escaped != text {
+                secrets.push(escaped.to_owned());
+            }
+            secrets.push(text.clone());
+        }
         Value::Array(items) => items.iter().for_each(|item| collect_secrets(item, secrets)),
         Value::Object(fields) => fields.values().for_each(|item| collect_secrets(item, secrets)),
         _ => {}

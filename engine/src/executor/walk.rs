@@ -204,10 +204,11 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// As in OpenFn, leaves that left no state do not count.
     fn final_state(&self) -> FinalState {
-        match &self.leaves[..] {
+        let leaves: Vec<&Leaf> = self.leaves.iter().filter(|leaf| !leaf.end.state.is_empty()).collect();
+        match &leaves[..] {
             [] => FinalState::None,
-            [leaf] if leaf.end.state.is_empty() => FinalState::None,
             [leaf] => FinalState::Step(leaf.step),
             leaves => FinalState::Own(composed(self.plan.workflow, leaves)),
         }
@@ -221,7 +222,7 @@ impl<'a> Walk<'a> {
 }
 
 /// Several leaves: an object keyed by job, one state each. A job that ended several paths is numbered.
-fn composed(workflow: &Workflow, leaves: &[Leaf]) -> Bytes {
+fn composed(workflow: &Workflow, leaves: &[&Leaf]) -> Bytes {
     let mut text = String::from("{");
     for (index, leaf) in leaves.iter().enumerate() {
         let key = &workflow.jobs[usize::from(leaf.job.0)].key;
@@ -232,7 +233,7 @@ fn composed(workflow: &Workflow, leaves: &[Leaf]) -> Bytes {
         }
         text.push_str(&serde_json::Value::from(key).to_string());
         text.push(':');
-        text.push_str(if leaf.end.state.is_empty() { "null" } else { &leaf.end.state });
+        text.push_str(&leaf.end.state);
     }
     text.push('}');
     Bytes::from(text)

@@ -194,15 +194,29 @@ fn paths_that_meet_run_what_follows_once_each() {
 fn secrets_are_taken_out_of_every_line_and_error() {
     let body = "fn(s => { console.log('a', s.configuration, `x${s.configuration.password}y`); throw new Error('bad ' + s.configuration.deep.token); })";
     let mut project = project(&[("job", body)], &[], "");
-    let secret = r#"{"user":"abc","password":"hunter22","deep":{"token":"s3cr3t-token"},"port":8080}"#;
+    let secret = r#"{"key":"BEGIN\nKEY","user":"abc","password":"hunter22","deep":{"token":"s3cr3t-token"},"port":8080}"#;
     project.workflows[0].jobs[0].credential = Some(Arc::new(keyway_engine::project::Secret(secret.into())));
     let run = walk(&project, &json!({}), no_watch());
     assert_eq!(
         run.lines(),
         [
-            "Info a {\"user\":\"abc\",\"password\":\"[REDACTED]\",\"deep\":{\"token\":\"[REDACTED]\"},\"port\":8080} x[REDACTED]y",
+            "Info a {\"key\":\"[REDACTED]\",\"user\":\"abc\",\"password\":\"[REDACTED]\",\"deep\":{\"token\":\"[REDACTED]\"},\"port\":8080} x[REDACTED]y",
             "Error job aborted with error: bad [REDACTED] (line 1)"
         ]
     );
     assert_eq!(run.error().2, "bad [REDACTED]");
+}
+
+#[test]
+fn a_leaf_without_a_state_does_not_count() {
+    let jobs = [("a", "fn(s => s)"), ("b", "fn(s => ({ b: 1 }))"), ("c", "fn(() => {})")];
+    let run =
+        walk(&project(&jobs, &[("a", "b", "always"), ("a", "c", "always")], ""), &json!({}), no_watch());
+    assert_eq!((run.end().state, run.state()), (RunState::Success, json!({"b": 1})));
+}
+
+#[test]
+fn a_line_may_hold_any_text_that_javascript_knows() {
+    let run = run("fn(s => { console.log('\\ud800|\\u0000|é🌍'); return s; })", json!({}));
+    assert_eq!(run.lines(), ["Info \u{fffd}|\u{0}|é🌍"]);
 }

@@ -28,7 +28,7 @@ const shown = value => {
 };
 define('__shown', shown);
 
-const method = level => (...args) => emit(level, args.map(shown).join(' '));
+const method = level => (...args) => emit(level, args.map(shown).join(' ').toWellFormed());
 const nothing = () => {};
 define('console', {
   debug: method(0), trace: method(0), log: method(1), info: method(1), dir: method(1), table: method(1), group: method(1),

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
-use keyway_storage::limits::SCRIPTS_CACHED_MAX;
+use keyway_storage::limits::{SCRIPTS_CACHED_BYTES_MAX, SCRIPTS_CACHED_MAX};
 use rquickjs::{Context, Ctx, Module, Object, Runtime, WriteOptions};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -109,7 +109,13 @@ pub fn load_error(script: &Script) -> Option<(Option<u32>, String)> {
 /// Scripts by their source, compiled once for all threads.
 #[derive(Default)]
 pub struct Scripts {
-    compiled: Mutex<HashMap<u128, Compiled>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    compiled: HashMap<u128, Compiled>,
+    bytes: usize,
 }
 
 type Compiled = Result<Arc<Bytecode>, JobError>;
@@ -126,7 +132,7 @@ impl Scripts {
     }
 
     fn get(&self, key: u128, script: impl FnOnce() -> Result<Script, Vec<SyntaxMistake>>) -> Compiled {
-        if let Some(compiled) = lock(&self.compiled).get(&key) {
+        if let Some(compiled) = lock(&self.cache).compiled.get(&key) {
             return compiled.clone();
         }
         let crash = |message: String| JobError::new("RuntimeCrash", Severity::Crash, message);
@@ -136,11 +142,14 @@ impl Scripts {
                 .map_err(|(_, message)| crash(format!("SyntaxError: {message}"))),
             Err(mistakes) => Err(crash(describe(&mistakes))),
         };
-        let mut cache = lock(&self.compiled);
-        if cache.len() >= SCRIPTS_CACHED_MAX {
-            cache.clear();
+        let bytes = compiled.as_ref().map_or(0, |compiled| compiled.image.0.len());
+        let mut cache = lock(&self.cache);
+        // What is still in use comes back at once, and costs a millisecond each.
+        if cache.compiled.len() >= SCRIPTS_CACHED_MAX || cache.bytes + bytes > SCRIPTS_CACHED_BYTES_MAX {
+            *cache = Cache::default();
         }
-        cache.insert(key, compiled.clone());
+        cache.bytes += bytes;
+        cache.compiled.insert(key, compiled.clone());
         compiled
     }
 }
