@@ -3,6 +3,8 @@
 //! A shard on a real store whose syncs can be held back or failed. The test fails when release and append are
 //! swapped in the turn.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering},
