@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use keyway_storage::{
     limits::{ADMIN_ANSWER_MS, ADMIN_REQUESTS_MAX, PAYLOAD_BYTES_MAX},
     place::Timestamp,
@@ -46,9 +46,19 @@ impl std::error::Error for AskError {}
 impl AdminPort {
     /// Asks the shard, and waits for its durable answer. Not for threads that must not block.
     pub fn ask(&self, command: Command) -> Result<Answer, AskError> {
+        Self::wait(&self.send(command)?)
+    }
+
+    /// Asks the shard, without waiting: whoever asks for many things does so for a turn's worth at a time.
+    pub fn send(&self, command: Command) -> Result<Receiver<Answer>, AskError> {
         let (sender, receiver) = bounded(1);
         self.0.put((command, sender), 0).map_err(|_| AskError::Full)?;
-        receiver.recv_timeout(Duration::from_millis(ADMIN_ANSWER_MS)).map_err(|_| AskError::TimedOut)
+        Ok(receiver)
+    }
+
+    /// Waits for the durable answer to what was sent.
+    pub fn wait(answer: &Receiver<Answer>) -> Result<Answer, AskError> {
+        answer.recv_timeout(Duration::from_millis(ADMIN_ANSWER_MS)).map_err(|_| AskError::TimedOut)
     }
 }
 

@@ -5,12 +5,14 @@
 use bytes::Bytes;
 use keyway_storage::{
     error::{CommitError, ReadError},
-    event::{Event, EventKind, RunState, TriggerId},
+    event::{Event, EventKind, TriggerId},
     key::{Key, Tag},
     place::{Offset, RunKey},
     rows::{Rows, RowsReader},
     table::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_key},
 };
+
+use crate::run::ENDED_STATES;
 
 /// Stands for all triggers.
 pub const ALL_TRIGGERS: TriggerId = TriggerId([0; 16]);
@@ -55,11 +57,20 @@ impl Views {
                 self.insert(|bucket| by_trigger_key(received.trigger, bucket), offset)
             }
             EventKind::DeadLettered(_) => self.insert(|bucket| Key::new(Tag::Letters).u64(bucket), offset),
+            EventKind::DeadLetterClosed(closed) => {
+                let end = Bytes::copy_from_slice(&offset.0.to_le_bytes());
+                self.rows.put(Key::new(Tag::LetterEnd).u64(closed.letter.0), end);
+                Ok(())
+            }
             EventKind::RunStarted(event) => self.report(event.run, offset),
             EventKind::StepStarted(event) => self.report(event.run, offset),
             EventKind::StepFinished(event) => self.report(event.run, offset),
             EventKind::LogWritten(event) => self.report(event.run, offset),
-            EventKind::RunRequested(event) => self.leave_states(event.run.work_order),
+            EventKind::RunRequested(event) => {
+                self.insert(|bucket| Key::new(Tag::Requested).u64(bucket), event.run.work_order)?;
+                self.insert(|bucket| Key::new(Tag::Requested).u64(bucket), offset)?;
+                self.leave_states(event.run.work_order)
+            }
             EventKind::RunFinished(event) => {
                 self.leave_states(event.run.work_order)?;
                 self.insert(|bucket| by_state_key(event.state, bucket), event.run.work_order)?;
@@ -83,7 +94,7 @@ impl Views {
 
     /// Takes a work order out of the state that it ended in before, if it did.
     fn leave_states(&mut self, work_order: Offset) -> Result<(), ReadError> {
-        for state in ENDED {
+        for state in ENDED_STATES {
             let key = by_state_key(state, work_order.0 / BUCKET_OFFSETS);
             let mut set = self.set(&key)?;
             let before = set;
@@ -102,13 +113,3 @@ impl Views {
         Ok(value.map_or(Ok(Bitmap::default()), |value| Bitmap::from_value(&value))?)
     }
 }
-
-const ENDED: [RunState; 7] = [
-    RunState::Success,
-    RunState::Failed,
-    RunState::Crashed,
-    RunState::Cancelled,
-    RunState::Killed,
-    RunState::Exception,
-    RunState::Lost,
-];

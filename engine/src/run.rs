@@ -56,6 +56,17 @@ pub const RUN_STATES: [RunState; 10] = [
     RunState::Lost,
 ];
 
+/// The states in which a run has ended.
+pub const ENDED_STATES: [RunState; 7] = [
+    RunState::Success,
+    RunState::Failed,
+    RunState::Crashed,
+    RunState::Cancelled,
+    RunState::Killed,
+    RunState::Exception,
+    RunState::Lost,
+];
+
 /// The run state with this name.
 pub fn run_state_named(name: &str) -> Option<RunState> {
     RUN_STATES.into_iter().find(|state| run_state_name(*state) == name)

@@ -3,6 +3,7 @@
 //! Invariant: whatever a source is told was durable before; whatever is in the rows is the fold of the log.
 
 mod open;
+mod reader;
 
 use std::{
     sync::{
@@ -34,7 +35,8 @@ use crate::{
     stats::{Health, Stats},
 };
 
-pub use open::{Fatal, ShardReader, ShardSetup};
+pub use open::{Fatal, ShardSetup};
+pub use reader::ShardReader;
 
 /// The clock of a shard, brought in so that tests can turn it by hand.
 pub type Clock = Box<dyn FnMut() -> Timestamp + Send>;
@@ -182,6 +184,7 @@ impl Shard {
         let span = self.log.append(&mut self.block)?;
         assert_eq!(span.len(), self.events.len());
         self.stats.note_append(started.elapsed().as_micros() as u64);
+        self.stats.note_tail(span.end);
         Ok(())
     }
 

@@ -32,6 +32,7 @@ pub const APPEND_MICROS_BUCKETS: [u64; 12] =
 pub struct Stats {
     health: CachePadded<AtomicU8>,
     tail: AtomicU64,
+    settled: AtomicU64,
     views: AtomicU64,
     turns: AtomicU64,
     appends: AtomicU64,
@@ -61,6 +62,11 @@ impl Stats {
         Offset(self.tail.load(Ordering::Acquire))
     }
 
+    /// The first event that the rows do not reflect, as far as one turn brings them up.
+    pub fn settled(&self) -> Offset {
+        Offset(self.settled.load(Ordering::Acquire))
+    }
+
     /// The first event that the views have not applied.
     pub fn views(&self) -> Offset {
         Offset(self.views.load(Ordering::Acquire))
@@ -77,10 +83,15 @@ impl Stats {
         (self.appends.load(Ordering::Relaxed), self.append_micros.load(Ordering::Relaxed), buckets)
     }
 
-    /// Notes a turn's end.
-    pub fn note_turn(&self, tail: Offset, views: Offset) {
+    /// Notes what is durable. Before anyone is told of it, so that whoever was told finds it noted.
+    pub fn note_tail(&self, tail: Offset) {
         self.tail.store(tail.0, Ordering::Release);
+    }
+
+    /// Notes a turn's end: the rows are written.
+    pub fn note_turn(&self, settled: Offset, views: Offset) {
         self.views.store(views.0, Ordering::Release);
+        self.settled.store(settled.0, Ordering::Release);
         self.turns.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -5,3 +5,5 @@
 pub mod list;
 pub mod order;
 pub mod run;
+pub mod set;
+pub mod walk;

@@ -4,40 +4,53 @@
 //! `{"error": code, "message": sentence}` with the fitting status.
 
 mod access;
+mod bulk;
+mod call;
+mod document;
+mod error;
 mod event;
 mod health;
 mod history;
+mod letter;
+mod metrics;
 mod page;
 mod project;
 mod request;
+mod run;
 mod shape;
+mod trigger;
 
 use std::{
-    sync::{Arc, OnceLock},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Instant,
 };
 
-use hyper::{Method, StatusCode, header::HeaderName};
+use hyper::{Method, StatusCode};
 use keyway_engine::{
     admin::AdminPort,
     catalog::Catalog,
-    command::{Answer, Command},
-    project::{Mistake, Project, Reading},
+    mailbox::Mailbox,
+    project::{Mistake, Reading},
     shard::ShardReader,
 };
-use keyway_storage::{
-    event::{EventKind, MadeId, ProjectApplied},
-    id::{Ids, What},
-    key::{Key, Tag},
-    place::{Offset, Place, ShardId},
-    table::{ProjectRow, Table},
-};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use keyway_storage::{event::MadeId, id::Ids};
+use serde_json::{json, value::RawValue};
 
-use crate::http::{ApiHandler, ApiRequest, ApiResponse};
+use crate::{
+    count::AnswerCounts,
+    http::{ApiHandler, ApiRequest, ApiResponse},
+    trigger::webhook::source::Sent,
+};
 
 pub use access::Access;
+pub use error::ApiError;
+
+use call::Call;
+use document::Document;
 
 /// Reads a project file that someone sends.
 pub trait ProjectReader: Send + Sync {
@@ -68,46 +81,53 @@ pub struct Api {
     /// Whether Kafka triggers are switched on.
     pub kafka_enabled: bool,
     /// Set while the process ends.
-    pub draining: Arc<std::sync::atomic::AtomicBool>,
+    pub draining: Arc<AtomicBool>,
+    /// What else is measured.
+    pub gauges: Gauges,
+    /// What goes on for longer than one call.
+    pub under_way: UnderWay,
 }
 
-/// An error on its way to the caller.
-#[derive(Debug)]
-pub struct ApiError {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    more: Option<Value>,
+/// What goes on for longer than one call.
+#[derive(Default)]
+pub struct UnderWay {
+    /// Held while a project file is put into force on one shard after the other.
+    applying: Mutex<()>,
+    /// Bulk reruns.
+    reruns: Arc<AtomicUsize>,
 }
 
-type Reply = Result<(StatusCode, Value), ApiError>;
-type Handler = fn(&Api, &Call) -> Reply;
-
-/// A request that was routed.
-pub struct Call {
-    request: ApiRequest,
-    /// The segments that stand for `{}` in the pattern.
-    segments: Vec<String>,
+/// Where the metrics read what the API itself does not know.
+#[derive(Default, Clone)]
+pub struct Gauges {
+    /// The mailbox of each shard.
+    pub mailboxes: Vec<Arc<Mailbox<Sent>>>,
+    /// Answers to webhooks, by door.
+    pub answers: Vec<Arc<AnswerCounts>>,
 }
+
+type Reply = Result<(StatusCode, Document), ApiError>;
+type Handler = fn(&Call) -> Reply;
 
 /// Every route: method, pattern, handler.
 const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "/api/work_orders", history::list_work_orders),
-    (Method::GET, "/api/work_orders/{}", history::show_work_order),
-    (Method::POST, "/api/work_orders/{}/reruns", request::rerun),
+    (Method::GET, "/api/work_orders/{id}", history::show_work_order),
+    (Method::POST, "/api/work_orders/{id}/reruns", request::rerun),
     (Method::GET, "/api/runs", history::list_runs),
-    (Method::GET, "/api/runs/{}", history::show_run),
-    (Method::POST, "/api/runs/{}/cancel", request::cancel),
+    (Method::GET, "/api/runs/{id}", history::show_run),
+    (Method::POST, "/api/runs/{id}/cancel", request::cancel),
+    (Method::POST, "/api/reruns", bulk::rerun_all),
     (Method::GET, "/api/log_lines", history::list_log_lines),
-    (Method::GET, "/api/triggers", project::list_triggers),
-    (Method::GET, "/api/triggers/{}", project::show_trigger),
-    (Method::POST, "/api/triggers/{}/enable", project::enable_trigger),
-    (Method::POST, "/api/triggers/{}/disable", project::disable_trigger),
+    (Method::GET, "/api/triggers", trigger::list_triggers),
+    (Method::GET, "/api/triggers/{id}", trigger::show_trigger),
+    (Method::POST, "/api/triggers/{id}/enable", trigger::enable_trigger),
+    (Method::POST, "/api/triggers/{id}/disable", trigger::disable_trigger),
     (Method::GET, "/api/events", event::list_events),
-    (Method::GET, "/api/events/{}", event::show_event),
-    (Method::GET, "/api/dead_letters", event::list_dead_letters),
-    (Method::GET, "/api/dead_letters/{}", event::show_dead_letter),
-    (Method::POST, "/api/dead_letters/{}/discard", request::discard),
+    (Method::GET, "/api/events/{id}", event::show_event),
+    (Method::GET, "/api/dead_letters", letter::list_dead_letters),
+    (Method::GET, "/api/dead_letters/{id}", letter::show_dead_letter),
+    (Method::POST, "/api/dead_letters/{id}/discard", letter::discard),
     (Method::GET, "/api/status", health::status),
     (Method::GET, "/api/project", project::show_project),
     (Method::PUT, "/api/project", project::apply_project),
@@ -119,181 +139,73 @@ pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROUTES.iter().map(|(method, pattern, _)| (method.as_str(), *pattern))
 }
 
-fn openapi(_: &Api, _: &Call) -> Reply {
-    let text = include_str!("api/openapi.json");
-    let document = serde_json::from_str(text).map_err(|error| ApiError::internal(error.to_string()))?;
-    Ok((StatusCode::OK, document))
+fn openapi(_: &Call) -> Reply {
+    const TEXT: &str = include_str!("api/openapi.json");
+    let document: std::collections::BTreeMap<String, &RawValue> =
+        serde_json::from_str(TEXT).map_err(|error| ApiError::internal(error.to_string()))?;
+    let add = |all: Document, (name, value): (String, &RawValue)| all.with(&name, value);
+    Ok((StatusCode::OK, document.into_iter().fold(Document::default(), add)))
 }
 
 impl ApiHandler for Api {
     fn handle(&self, request: ApiRequest) -> ApiResponse {
-        if request.method == Method::GET || request.method == Method::HEAD {
-            match request.path.as_str() {
-                "/health/ready" => return health::ready(self),
-                "/metrics" => return health::metrics(self),
-                _ => {}
-            }
-        }
-        match self.answer(request) {
-            Ok((status, body)) => respond(status, &body, Vec::new()),
-            Err(error) => error.into_response(),
-        }
+        // A reader thread answers the next request whatever became of this one.
+        let answered = catch_unwind(AssertUnwindSafe(|| self.respond(&request)));
+        answered.unwrap_or_else(|_| ApiError::internal("The request could not be answered.").into_response())
     }
 }
 
 impl Api {
-    fn answer(&self, request: ApiRequest) -> Reply {
-        let path = request.path.trim_end_matches('/').to_owned();
+    fn respond(&self, request: &ApiRequest) -> ApiResponse {
+        let reads = request.method == Method::GET || request.method == Method::HEAD;
+        match request.path.as_str() {
+            "/health/live" if reads => respond(StatusCode::OK, &json!({ "status": "live" })),
+            "/health/ready" if reads => health::ready(self),
+            "/metrics" if reads => metrics::metrics(self),
+            _ => match self.answer(request) {
+                Ok((status, body)) => respond(status, &body),
+                Err(error) => error.into_response(),
+            },
+        }
+    }
+
+    fn answer(&self, request: &ApiRequest) -> Reply {
+        let path = match request.path.as_str() {
+            "/" => "/",
+            path => path.strip_suffix('/').unwrap_or(path),
+        };
         if path == "/api" || path.starts_with("/api/") {
-            self.access.check(&request)?;
+            self.access.check(request)?;
         }
         let mut allowed = Vec::new();
         for (method, pattern, handler) in ROUTES {
-            let Some(segments) = matches(pattern, &path) else { continue };
+            let Some(id) = matches(pattern, path) else { continue };
             if *method == request.method || *method == Method::GET && request.method == Method::HEAD {
-                return handler(self, &Call { request, segments });
+                return handler(&Call::new(self, request, id));
             }
             allowed.push(method.as_str());
         }
-        if allowed.is_empty() {
-            return Err(ApiError::not_found(format!("There is nothing at {path}.")));
-        }
-        let message = format!("{path} takes {}.", allowed.join(" and "));
-        Err(ApiError {
-            more: Some(json!(allowed.join(", "))),
-            ..ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
-        })
-    }
-
-    fn reader(&self, shard: ShardId) -> Option<&ShardReader> {
-        self.readers.iter().find(|reader| reader.shard == shard)
-    }
-
-    fn ask(&self, shard: ShardId, command: Command) -> Result<Answer, ApiError> {
-        let port =
-            self.ports.get(usize::from(shard.0)).ok_or_else(|| ApiError::not_found("No such shard."))?;
-        port.ask(command).map_err(|error| {
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", error.to_string())
-        })
-    }
-
-    /// The place that an id names, if it is one of ours and of this kind, and the event is there and of its time.
-    fn locate(&self, id: &str, fits: impl Fn(What) -> bool) -> Result<(What, Place, &ShardReader), ApiError> {
-        let missing = || ApiError::not_found(format!("There is nothing with the id {id}."));
-        let uuid = Uuid::try_parse(id).map_err(|_| missing())?;
-        let decoded = self.ids.decode(uuid).filter(|decoded| fits(decoded.what)).ok_or_else(missing)?;
-        let reader = self.reader(decoded.place.shard).ok_or_else(missing)?;
-        let block = reader.log.block(decoded.place.offset)?.ok_or_else(missing)?;
-        if block.at().millis() != decoded.millis {
-            return Err(missing());
-        }
-        Ok((decoded.what, decoded.place, reader))
-    }
-
-    /// The project in force, as the first shard has it, with where it was applied.
-    fn current(&self) -> Result<Option<(Arc<Project>, ProjectApplied)>, ApiError> {
-        let Some(first) = self.readers.first() else { return Ok(None) };
-        let Some(row) = first.state.get(&Key::new(Tag::Project))? else { return Ok(None) };
-        let offset = ProjectRow::from_value(&row).map_err(keyway_storage::error::ReadError::from)?.offset;
-        let Some(event) = first.log.event(offset)? else { return Ok(None) };
-        let EventKind::ProjectApplied(applied) = event.kind else { return Ok(None) };
-        Ok(self.catalog.get(first.shard, offset).map(|project| (project, applied)))
-    }
-
-    fn project_at(&self, shard: ShardId, offset: Offset) -> Option<Arc<Project>> {
-        self.catalog.get(shard, offset)
-    }
-}
-
-impl Call {
-    fn id(&self) -> &str {
-        &self.segments[0]
-    }
-
-    /// A query parameter.
-    fn param(&self, name: &str) -> Option<String> {
-        let found = form_urlencoded::parse(self.request.query.as_bytes()).find(|(key, _)| key == name);
-        found.map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty())
-    }
-
-    /// Whether `include=` names this.
-    fn includes(&self, what: &str) -> bool {
-        self.param("include").is_some_and(|list| list.split(',').any(|item| item.trim() == what))
-    }
-
-    /// The body as a JSON object; an empty body is an empty one.
-    fn body(&self) -> Result<Value, ApiError> {
-        if self.request.body.is_empty() {
-            return Ok(json!({}));
-        }
-        let body: Value = serde_json::from_slice(&self.request.body)
-            .map_err(|error| ApiError::bad_request(format!("The body is not JSON: {error}.")))?;
-        if body.is_object() {
-            Ok(body)
-        } else {
-            Err(ApiError::bad_request("The body must be a JSON object."))
+        match path {
+            "/health/live" | "/health/ready" | "/metrics" => Err(ApiError::method_not_allowed(path, "GET")),
+            _ if allowed.is_empty() => Err(ApiError::not_found(format!("There is nothing at {path}."))),
+            _ => Err(ApiError::method_not_allowed(path, &allowed.join(", "))),
         }
     }
 }
 
-impl std::fmt::Display for ApiError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
+fn respond(status: StatusCode, body: &impl serde::Serialize) -> ApiResponse {
+    let body = serde_json::to_vec(body).expect("what we write has text keys and finite numbers");
+    ApiResponse { status, content_type: "application/json; charset=utf-8", headers: Vec::new(), body }
 }
 
-impl ApiError {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), more: None }
-    }
-
-    fn not_found(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", message)
-    }
-
-    fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
-    }
-
-    fn invalid(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_parameter", message)
-    }
-
-    fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
-    }
-
-    fn into_response(self) -> ApiResponse {
-        let mut headers = Vec::new();
-        let mut body = json!({ "error": self.code, "message": self.message });
-        match self.more {
-            Some(Value::String(allow)) => headers.push((HeaderName::from_static("allow"), allow)),
-            Some(Value::Array(mistakes)) => body["mistakes"] = Value::Array(mistakes),
-            _ => {}
-        }
-        respond(self.status, &body, headers)
-    }
-}
-
-impl From<keyway_storage::error::ReadError> for ApiError {
-    fn from(error: keyway_storage::error::ReadError) -> Self {
-        Self::internal(error.to_string())
-    }
-}
-
-fn respond(status: StatusCode, body: &Value, headers: Vec<(HeaderName, String)>) -> ApiResponse {
-    let body = body.to_string().into_bytes();
-    ApiResponse { status, content_type: "application/json; charset=utf-8", headers, body }
-}
-
-/// The segments that stand for `{}`, if the path fits the pattern.
-fn matches(pattern: &str, path: &str) -> Option<Vec<String>> {
-    let mut segments = Vec::new();
+/// The segment that stands for `{id}`, if the path fits the pattern; empty when the pattern has none.
+fn matches<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let mut id = "";
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
     loop {
         match (wanted.next(), given.next()) {
-            (None, None) => return Some(segments),
-            (Some("{}"), Some(segment)) if !segment.is_empty() => segments.push(segment.to_owned()),
+            (None, None) => return Some(id),
+            (Some("{id}"), Some(segment)) if !segment.is_empty() => id = segment,
             (Some(one), Some(other)) if one == other => {}
             _ => return None,
         }

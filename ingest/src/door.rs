@@ -27,6 +27,7 @@ use hyper::{
 use keyway_storage::limits::{API_BODY_BYTES_MAX, HEADER_TIMEOUT_MS};
 
 use crate::{
+    count::AnswerCounts,
     http::{self, Answer, ApiRequest},
     parked::Inbox,
     reader::Readers,
@@ -48,6 +49,8 @@ pub struct Door {
     pub webhooks: Webhooks,
     /// Where receipts come in.
     pub inbox: Arc<Inbox>,
+    /// Counts what it answers to webhooks.
+    pub answers: Arc<AnswerCounts>,
     /// Answers API requests.
     pub readers: Arc<Readers>,
     /// Set when the door shall end.
@@ -110,6 +113,7 @@ impl Door {
             } else {
                 self.webhooks.serve(request).await
             };
+            self.answers.note(answer.status());
             self.allow_origin(&mut answer, origin, preflight);
             return answer;
         }

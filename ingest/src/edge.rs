@@ -13,6 +13,8 @@ use keyway_engine::{mailbox::Mailbox, source::Source};
 use keyway_storage::{id::Ids, place::ShardId};
 
 use crate::{
+    api::Gauges,
+    count::AnswerCounts,
     door::Door,
     http::ApiHandler,
     parked::{Inbox, Parked},
@@ -47,13 +49,20 @@ pub struct Passage {
     pub shards: Arc<[Arc<Mailbox<Sent>>]>,
     inboxes: Arc<[Arc<Inbox>]>,
     published: Arc<Published>,
+    answers: Vec<Arc<AnswerCounts>>,
 }
 
 impl Passage {
     /// A passage to these mailboxes, with one door for each.
     pub fn new(mailboxes: Vec<Arc<Mailbox<Sent>>>) -> Self {
         let inboxes = mailboxes.iter().map(|_| Arc::default()).collect();
-        Self { shards: mailboxes.into(), inboxes, published: Arc::default() }
+        let answers = mailboxes.iter().map(|_| Arc::default()).collect();
+        Self { shards: mailboxes.into(), inboxes, published: Arc::default(), answers }
+    }
+
+    /// Where the metrics read what passes.
+    pub fn gauges(&self) -> Gauges {
+        Gauges { mailboxes: self.shards.to_vec(), answers: self.answers.clone() }
     }
 
     /// The webhook source of a shard.
@@ -88,7 +97,7 @@ impl Edge {
         let (drain, readers) = (Arc::<Signal>::default(), Readers::start(api)?);
         let (sender, opened) = mpsc::channel();
         let mut doors = Vec::new();
-        for (index, inbox) in passage.inboxes.iter().enumerate() {
+        for (index, (inbox, answers)) in passage.inboxes.iter().zip(&passage.answers).enumerate() {
             let (sender, runtime) = (sender.clone(), settings.runtime);
             let make = {
                 let (passage_shards, published) =
@@ -96,7 +105,7 @@ impl Edge {
                 let (inbox, readers, drain) = (Arc::clone(inbox), Arc::clone(&readers), Arc::clone(&drain));
                 let (cors_origins, hello) = (settings.cors_origins.clone().into(), settings.hello);
                 let (body_bytes_max, connections_max) = (settings.body_bytes_max, settings.connections_max);
-                let drain_timeout = settings.drain_timeout;
+                let (answers, drain_timeout) = (Arc::clone(answers), settings.drain_timeout);
                 // Built on its own thread: a door's parked requests never leave it.
                 move || Door {
                     index,
@@ -114,6 +123,7 @@ impl Edge {
                         body_bytes_max,
                     },
                     inbox,
+                    answers,
                     readers,
                     drain,
                     drain_timeout,

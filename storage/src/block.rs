@@ -156,6 +156,11 @@ impl PackedBlock {
         self.at
     }
 
+    /// How many bytes it has.
+    pub fn bytes(&self) -> usize {
+        self.value.len()
+    }
+
     /// What kind an event is, without decoding it.
     pub fn kind(&self, offset: Offset) -> Result<Kind, Damage> {
         let entry = self.entry(offset);

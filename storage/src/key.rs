@@ -46,6 +46,10 @@ pub enum Tag {
     Report = 33,
     /// Dead letters, open and closed: bucket -> `Bitmap`.
     Letters = 34,
+    /// Runs that were asked for, and their work orders: bucket -> `Bitmap`.
+    Requested = 35,
+    /// How a dead letter ended: its offset -> offset of the `DeadLetterClosed` (u64 LE).
+    LetterEnd = 36,
 }
 
 /// Most bytes of a key: an idempotency key's.

@@ -177,5 +177,27 @@ pub const ADMIN_ANSWER_MS: u64 = 30_000;
 pub const PAGE_ITEMS_DEFAULT: usize = 50;
 /// Most items on a page of a list.
 pub const PAGE_ITEMS_MAX: usize = 1_000;
-/// Most work orders that are looked at for one page; the next page goes on from there.
+/// Most events that are looked at for one page; the next page goes on from there.
 pub const PAGE_LOOKS_MAX: usize = 100_000;
+/// Most blocks that a reader keeps of those that it read last.
+pub const RECENT_BLOCKS_MAX: usize = 64;
+/// Most bytes of blocks that a reader keeps, but for the last one. There is a reader per API request and shard.
+pub const RECENT_BYTES_MAX: usize = 16 << 20;
+/// How long a reader waits for rows that follow what is durable: a turn's commit, many times over.
+pub const SETTLE_MS: u64 = 100;
+/// Buckets without anything that fits after which a walk says how far it has come.
+pub const WALK_BUCKETS_MAX: usize = 1_024;
+
+const _: () = assert!(PAGE_LOOKS_MAX > 2 * WALK_BUCKETS_MAX);
+/// Bytes of a page's items after which no more are added: one item may be as large as a run's states.
+pub const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Longest reason that is kept with a discarded dead letter.
+pub const DISCARD_REASON_CHARACTERS_MAX: usize = 1_000;
+/// Most work orders that one bulk rerun takes in: each is kept in memory until it is asked for.
+pub const BULK_RERUNS_MAX: usize = 250_000;
+/// Most bulk reruns at a time; each has a thread.
+pub const BULK_REQUESTS_MAX: usize = 4;
+/// Reruns that are asked for at once of one shard; half of what may wait for it, so that people get through too.
+pub const BULK_WINDOW: usize = 32;
+
+const _: () = assert!(BULK_WINDOW < ADMIN_REQUESTS_MAX);

@@ -10,6 +10,7 @@
 
 mod embedded;
 mod memory;
+mod recent;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::{
 
 pub use embedded::{EmbeddedLog, SyncProbe};
 pub use memory::MemoryLog;
+use recent::Recent;
 
 /// One shard's log.
 pub trait Log: Send {
@@ -54,12 +56,13 @@ pub trait BlockStore: Send + Sync {
 pub struct LogReader {
     shard: ShardId,
     store: Arc<dyn BlockStore>,
+    recent: Option<Arc<Recent>>,
 }
 
 impl LogReader {
     /// A reader of this shard's blocks.
     pub fn new(shard: ShardId, store: Arc<dyn BlockStore>) -> Self {
-        Self { shard, store }
+        Self { shard, store, recent: None }
     }
 
     /// Whose log this is.
@@ -67,10 +70,21 @@ impl LogReader {
         self.shard
     }
 
+    /// A reader that keeps the blocks that it read last, for someone who reads neighbouring events one by one.
+    pub fn remembering(&self) -> Self {
+        Self { recent: Some(Arc::default()), ..self.clone() }
+    }
+
     /// The block that holds an offset.
     pub fn block(&self, offset: Offset) -> Result<Option<PackedBlock>, ReadError> {
+        if let Some(block) = self.recent.as_ref().and_then(|recent| recent.find(offset)) {
+            return Ok(Some(block));
+        }
         let Some(value) = self.store.at_or_before(offset)? else { return Ok(None) };
         let block = PackedBlock::parse(self.shard, value)?;
+        if let Some(recent) = &self.recent {
+            recent.keep(&block);
+        }
         Ok((offset < block.span().end).then_some(block))
     }
 

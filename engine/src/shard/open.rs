@@ -8,10 +8,10 @@ use keyway_storage::{
     event::{EventKind, Opened},
     log::{Log, LogReader},
     place::{Offset, ShardId, Timestamp},
-    rows::{Rows, RowsReader},
+    rows::Rows,
 };
 
-use super::{Clock, Shard};
+use super::{Clock, Shard, ShardReader};
 use crate::{
     catalog::Catalog,
     command::{Answer, Command},
@@ -93,21 +93,6 @@ pub struct ShardSetup {
     pub stats: Arc<Stats>,
 }
 
-/// Reads a shard from other threads.
-#[derive(Clone)]
-pub struct ShardReader {
-    /// Which shard.
-    pub shard: ShardId,
-    /// Its log.
-    pub log: LogReader,
-    /// Committed rows of `state`.
-    pub state: RowsReader,
-    /// Committed rows of `views`.
-    pub views: RowsReader,
-    /// Its counters.
-    pub stats: Arc<Stats>,
-}
-
 impl Shard {
     /// Opens a shard: folds what the log has beyond the rows, and notes the boot in the log.
     pub fn open(mut setup: ShardSetup) -> Result<Self, Fatal> {
@@ -146,6 +131,8 @@ impl Shard {
         };
         shard.refold()?;
         shard.permits.restore(&shard.state);
+        shard.stats.note_tail(shard.log.live().end);
+        shard.stats.note_turn(shard.log.live().end, shard.views.watermark());
         shard.note_boot()?;
         Ok(shard)
     }

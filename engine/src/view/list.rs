@@ -1,21 +1,23 @@
-//! Lists of work orders, newest first over all shards, page by page.
+//! Lists of work orders, runs and dead letters, newest first over all shards, page by page.
 //!
-//! Invariant: work orders are listed by (time, shard, offset), descending; a page ends where the next one begins,
-//! and looks at a bounded number of them however few fit the filter.
+//! Invariant: a run is listed where it was made: the first one with its work order, a later one when it was asked for.
 
 use keyway_storage::{
     error::ReadError,
-    event::{RunState, TriggerId, WorkflowId},
-    key::Key,
-    limits::PAGE_LOOKS_MAX,
-    place::{Offset, Place, Span, Timestamp},
-    table::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key},
+    event::{DeadLettered, Event, EventKind, Received, RunState, TriggerId, WorkflowId},
+    key::{Key, Tag},
+    place::{Offset, RunKey},
+    table::by_trigger_key,
 };
 
-use super::order::{WorkOrder, work_order};
+use super::{
+    order::{WorkOrder, work_order},
+    set::{Buckets, Set, Walk},
+    walk::{Page, Range, page},
+};
 use crate::{projection::ALL_TRIGGERS, run::is_final, shard::ShardReader};
 
-/// Which work orders to list.
+/// Which work orders or runs to list.
 #[derive(Debug, Default, Clone)]
 pub struct Filter {
     /// Only those in this state.
@@ -24,145 +26,108 @@ pub struct Filter {
     pub workflow: Option<WorkflowId>,
     /// Only those that came through this trigger.
     pub trigger: Option<TriggerId>,
-    /// Only those that came at this time or later.
-    pub after: Option<Timestamp>,
-    /// Only those that came before this time.
-    pub before: Option<Timestamp>,
-}
-
-/// A page.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// The work orders.
-    pub orders: Vec<WorkOrder>,
-    /// Where the next page begins; `None` when there is none.
-    pub next: Option<Place>,
-}
-
-/// Up to `most` work orders that fit, older than the one at `cursor`.
-pub fn work_orders(
-    readers: &[ShardReader],
-    filter: &Filter,
-    cursor: Option<Place>,
-    most: usize,
-) -> Result<Page, ReadError> {
-    let cursor = cursor.map(|place| at_of(readers, place).map(|at| (at, place))).transpose()?;
-    let mut walks = Vec::new();
-    for reader in readers {
-        walks.push(Walk::new(reader, filter, cursor)?);
-    }
-    let mut page = Page::default();
-    let mut last = None;
-    for _ in 0..PAGE_LOOKS_MAX {
-        let newest = walks.iter_mut().max_by_key(|walk| walk.head_key());
-        let Some(order) = newest.map(Walk::take).transpose()?.flatten() else {
-            return Ok(page);
-        };
-        if page.orders.len() == most {
-            page.next = last;
-            return Ok(page);
-        }
-        last = Some(order.event.place);
-        if filter.fits(&order) {
-            page.orders.push(order);
-        }
-    }
-    page.next = last;
-    Ok(page)
-}
-
-fn at_of(readers: &[ShardReader], place: Place) -> Result<Timestamp, ReadError> {
-    let reader = readers.iter().find(|reader| reader.shard == place.shard);
-    let event = reader.map(|reader| reader.log.event(place.offset)).transpose()?.flatten();
-    Ok(event.map_or(Timestamp(0), |event| event.at))
 }
 
 impl Filter {
-    fn fits(&self, order: &WorkOrder) -> bool {
-        let same = |state: RunState| {
-            state == order.state || !is_final(state) && pending(state) && pending(order.state)
+    fn fits(&self, received: &Received) -> bool {
+        self.workflow.is_none_or(|workflow| workflow == received.workflow)
+            && self.trigger.is_none_or(|trigger| trigger == received.trigger)
+    }
+
+    /// Work orders that may fit. Those of a trigger or a state have rows of their own.
+    fn set(&self, reader: &ShardReader, range: Buckets) -> Set {
+        let trigger = self.trigger.unwrap_or(ALL_TRIGGERS);
+        let of_trigger = || Walk::bitmaps(&reader.views, |bucket| by_trigger_key(trigger, bucket), range);
+        let set = match self.state {
+            None => return Set::default().any(of_trigger()),
+            Some(RunState::Available) => return Set::default().any(of_trigger()).none_ended(reader, range),
+            Some(state) if is_final(state) => Set::default().any(Walk::ended(reader, state, range)),
+            Some(_) => Set::default().any(Walk::offsets(&reader.state, Tag::Lease, range)),
         };
-        self.state.is_none_or(same)
-            && self.workflow.is_none_or(|workflow| workflow == order.received.workflow)
-            && self.trigger.is_none_or(|trigger| trigger == order.received.trigger)
-            && self.after.is_none_or(|after| order.event.at >= after)
-            && self.before.is_none_or(|before| order.event.at < before)
+        if self.trigger.is_some() { set.all(of_trigger()) } else { set }
     }
 }
 
-fn pending(state: RunState) -> bool {
-    matches!(state, RunState::Available | RunState::Claimed)
-}
-
-/// One shard's work orders, newest first.
-struct Walk<'a> {
-    reader: &'a ShardReader,
-    rows: Box<dyn Iterator<Item = keyway_storage::rows::Row>>,
-    bucket: Vec<Offset>,
-    end: Offset,
-    head: Option<WorkOrder>,
-}
-
-impl<'a> Walk<'a> {
-    fn new(
-        reader: &'a ShardReader,
-        filter: &Filter,
-        cursor: Option<(Timestamp, Place)>,
-    ) -> Result<Self, ReadError> {
-        let live = Span { first: Offset(0), end: reader.stats.tail() };
-        let mut end = live.end;
-        if let Some((at, place)) = cursor {
-            end = match place.shard.cmp(&reader.shard) {
-                std::cmp::Ordering::Equal => place.offset,
-                // Shards with a smaller number come after those with a larger one within the same microsecond.
-                std::cmp::Ordering::Greater => reader.log.at_or_after(Timestamp(at.0 + 1), live)?,
-                std::cmp::Ordering::Less => reader.log.at_or_after(at, live)?,
-            };
+/// Work orders that fit.
+pub fn work_orders(
+    readers: &[ShardReader],
+    filter: &Filter,
+    range: &Range,
+) -> Result<Page<WorkOrder>, ReadError> {
+    let fits = |reader: &ShardReader, event: Event| {
+        let EventKind::Received(received) = &event.kind else { return Ok(None) };
+        if !filter.fits(received) {
+            return Ok(None);
         }
-        if let Some(before) = filter.before {
-            end = end.min(reader.log.at_or_after(before, live)?);
-        }
-        let first = filter.after.map_or(Ok(Offset(0)), |after| reader.log.at_or_after(after, live))?;
-        let rows = reader
-            .views
-            .scan_back(set(filter, first.0 / BUCKET_OFFSETS), set(filter, end.0 / BUCKET_OFFSETS + 1));
-        let mut walk = Self { reader, rows, bucket: Vec::new(), end, head: None };
-        walk.head = walk.step()?;
-        Ok(walk)
-    }
+        let order = work_order(reader, event.place.offset)?;
+        Ok(order.filter(|order| filter.state.is_none_or(|state| state == order.state)))
+    };
+    page(readers, range, |reader, range| filter.set(reader, range), fits)
+}
 
-    fn head_key(&self) -> Option<(Timestamp, Place)> {
-        self.head.as_ref().map(|order| (order.event.at, order.event.place))
-    }
+/// Runs that fit, each with its work order.
+pub fn runs(
+    readers: &[ShardReader],
+    filter: &Filter,
+    range: &Range,
+) -> Result<Page<(WorkOrder, RunKey)>, ReadError> {
+    let fits = |reader: &ShardReader, event: Event| {
+        let Some(run) = made_run(&event) else { return Ok(None) };
+        let Some(order) = work_order(reader, run.work_order)? else { return Ok(None) };
+        let state = order.run(run.n).map(|run| run.state);
+        let fits = filter.fits(&order.received)
+            && state.is_some_and(|it| filter.state.is_none_or(|state| it == state));
+        Ok(fits.then_some((order, run)))
+    };
+    // The sets are of work orders; a run that was asked for, or is not the last one, is found among those that were.
+    let requested = |reader: &ShardReader, range: Buckets| {
+        Walk::bitmaps(&reader.views, |bucket| Key::new(Tag::Requested).u64(bucket), range)
+    };
+    page(readers, range, |reader, range| filter.set(reader, range).also(requested(reader, range)), fits)
+}
 
-    fn take(&mut self) -> Result<Option<WorkOrder>, ReadError> {
-        let next = if self.head.is_some() { self.step()? } else { None };
-        Ok(std::mem::replace(&mut self.head, next))
-    }
-
-    fn step(&mut self) -> Result<Option<WorkOrder>, ReadError> {
-        loop {
-            while let Some(offset) = self.bucket.pop() {
-                if offset < self.end
-                    && let Some(order) = work_order(self.reader, offset)?
-                {
-                    return Ok(Some(order));
-                }
-            }
-            let Some(row) = self.rows.next() else { return Ok(None) };
-            let (key, value) = row?;
-            let bucket =
-                u64::from_be_bytes(key[key.len() - 8..].try_into().expect("a bucket has eight bytes"));
-            self.bucket = Bitmap::from_value(&value)?.offsets(bucket).collect();
-        }
+/// The run that an event made.
+pub fn made_run(event: &Event) -> Option<RunKey> {
+    match &event.kind {
+        EventKind::Received(_) => Some(RunKey { work_order: event.place.offset, n: 1 }),
+        EventKind::RunRequested(requested) => Some(requested.run),
+        _ => None,
     }
 }
 
-/// The smallest set of work orders that holds all that fit.
-fn set(filter: &Filter, bucket: u64) -> Key {
-    match (filter.trigger, filter.state) {
-        (Some(trigger), _) => by_trigger_key(trigger, bucket),
-        (None, Some(state)) if is_final(state) => by_state_key(state, bucket),
-        _ => by_trigger_key(ALL_TRIGGERS, bucket),
-    }
+/// Which dead letters to list.
+#[derive(Debug, Default, Clone)]
+pub struct LetterFilter {
+    /// Only those that are open, or only those that are not.
+    pub open: Option<bool>,
+}
+
+/// Dead letters that fit.
+pub fn dead_letters(
+    readers: &[ShardReader],
+    filter: &LetterFilter,
+    range: &Range,
+    fits: impl Fn(&DeadLettered) -> bool,
+) -> Result<Page<(Event, DeadLettered)>, ReadError> {
+    let set = |reader: &ShardReader, range: Buckets| {
+        let all = || Walk::bitmaps(&reader.views, |bucket| Key::new(Tag::Letters).u64(bucket), range);
+        let open = || Walk::offsets(&reader.state, Tag::DeadLetter, range);
+        match filter.open {
+            None => Set::default().any(all()),
+            Some(true) => Set::default().any(open()),
+            Some(false) => Set::default().any(all()).none(open()),
+        }
+    };
+    let fits = |_: &ShardReader, event: Event| {
+        let EventKind::DeadLettered(letter) = event.kind.clone() else { return Ok(None) };
+        Ok(fits(&letter).then_some((event, letter)))
+    };
+    page(readers, range, set, fits)
+}
+
+/// The event that closed a dead letter.
+pub fn letter_end(reader: &ShardReader, letter: Offset) -> Result<Option<Event>, ReadError> {
+    let value = reader.views.get(&Key::new(Tag::LetterEnd).u64(letter.0))?;
+    let end = value.and_then(|value| value[..].try_into().ok()).map(u64::from_le_bytes);
+    end.map_or(Ok(None), |end| reader.log.event(Offset(end)))
 }

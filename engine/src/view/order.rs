@@ -7,7 +7,7 @@ use keyway_storage::{
     table::{LeaseRow, Table, WorkOrderRow},
 };
 
-use crate::{shard::ShardReader, state::lease_state};
+use crate::{run::is_final, shard::ShardReader, state::lease_state};
 
 /// A work order.
 #[derive(Debug)]
@@ -54,10 +54,11 @@ pub struct Run {
 /// The work order whose `Received` is at `offset`.
 pub fn work_order(reader: &ShardReader, offset: Offset) -> Result<Option<WorkOrder>, ReadError> {
     let Some((event, received)) = super::run::received(reader, offset)? else { return Ok(None) };
-    let row = reader.state.get(&WorkOrderRow::key(offset))?;
-    let row = row.map(|value| WorkOrderRow::from_value(&value)).transpose()?;
+    // The lease first: a run that ends in between then shows its end, not its beginning.
     let lease = reader.state.get(&WorkOrderRow::lease_key(offset))?;
     let lease = lease.map(|value| LeaseRow::from_value(&value)).transpose()?;
+    let row = reader.state.get(&WorkOrderRow::key(offset))?;
+    let row = row.map(|value| WorkOrderRow::from_value(&value)).transpose()?;
     let made = event.at;
     let mut order =
         WorkOrder { event, received, state: RunState::Available, last_activity: made, runs: Vec::new() };
@@ -77,9 +78,17 @@ pub fn work_order(reader: &ShardReader, offset: Offset) -> Result<Option<WorkOrd
 }
 
 impl WorkOrder {
+    /// The run with this number.
+    pub fn run(&self, n: u8) -> Option<&Run> {
+        self.runs.get(usize::from(n).checked_sub(1)?)
+    }
+
     fn apply_lease(&mut self, lease: &LeaseRow) {
         let state = lease_state(lease);
         let last = self.runs.last_mut().expect("a work order has a run");
+        if last.key != lease.claimed.run || is_final(last.state) {
+            return;
+        }
         last.state = state;
         last.attempts = lease.claimed.attempt;
         last.claimed = Some(lease.claimed_at);

@@ -1,204 +1,212 @@
 //! Work orders, runs and log lines.
 
 use hyper::StatusCode;
-use keyway_engine::view::{
-    list::work_orders,
-    order::{Run, WorkOrder, work_order},
-    run::{initial_state, report, state_of, steps},
+use keyway_engine::{
+    run::work_order_state_name,
+    view::{
+        list::{made_run, runs, work_orders},
+        order::{WorkOrder, work_order},
+        run::initial_state,
+    },
 };
 use keyway_storage::{
-    event::{Event, EventKind, StepInput},
+    event::{EventKind, LogLine},
     id::What,
-    place::{Offset, Place},
+    place::{Offset, Place, RunKey},
 };
-use serde_json::{Value, json};
+use uuid::Uuid;
 
-use super::{Api, ApiError, Call, Reply, page, shape};
+use super::{
+    ApiError, Reply,
+    call::Call,
+    document::Document,
+    page::{self, Asked},
+    run::{RunView, run_id, run_id_at},
+    shape,
+};
 use crate::time::rfc3339;
 
-/// Lists work orders, newest first.
-pub fn list_work_orders(api: &Api, call: &Call) -> Reply {
-    let (size, filter) = (page::size(call)?, page::filter(call)?);
-    let skipped = page::skipped(call, size)?;
-    let cursor = match call.param("after") {
-        Some(id) => Some(api.locate(&id, |what| what == What::WorkOrder)?.1),
+/// `GET /api/work_orders`.
+pub fn list_work_orders(call: &Call) -> Reply {
+    let (asked, includes) = (Asked::read(call)?, page::includes(call, &["input"])?);
+    let behind = match call.param("after") {
+        Some(id) => Some(call.locate(&id, |what| what == What::WorkOrder)?.1),
         None => None,
     };
-    let found = work_orders(&api.readers, &filter, cursor, size + skipped)?;
-    let orders = found.orders.into_iter().skip(skipped);
-    let data = orders.map(|order| api.work_order_item(&order, call)).collect::<Result<_, _>>()?;
-    let next = found.next.map(|place| api.work_order_at(place)).transpose()?.flatten();
-    let next = next.map(|order| api.work_order_id(&order).to_string());
-    Ok((StatusCode::OK, page::list(call, data, json!({ "page_size": size }), next)))
+    let range = asked.range(call, behind)?;
+    let Some(filter) = page::work_order_filter(call)? else {
+        return Ok((StatusCode::OK, asked.list(call, &[], None)));
+    };
+    let found = work_orders(&call.readers, &filter, &range)?;
+    let orders = found.items.into_iter().skip(asked.skip());
+    let (data, cut) = page::fill(orders, |order| Ok(call.work_order_item(order, &includes)))?;
+    let next = match cut {
+        Some(order) => Some(call.work_order_id(&order)),
+        None => call.id_of_order_at(found.next)?,
+    };
+    Ok((StatusCode::OK, asked.list(call, &data, next)))
 }
 
-/// Shows one work order.
-pub fn show_work_order(api: &Api, call: &Call) -> Reply {
-    let order = api.work_order_named(call.id())?;
-    Ok((StatusCode::OK, json!({ "data": api.work_order_item(&order, call)? })))
+/// `GET /api/work_orders/ID`.
+pub fn show_work_order(call: &Call) -> Reply {
+    let includes = page::includes(call, &["input"])?;
+    let order = call.work_order_named(call.id)?;
+    Ok((StatusCode::OK, Document::data(call.work_order_item(&order, &includes))))
 }
 
-/// Lists runs, newest first.
-pub fn list_runs(api: &Api, call: &Call) -> Reply {
-    let (size, state) = (page::size(call)?, page::run_state(call)?);
-    let filter = page::filter_without_state(call)?;
-    let skipped = page::skipped(call, size)?;
-    let (mut cursor, mut older_than) = (None, u8::MAX);
-    if let Some(id) = call.param("after") {
-        let (what, place, _) = api.locate(&id, |what| matches!(what, What::Run(_)))?;
-        let What::Run(n) = what else { return Err(ApiError::not_found("No such run.")) };
-        (cursor, older_than) = (Some(place), n);
-    }
-    let mut runs: Vec<(std::rc::Rc<WorkOrder>, u8)> = Vec::new();
-    // The older runs of the work order at which the last page ended.
-    if let Some(order) = cursor.map(|place| api.work_order_at(place)).transpose()?.flatten() {
-        let order = std::rc::Rc::new(order);
-        runs.extend((1..older_than).rev().map(|n| (std::rc::Rc::clone(&order), n)));
-    }
-    let found = work_orders(&api.readers, &filter, cursor, size + skipped + 1)?;
-    for order in found.orders {
-        let order = std::rc::Rc::new(order);
-        runs.extend((1..=order.runs.len() as u8).rev().map(|n| (std::rc::Rc::clone(&order), n)));
-    }
-    let seen = runs.last().cloned();
-    runs.retain(|(order, n)| state.is_none_or(|state| order.runs[usize::from(*n) - 1].state == state));
-    let more = runs.len() > size + skipped || found.next.is_some();
-    let last = if runs.len() > size + skipped { runs.get(size + skipped - 1).cloned() } else { seen };
-    let mut data = Vec::new();
-    for (order, n) in runs.iter().skip(skipped).take(size) {
-        data.push(api.run_item(order, &order.runs[usize::from(*n) - 1], call, false)?);
-    }
-    let next = last.filter(|_| more).map(|(order, n)| api.run_id(&order, n).to_string());
-    Ok((StatusCode::OK, page::list(call, data, json!({ "page_size": size }), next)))
+/// `GET /api/runs`.
+pub fn list_runs(call: &Call) -> Reply {
+    let (asked, includes) = (Asked::read(call)?, page::includes(call, &["final_state", "states"])?);
+    let behind = match call.param("after") {
+        Some(id) => Some(call.birth_of(&id)?),
+        None => None,
+    };
+    let range = asked.range(call, behind)?;
+    let found = runs(&call.readers, &page::run_filter(call)?, &range)?;
+    let items = found.items.into_iter().skip(asked.skip());
+    let (data, cut) = page::fill(items, |(order, run)| call.run_item(order, *run, &includes))?;
+    let next = match cut {
+        Some((order, run)) => Some(run_id(call, &order, run)),
+        None => call.id_of_run_made_at(found.next)?,
+    };
+    Ok((StatusCode::OK, asked.list(call, &data, next)))
 }
 
-/// Shows one run with its steps.
-pub fn show_run(api: &Api, call: &Call) -> Reply {
-    let (order, n) = api.run_named(call.id())?;
-    let run = &order.runs[usize::from(n) - 1];
-    Ok((StatusCode::OK, json!({ "data": api.run_item(&order, run, call, true)? })))
+/// `GET /api/runs/ID`.
+pub fn show_run(call: &Call) -> Reply {
+    let includes = page::includes(call, &["final_state", "states"])?;
+    let (order, run) = call.run_named(call.id)?;
+    Ok((StatusCode::OK, Document::data(call.run_item(&order, run, &includes)?)))
 }
 
-/// Lists what a run wrote.
-pub fn list_log_lines(api: &Api, call: &Call) -> Reply {
-    let size = page::size(call)?;
-    let id = call.param("run_id").ok_or_else(|| ApiError::invalid("`run_id` is needed."))?;
-    let (order, n) = api.run_named(&id)?;
-    let run = &order.runs[usize::from(n) - 1];
-    let shard = order.event.place.shard;
-    let reader = api.reader(shard).ok_or_else(|| ApiError::not_found("No such shard."))?;
-    let events = report(reader, run.key)?;
-    let steps = steps(&events);
+/// `GET /api/log_lines?run_id=ID`.
+pub fn list_log_lines(call: &Call) -> Reply {
+    let asked = Asked::read(call)?;
+    let id = call.param("run_id").ok_or_else(|| ApiError::invalid("`run_id` is missing."))?;
+    let (order, key) = call.run_named(&id)?;
+    let run = order.run(key.n).expect("a run that was named is there");
+    let view = RunView::new(call, &order, run)?;
     let mut lines = Vec::new();
-    for event in &events {
+    for event in view.report() {
         let EventKind::LogWritten(written) = &event.kind else { continue };
-        let base = api.ids.encode(What::LogLine, event.place, event.at);
-        for (index, line) in written.lines.iter().enumerate() {
-            let step = line.step.and_then(|step| steps.iter().find(|it| it.started.step == step));
-            let place = step.map(|step| Place { shard, offset: step.offset });
-            let at = place.and_then(|place| time_of(&events, place.offset));
-            let attributes = json!({
-                "run_id": id,
-                "step_id": place.zip(at).map(|(place, at)| api.ids.encode(What::Step, place, at).to_string()),
-                "job": step.and_then(|step| api.job_key(&order, run, step.started.job)),
-                "level": shape::level_name(line.level),
-                "source": shape::source_name(line.source),
-                "message": &*line.message,
-                "timestamp": rfc3339(line.at),
-            });
-            lines.push(shape::item("log_lines", format!("{base}-{index}"), attributes));
-        }
+        let first = call.api.ids.encode(What::LogLine, event.place, event.at);
+        let numbered = written.lines.iter().enumerate();
+        lines.extend(numbered.map(|(index, line)| (line_id(first, index), written.attempt, line)));
     }
-    let after = call.param("after");
-    let from = after
-        .and_then(|after| lines.iter().position(|line| line["id"] == after.as_str()))
-        .map_or(0, |at| at + 1);
-    let total = lines.len();
-    let data: Vec<Value> = lines.into_iter().skip(from).take(size).collect();
-    let next = (from + data.len() < total).then(|| data.last().map(|line| line["id"].clone())).flatten();
-    let next = next.and_then(|id| id.as_str().map(str::to_owned));
-    Ok((StatusCode::OK, page::list(call, data, json!({ "page_size": size, "total": total }), next)))
+    let begin = match call.param("after") {
+        None => 0,
+        Some(after) => {
+            let missing = || ApiError::not_found(format!("The run has no log line with the id {after}."));
+            lines.iter().position(|(id, ..)| *id == after).ok_or_else(missing)? + 1
+        }
+    };
+    let (page, is_last) = asked.cut(&lines, begin);
+    let run_id = call.run_id(&order, key);
+    let shape =
+        |(id, attempt, line): &(String, u8, &LogLine)| log_line(&view, key, &run_id, id, *attempt, line);
+    let next = page.last().filter(|_| !is_last).map(|(id, ..)| id.clone());
+    Ok((StatusCode::OK, asked.list(call, &page.iter().map(shape).collect::<Vec<_>>(), next)))
 }
 
-fn time_of(events: &[Event], offset: Offset) -> Option<keyway_storage::place::Timestamp> {
-    events.iter().find(|event| event.place.offset == offset).map(|event| event.at)
+/// The id of a log line. Lines are written in batches: the first has the id of its event, the others follow from it.
+fn line_id(first: Uuid, index: usize) -> String {
+    Uuid::from_u128(first.as_u128() ^ index as u128).to_string()
 }
 
-impl Api {
-    fn work_order_at(&self, place: Place) -> Result<Option<WorkOrder>, ApiError> {
-        match self.reader(place.shard) {
-            Some(reader) => Ok(work_order(reader, place.offset)?),
-            None => Ok(None),
+fn log_line(view: &RunView, run: RunKey, run_id: &str, id: &str, attempt: u8, line: &LogLine) -> Document {
+    let started = view.report().iter().find_map(|event| match &event.kind {
+        EventKind::StepStarted(it)
+            if it.run == run && it.attempt == attempt && Some(it.step) == line.step =>
+        {
+            Some((event.place.offset, it.job))
         }
+        _ => None,
+    });
+    let attributes = Document::default()
+        .with("run_id", run_id)
+        .with("step_id", started.and_then(|(offset, _)| view.step_id(offset)))
+        .with("job", started.and_then(|(_, job)| view.job_key(job)))
+        .with("level", shape::level_name(line.level))
+        .with("source", shape::source_name(line.source))
+        .with("message", &*line.message)
+        .with("timestamp", rfc3339(line.at));
+    Document::item("log_lines", id, &attributes)
+}
+
+impl Call<'_> {
+    /// The id of a work order.
+    pub fn work_order_id(&self, order: &WorkOrder) -> String {
+        self.api.ids.work_order(order.event.place, order.event.at).to_string()
     }
 
-    pub(super) fn work_order_named(&self, id: &str) -> Result<WorkOrder, ApiError> {
-        let (_, place, _) = self.locate(id, |what| what == What::WorkOrder)?;
-        let order = self.work_order_at(place)?;
+    /// The id of a run.
+    pub fn run_id(&self, order: &WorkOrder, run: RunKey) -> String {
+        run_id(self, order, run)
+    }
+
+    fn id_of_order_at(&self, place: Option<Place>) -> Result<Option<String>, ApiError> {
+        let Some(place) = place else { return Ok(None) };
+        let block = self.reader(place.shard)?.log.block(place.offset)?;
+        Ok(block.map(|block| self.api.ids.work_order(place, block.at()).to_string()))
+    }
+
+    /// The id of the run that the event at this place made.
+    fn id_of_run_made_at(&self, place: Option<Place>) -> Result<Option<String>, ApiError> {
+        let Some(place) = place else { return Ok(None) };
+        let reader = self.reader(place.shard)?;
+        let Some(run) = reader.log.event(place.offset)?.as_ref().and_then(made_run) else { return Ok(None) };
+        let block = reader.log.block(run.work_order)?;
+        let work_order = Place { offset: run.work_order, ..place };
+        Ok(block.map(|block| run_id_at(self, work_order, block.at(), run.n)))
+    }
+
+    /// The event that made a run.
+    fn birth_of(&self, id: &str) -> Result<Place, ApiError> {
+        let (order, run) = self.run_named(id)?;
+        let asked_for: Option<Offset> = order.run(run.n).and_then(|run| run.requested);
+        Ok(Place { offset: asked_for.unwrap_or(run.work_order), ..order.event.place })
+    }
+
+    /// The work order with this id.
+    pub fn work_order_named(&self, id: &str) -> Result<WorkOrder, ApiError> {
+        let (_, place) = self.locate(id, |what| what == What::WorkOrder)?;
+        let order = work_order(self.reader(place.shard)?, place.offset)?;
         order.ok_or_else(|| ApiError::not_found(format!("There is no work order with the id {id}.")))
     }
 
-    pub(super) fn run_named(&self, id: &str) -> Result<(WorkOrder, u8), ApiError> {
+    /// The run with this id, and its work order.
+    pub fn run_named(&self, id: &str) -> Result<(WorkOrder, RunKey), ApiError> {
         let missing = || ApiError::not_found(format!("There is no run with the id {id}."));
-        let (what, place, _) = self.locate(id, |what| matches!(what, What::Run(_)))?;
+        let (what, place) = self.locate(id, |what| matches!(what, What::Run(_)))?;
         let What::Run(n) = what else { return Err(missing()) };
-        let order = self.work_order_at(place)?.filter(|order| usize::from(n) <= order.runs.len());
-        Ok((order.ok_or_else(missing)?, n))
+        let order = work_order(self.reader(place.shard)?, place.offset)?.ok_or_else(missing)?;
+        let run = order.run(n).ok_or_else(missing)?.key;
+        Ok((order, run))
     }
 
-    fn work_order_item(&self, order: &WorkOrder, call: &Call) -> Result<Value, ApiError> {
-        let mut attributes = self.shape_work_order(order);
-        if call.includes("input") {
-            attributes["input"] = shape::json_text(&initial_state(&order.received));
+    /// A work order, with these parts of it.
+    pub fn work_order_item(&self, order: &WorkOrder, includes: &[&str]) -> Document {
+        let project = self.project_at(order.event.place.shard, order.received.project);
+        let workflow = project.as_ref().and_then(|project| project.workflow(order.received.workflow));
+        let trigger = project.as_ref().and_then(|project| project.trigger(order.received.trigger));
+        let runs: Vec<_> = order.runs.iter().map(|run| self.run_id(order, run.key)).collect();
+        let mut attributes = Document::default()
+            .with("state", work_order_state_name(order.state))
+            .with("workflow", workflow.map(|workflow| workflow.key.as_str()))
+            .with("trigger_id", shape::trigger_uuid(order.received.trigger))
+            .with("trigger_type", trigger.map(|(_, trigger)| trigger.kind))
+            .with("inserted_at", rfc3339(order.event.at))
+            .with("last_activity", rfc3339(order.last_activity))
+            .with("runs", runs);
+        if includes.contains(&"input") {
+            attributes = attributes.with_text("input", &initial_state(&order.received));
         }
-        Ok(shape::item("work_orders", self.work_order_id(order), attributes))
+        Document::item("work_orders", self.work_order_id(order), &attributes)
     }
 
-    pub(super) fn run_item(
-        &self,
-        order: &WorkOrder,
-        run: &Run,
-        call: &Call,
-        whole: bool,
-    ) -> Result<Value, ApiError> {
-        let shard = order.event.place.shard;
-        let Some(reader) = self.reader(shard) else { return Err(ApiError::not_found("No such shard.")) };
-        let events = report(reader, run.key)?;
-        let found = steps(&events);
-        let mut shapes = Vec::new();
-        for step in &found {
-            let at = time_of(&events, step.offset).unwrap_or(order.event.at);
-            let mut shaped = self.shape_step(order, run, step, at);
-            if whole && call.includes("states") {
-                let input = state_of(reader, run.key, StepInput::InputOf(step.started.step))?;
-                shaped["input"] = shape::json_text(&input.unwrap_or_default());
-                let output = step.finished.as_ref().map(|finished| finished.output.clone());
-                shaped["output"] = shape::json_text(&output.unwrap_or_default());
-            }
-            shapes.push(shaped);
-        }
-        let mut attributes = self.shape_run(order, run, shapes);
-        if call.includes("final_state") {
-            attributes["final_state"] = shape::json_text(&final_state(&events));
-        }
-        Ok(shape::item("runs", self.run_id(order, run.key.n), attributes))
-    }
-}
-
-fn final_state(events: &[Event]) -> bytes::Bytes {
-    use keyway_storage::event::FinalState;
-    let end = events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::RunFinished(end) => Some(end),
-        _ => None,
-    });
-    match end.map(|end| &end.final_state) {
-        Some(FinalState::Own(state)) => state.clone(),
-        Some(FinalState::Step(step)) => steps(events)
-            .into_iter()
-            .find(|it| it.started.step == *step)
-            .and_then(|step| step.finished)
-            .map(|finished| finished.output)
-            .unwrap_or_default(),
-        Some(FinalState::None) | None => bytes::Bytes::new(),
+    /// A run of a work order, with these parts of it.
+    pub fn run_item(&self, order: &WorkOrder, run: RunKey, includes: &[&str]) -> Result<Document, ApiError> {
+        let missing = || ApiError::not_found("The work order has no such run.");
+        RunView::new(self, order, order.run(run.n).ok_or_else(missing)?)?.item(includes)
     }
 }

@@ -98,6 +98,8 @@ impl Engine {
             started: Instant::now(),
             kafka_enabled: std::env::var("KAFKA_TRIGGERS_ENABLED").is_ok_and(|value| value == "yes"),
             draining: Default::default(),
+            gauges: passage.gauges(),
+            under_way: Default::default(),
         });
         Ok(Self { api, passage, pool, bells, shards, executors })
     }

@@ -1,176 +1,231 @@
-//! The own fields of each kind of event, as JSON. Bodies are shown as JSON when they are, else as base64.
+//! The own fields of each kind of event. Bodies are shown as the JSON that they are, else as base64.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyway_engine::run::run_state_name;
-use keyway_storage::event::{Cause, EventKind, FinalState, LaneId, LetterEnd, Position, RunError, StepInput};
-use keyway_storage::place::{RunKey, Timestamp};
+use keyway_storage::{
+    event::{
+        Cause, DeadLettered, Event, EventKind, FinalState, LaneId, LetterEnd, Position, Received, RunError,
+        RunFinished, RunRequested, RunsClaimed, StepFinished, StepInput,
+    },
+    id::What,
+    place::{Offset, Place, RunKey, Timestamp},
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    api::shape::{exit_reason_name, is_json, level_name, source_name, trigger_uuid},
+    api::{
+        ApiError,
+        call::Call,
+        document::Document,
+        run::run_id_at,
+        shape::{exit_reason_name, level_name, reason_name, source_name, trigger_uuid},
+    },
     time::rfc3339,
 };
 
-/// The fields of an event.
-pub fn of(kind: &EventKind) -> Value {
-    match kind {
-        EventKind::Opened(it) => json!({ "boot": it.boot }),
-        EventKind::ProjectApplied(it) => json!({
-            "file": String::from_utf8_lossy(&it.file),
-            "made": it.made.iter().map(|made| json!({ "name": &*made.name, "id": uuid(made.id) })).collect::<Vec<_>>(),
-        }),
-        EventKind::Received(_) | EventKind::DeadLettered(_) | EventKind::DeadLetterClosed(_) => {
-            of_input(kind)
+/// Adds the own fields of an event.
+pub fn add(document: Document, call: &Call, event: &Event) -> Result<Document, ApiError> {
+    let ids = Ids { call, place: event.place };
+    Ok(match &event.kind {
+        EventKind::Received(it) => received(document, &ids, event.at, it),
+        EventKind::DeadLettered(it) => dead_lettered(document, &ids, event.at, it),
+        EventKind::DeadLetterClosed(it) => document
+            .with("dead_letter_id", ids.at(What::DeadLetter, it.letter)?)
+            .with("end", letter_end(&ids, &it.end)?),
+        EventKind::RunsClaimed(it) => runs_claimed(document, &ids, it)?,
+        EventKind::LeaseExpired(it) => document.with("run_id", ids.run(it.run)?).with("attempt", it.attempt),
+        EventKind::RunRequested(it) => run_requested(document, &ids, it)?,
+        EventKind::RunStarted(it) => document
+            .with("run_id", ids.run(it.run)?)
+            .with("attempt", it.attempt)
+            .with("started", rfc3339(it.started))
+            .with("cursor", it.cursor.map(|offset| offset.0)),
+        EventKind::RunFinished(it) => run_finished(document, &ids, it)?,
+        EventKind::StepStarted(it) => document
+            .with("run_id", ids.run(it.run)?)
+            .with("attempt", it.attempt)
+            .with("step", it.step)
+            .with("job", it.job.0)
+            .with("input", input(it.input))
+            .with("started", rfc3339(it.started)),
+        EventKind::StepFinished(it) => step_finished(document, &ids, it)?,
+        EventKind::LogWritten(it) => {
+            let line = |line: &keyway_storage::event::LogLine| {
+                json!({
+                    "step": line.step,
+                    "level": level_name(line.level),
+                    "source": source_name(line.source),
+                    "timestamp": rfc3339(line.at),
+                    "message": &*line.message,
+                })
+            };
+            document
+                .with("run_id", ids.run(it.run)?)
+                .with("attempt", it.attempt)
+                .with("lines", it.lines.iter().map(line).collect::<Vec<_>>())
         }
-        EventKind::TickSkipped(it) => json!({
-            "trigger_id": trigger_uuid(it.trigger), "due": rfc3339(it.due), "reason": &*it.reason,
-        }),
+        EventKind::CancelRequested(it) => document.with("run_id", ids.run(it.run)?),
+        EventKind::Held(it) => document
+            .with("lane", lane(it.lane))
+            .with("work_order_id", ids.at(What::WorkOrder, it.work_order)?)
+            .with("until", (it.until != Timestamp::NEVER).then(|| rfc3339(it.until)))
+            .with("cause", cause(&it.cause)),
+        EventKind::Released(it) => document
+            .with("lane", lane(it.lane))
+            .with("work_order_id", ids.at(What::WorkOrder, it.work_order)?)
+            .with("skip", it.skip),
+        _ => system(document, &event.kind),
+    })
+}
+
+/// What concerns the log as a whole.
+fn system(document: Document, kind: &EventKind) -> Document {
+    match kind {
+        EventKind::Opened(it) => document.with("boot", it.boot),
+        EventKind::ProjectApplied(it) => {
+            let made = it.made.iter().map(|made| json!({ "name": &*made.name, "id": uuid(made.id) }));
+            document.with("file", String::from_utf8_lossy(&it.file)).with("made", made.collect::<Vec<_>>())
+        }
         EventKind::TriggerSwitched(it) => {
-            json!({ "trigger_id": trigger_uuid(it.trigger), "enabled": it.enabled })
+            document.with("trigger_id", trigger_uuid(it.trigger)).with("enabled", it.enabled)
         }
-        EventKind::ReplayStarted(it) => json!({ "id": uuid(it.id), "filter": body(&it.filter) }),
-        EventKind::ReplayEnded(it) => json!({ "id": uuid(it.id), "cancelled": it.cancelled }),
+        EventKind::TickSkipped(it) => document
+            .with("trigger_id", trigger_uuid(it.trigger))
+            .with("due", rfc3339(it.due))
+            .with("reason", &*it.reason),
+        EventKind::ReplayStarted(it) => {
+            document.with("replay_id", uuid(it.id)).with_text("filter", &it.filter)
+        }
+        EventKind::ReplayEnded(it) => document.with("replay_id", uuid(it.id)).with("cancelled", it.cancelled),
         EventKind::Noticed(it) => {
-            json!({ "of": it.of.0, "delivered": it.delivered, "sent": rfc3339(it.sent) })
+            document.with("of", it.of.0).with("delivered", it.delivered).with("sent", rfc3339(it.sent))
         }
-        EventKind::Carried(it) => json!({
-            "key_base64": STANDARD.encode(&it.key), "value_base64": STANDARD.encode(&it.value),
-        }),
-        EventKind::StepStarted(_) | EventKind::StepFinished(_) | EventKind::LogWritten(_) => of_step(kind),
-        _ => of_run(kind),
+        EventKind::Carried(it) => document
+            .with("key_base64", STANDARD.encode(&it.key))
+            .with("value_base64", STANDARD.encode(&it.value)),
+        _ => document,
     }
 }
 
-fn of_input(kind: &EventKind) -> Value {
-    match kind {
-        EventKind::Received(it) => {
-            let mut fields = json!({
-                "trigger_id": trigger_uuid(it.trigger),
-                "project": it.project.0,
-                "lane": lane(it.lane),
-                "key": it.key.map(|key| format!("{key:016x}")),
-                "request": body(&it.request),
-                "body": body(&it.body),
-                "replays": it.replays.map(|place| format!("{}-{}", place.shard.0, place.offset.0)),
-            });
-            add_position(&mut fields, &it.position);
-            fields
-        }
-        EventKind::DeadLettered(it) => {
-            let mut fields = json!({
-                "trigger_id": trigger_uuid(it.trigger),
-                "detail": &*it.letter.detail,
-                "request": body(&it.letter.request),
-                "body_base64": it.letter.raw.as_ref().map(|raw| STANDARD.encode(raw)),
-            });
-            add_position(&mut fields, &it.position);
-            fields
-        }
-        EventKind::DeadLetterClosed(it) => match &it.end {
-            LetterEnd::Replayed { work_order } => json!({
-                "letter": it.letter.0, "how": "replayed",
-                "work_order": format!("{}-{}", work_order.shard.0, work_order.offset.0),
-            }),
-            LetterEnd::Discarded { reason } => {
-                json!({ "letter": it.letter.0, "how": "discarded", "reason": &**reason })
-            }
-        },
-        _ => json!({}),
+/// Makes the ids of what an event names.
+struct Ids<'a> {
+    call: &'a Call<'a>,
+    place: Place,
+}
+
+impl Ids<'_> {
+    /// The id of something that the event at this offset of the same shard made.
+    fn at(&self, what: What, offset: Offset) -> Result<Option<String>, ApiError> {
+        let place = Place { offset, ..self.place };
+        let block = self.call.reader(place.shard)?.log.block(offset)?;
+        Ok(block.map(|block| self.call.api.ids.encode(what, place, block.at()).to_string()))
+    }
+
+    fn run(&self, run: RunKey) -> Result<Option<String>, ApiError> {
+        self.at(What::Run(run.n), run.work_order)
     }
 }
 
-fn of_run(kind: &EventKind) -> Value {
-    match kind {
-        EventKind::RunsClaimed(it) => json!({
-            "worker": it.worker,
-            "until": rfc3339(it.until),
-            "runs": it.runs.iter().map(|claimed| {
-                json!({ "run": run(claimed.run), "attempt": claimed.attempt, "lane": lane(claimed.lane) })
-            }).collect::<Vec<_>>(),
-        }),
-        EventKind::LeaseExpired(it) => json!({ "run": run(it.run), "attempt": it.attempt }),
-        EventKind::RunRequested(it) => json!({
-            "run": run(it.run), "project": it.project.0, "start": it.start.map(|job| job.0),
-            "input": input(it.input), "origin": it.origin, "lane": lane(it.lane),
-        }),
-        EventKind::RunStarted(it) => {
-            json!({ "run": run(it.run), "attempt": it.attempt, "started": rfc3339(it.started) })
-        }
-        EventKind::RunFinished(it) => json!({
-            "run": run(it.run), "attempt": it.attempt, "state": run_state_name(it.state), "error": error(&it.error),
-            "final_state": match &it.final_state {
-                FinalState::None => Value::Null,
-                FinalState::Step(step) => json!({ "step": step }),
-                FinalState::Own(state) => body(state),
-            },
-            "webhook_response": body(&it.response), "finished": rfc3339(it.finished),
-        }),
-        EventKind::CancelRequested(it) => json!({ "run": run(it.run) }),
-        EventKind::Held(it) => json!({
-            "lane": lane(it.lane), "work_order": it.work_order.0,
-            "until": (it.until != Timestamp::NEVER).then(|| rfc3339(it.until)),
-            "cause": match it.cause { Cause::Retry => "retry", Cause::Blocked => "blocked" },
-        }),
-        EventKind::Released(it) => {
-            json!({ "lane": lane(it.lane), "work_order": it.work_order.0, "skip": it.skip })
-        }
-        _ => json!({}),
-    }
+fn received(document: Document, ids: &Ids, at: Timestamp, it: &Received) -> Document {
+    let project = ids.call.project_at(ids.place.shard, it.project);
+    let workflow = project.as_ref().and_then(|project| project.workflow(it.workflow));
+    let document = document
+        .with("work_order_id", ids.call.api.ids.work_order(ids.place, at).to_string())
+        .with("run_id", run_id_at(ids.call, ids.place, at, 1))
+        .with("trigger_id", trigger_uuid(it.trigger))
+        .with("workflow", workflow.map(|workflow| workflow.key.as_str()))
+        .with("project", it.project.0)
+        .with("lane", lane(it.lane))
+        .with("key", it.key.map(|key| format!("{key:016x}")));
+    position(document, &it.position)
+        .with("replays", it.replays.map(|place| format!("{}-{}", place.shard.0, place.offset.0)))
+        .with_text("request", &it.request)
+        .with_text("body", &it.body)
 }
 
-fn of_step(kind: &EventKind) -> Value {
-    match kind {
-        EventKind::StepStarted(it) => json!({
-            "run": run(it.run), "attempt": it.attempt, "step": it.step, "job": it.job.0, "input": input(it.input),
-            "started": rfc3339(it.started),
-        }),
-        EventKind::StepFinished(it) => json!({
-            "run": run(it.run), "attempt": it.attempt, "step": it.step, "job": it.job.0,
-            "exit_reason": exit_reason_name(it.exit), "error": error(&it.error), "output": body(&it.output),
-            "finished": rfc3339(it.finished),
-        }),
-        EventKind::LogWritten(it) => json!({
-            "run": run(it.run), "attempt": it.attempt,
-            "lines": it.lines.iter().map(|line| json!({
-                "step": line.step, "level": level_name(line.level), "source": source_name(line.source),
-                "message": &*line.message, "timestamp": rfc3339(line.at),
-            })).collect::<Vec<_>>(),
-        }),
-        _ => json!({}),
-    }
+fn dead_lettered(document: Document, ids: &Ids, at: Timestamp, it: &DeadLettered) -> Document {
+    let document = document
+        .with("dead_letter_id", ids.call.api.ids.encode(What::DeadLetter, ids.place, at).to_string())
+        .with("trigger_id", trigger_uuid(it.trigger))
+        .with("reason", reason_name(it.letter.reason))
+        .with("detail", &*it.letter.detail);
+    position(document, &it.position)
+        .with_text("request", &it.letter.request)
+        .with("body_base64", it.letter.raw.as_ref().map(|raw| STANDARD.encode(raw)))
 }
 
-fn add_position(fields: &mut Value, position: &Position) {
+fn letter_end(ids: &Ids, end: &LetterEnd) -> Result<Value, ApiError> {
+    Ok(match end {
+        LetterEnd::Discarded { reason } => json!({ "how": "discarded", "reason": &**reason }),
+        LetterEnd::Replayed { work_order } => {
+            let ids = Ids { place: *work_order, ..*ids };
+            json!({ "how": "replayed", "work_order_id": ids.at(What::WorkOrder, work_order.offset)? })
+        }
+    })
+}
+
+fn runs_claimed(document: Document, ids: &Ids, it: &RunsClaimed) -> Result<Document, ApiError> {
+    let mut runs = Vec::new();
+    for claimed in &it.runs {
+        let run_id = ids.run(claimed.run)?;
+        runs.push(json!({ "run_id": run_id, "attempt": claimed.attempt, "lane": lane(claimed.lane) }));
+    }
+    Ok(document.with("worker", it.worker).with("until", rfc3339(it.until)).with("runs", runs))
+}
+
+fn run_requested(document: Document, ids: &Ids, it: &RunRequested) -> Result<Document, ApiError> {
+    Ok(document
+        .with("work_order_id", ids.at(What::WorkOrder, it.run.work_order)?)
+        .with("run_id", ids.run(it.run)?)
+        .with("project", it.project.0)
+        .with("start", it.start.map(|job| job.0))
+        .with("input", input(it.input))
+        .with("origin", it.origin)
+        .with("lane", lane(it.lane))
+        .with("key", it.key.map(|key| format!("{key:016x}"))))
+}
+
+fn run_finished(document: Document, ids: &Ids, it: &RunFinished) -> Result<Document, ApiError> {
+    let document = document
+        .with("run_id", ids.run(it.run)?)
+        .with("attempt", it.attempt)
+        .with("state", run_state_name(it.state))
+        .with("error", error(&it.error));
+    let document = match &it.final_state {
+        FinalState::None => document.with("final_state", Value::Null),
+        FinalState::Step(step) => document.with("final_state", json!({ "step": step })),
+        FinalState::Own(state) => document.with_text("final_state", state),
+    };
+    Ok(document.with_text("webhook_response", &it.response).with("finished", rfc3339(it.finished)))
+}
+
+fn step_finished(document: Document, ids: &Ids, it: &StepFinished) -> Result<Document, ApiError> {
+    Ok(document
+        .with("run_id", ids.run(it.run)?)
+        .with("attempt", it.attempt)
+        .with("step", it.step)
+        .with("job", it.job.0)
+        .with("exit_reason", exit_reason_name(it.exit))
+        .with("error", error(&it.error))
+        .with_text("output", &it.output)
+        .with("finished", rfc3339(it.finished)))
+}
+
+/// What makes the input the same when it comes again; Kafka's messages carry theirs as their metadata.
+fn position(document: Document, position: &Position) -> Document {
     match position {
-        Position::None => {}
-        Position::Once { key, window_seconds, .. } => {
-            fields["idempotency_key_hash"] = json!(format!("{key:032x}"));
-            fields["idempotency_window_seconds"] = json!(window_seconds);
-        }
-        Position::Next { stream, number } => {
-            fields["stream"] = json!(&**stream);
-            fields["number"] = json!(number);
-        }
+        Position::None => document,
+        Position::Once { key, window_seconds, .. } => document
+            .with("idempotency_key_hash", format!("{key:032x}"))
+            .with("idempotency_window_seconds", window_seconds),
+        Position::Next { stream, number } => document.with("stream", &**stream).with("number", number),
     }
-}
-
-fn body(bytes: &[u8]) -> Value {
-    if bytes.is_empty() {
-        return Value::Null;
-    }
-    if is_json(bytes) {
-        return serde_json::from_slice(bytes).unwrap_or(Value::Null);
-    }
-    json!({ "base64": STANDARD.encode(bytes) })
-}
-
-fn run(run: RunKey) -> Value {
-    json!({ "work_order": run.work_order.0, "n": run.n })
 }
 
 fn lane(lane: LaneId) -> Value {
-    json!({ "owner": format!("{:016x}", lane.owner), "number": lane.number, "key": format!("{:016x}", lane.key) })
+    let (owner, key) = (format!("{:016x}", lane.owner), format!("{:016x}", lane.key));
+    json!({ "owner": owner, "number": lane.number, "key": key })
 }
 
 fn input(input: StepInput) -> Value {
@@ -178,6 +233,13 @@ fn input(input: StepInput) -> Value {
         StepInput::Run => json!("run"),
         StepInput::Step(step) => json!({ "output_of": step }),
         StepInput::InputOf(step) => json!({ "input_of": step }),
+    }
+}
+
+fn cause(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Retry => "retry",
+        Cause::Blocked => "blocked",
     }
 }
 

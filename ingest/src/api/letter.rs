@@ -1,0 +1,147 @@
+//! Dead letters: inputs that could not become work orders, whole, with what became of them.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hyper::StatusCode;
+use keyway_engine::{
+    command::{Answer, Command, Discard, Refusal},
+    view::list::{LetterFilter, dead_letters, letter_end},
+};
+use keyway_storage::{
+    event::{DeadLettered, Event, EventKind, LetterEnd},
+    id::What,
+    limits::DISCARD_REASON_CHARACTERS_MAX,
+    place::Place,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    ApiError, Reply,
+    call::Call,
+    document::Document,
+    page::{self, Asked},
+    shape::{REASONS, reason_name, trigger_uuid},
+};
+use crate::time::rfc3339;
+
+/// `GET /api/dead_letters`.
+pub fn list_dead_letters(call: &Call) -> Reply {
+    let asked = Asked::read(call)?;
+    let behind = match call.param("after") {
+        Some(id) => Some(call.locate(&id, |what| what == What::DeadLetter)?.1),
+        None => None,
+    };
+    let open = match call.param("state").as_deref() {
+        None => None,
+        Some("open") => Some(true),
+        Some("resolved") => Some(false),
+        Some(_) => return Err(ApiError::invalid("`state` must be `open` or `resolved`.")),
+    };
+    let reason = call.param("reason").map(|name| match REASONS.iter().find(|(_, known)| *known == name) {
+        Some((reason, _)) => Ok(*reason),
+        None => Err(ApiError::invalid(format!("`reason`: there is no reason `{name}`."))),
+    });
+    let (reason, trigger) = (reason.transpose()?, page::trigger(call)?);
+    let fits = |letter: &DeadLettered| {
+        trigger.is_none_or(|trigger| trigger == letter.trigger)
+            && reason.is_none_or(|reason| reason == letter.letter.reason)
+    };
+    let found = dead_letters(&call.readers, &LetterFilter { open }, &asked.range(call, behind)?, fits)?;
+    let letters = found.items.into_iter().skip(asked.skip());
+    let (data, cut) = page::fill(letters, |(event, letter)| call.letter_item(event, letter))?;
+    let next = match cut {
+        Some((event, _)) => Some(event.place),
+        None => found.next,
+    };
+    let next = next.map(|place| call.letter_id(place)).transpose()?;
+    Ok((StatusCode::OK, asked.list(call, &data, next)))
+}
+
+/// `GET /api/dead_letters/ID`.
+pub fn show_dead_letter(call: &Call) -> Reply {
+    let (event, letter) = call.letter_named()?;
+    Ok((StatusCode::OK, Document::data(call.letter_item(&event, &letter)?)))
+}
+
+/// `POST /api/dead_letters/ID/discard`.
+pub fn discard(call: &Call) -> Reply {
+    let (event, _) = call.letter_named()?;
+    let reason = match call.body(&["reason"])?.remove("reason") {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(reason)) if reason.chars().count() <= DISCARD_REASON_CHARACTERS_MAX => reason,
+        Some(_) => {
+            let message =
+                format!("`reason` must be text of at most {DISCARD_REASON_CHARACTERS_MAX} characters.");
+            return Err(ApiError::invalid(message));
+        }
+    };
+    let discard = Discard { letter: event.place.offset, reason: reason.into() };
+    match call.ask(event.place.shard, Command::Discard(discard))? {
+        Answer::Done => show_dead_letter(&call.again()),
+        Answer::Refused(Refusal::NotFound) => {
+            Err(ApiError::conflict("The dead letter was replayed or discarded before."))
+        }
+        other => Err(ApiError::unexpected(other)),
+    }
+}
+
+impl Call<'_> {
+    fn letter_named(&self) -> Result<(Event, DeadLettered), ApiError> {
+        let missing = || ApiError::not_found(format!("There is no dead letter with the id {}.", self.id));
+        let (_, place) = self.locate(self.id, |what| what == What::DeadLetter)?;
+        let event = self.reader(place.shard)?.log.event(place.offset)?.ok_or_else(missing)?;
+        match event.kind.clone() {
+            EventKind::DeadLettered(letter) => Ok((event, letter)),
+            _ => Err(missing()),
+        }
+    }
+
+    fn letter_id(&self, place: Place) -> Result<String, ApiError> {
+        let block = self.reader(place.shard)?.log.block(place.offset)?;
+        let block = block.ok_or_else(|| ApiError::internal("A dead letter is gone from the log."))?;
+        Ok(self.api.ids.encode(What::DeadLetter, place, block.at()).to_string())
+    }
+
+    fn letter_item(&self, event: &Event, letter: &DeadLettered) -> Result<Document, ApiError> {
+        let attributes = Document::default()
+            .with("trigger_id", trigger_uuid(letter.trigger))
+            .with("reason", reason_name(letter.letter.reason))
+            .with("detail", &*letter.letter.detail)
+            .with("inserted_at", rfc3339(event.at))
+            .with("source", source(letter))
+            .with("body_base64", letter.letter.raw.as_ref().map(|raw| STANDARD.encode(raw)))
+            .with("resolved", self.resolved(event.place)?);
+        let id = self.api.ids.encode(What::DeadLetter, event.place, event.at);
+        Ok(Document::item("dead_letters", id, &attributes))
+    }
+
+    fn resolved(&self, letter: Place) -> Result<Value, ApiError> {
+        let Some(event) = letter_end(self.reader(letter.shard)?, letter.offset)? else {
+            return Ok(Value::Null);
+        };
+        let EventKind::DeadLetterClosed(closed) = &event.kind else { return Ok(Value::Null) };
+        let (how, work_order, reason) = match &closed.end {
+            LetterEnd::Discarded { reason } => ("discarded", None, Some(reason)),
+            LetterEnd::Replayed { work_order } => {
+                let block = self.reader(work_order.shard)?.log.block(work_order.offset)?;
+                let id = block.map(|block| self.api.ids.work_order(*work_order, block.at()).to_string());
+                ("replayed", id, None)
+            }
+        };
+        let at = rfc3339(event.at);
+        Ok(json!({ "how": how, "at": at, "work_order_id": work_order, "reason": reason }))
+    }
+}
+
+/// Where a dead letter came from, in the words of the metadata that Kafka's messages carry.
+fn source(letter: &DeadLettered) -> Value {
+    let metadata: Map<String, Value> = serde_json::from_slice(&letter.letter.request).unwrap_or_default();
+    let field = |name: &str| metadata.get(name).cloned().unwrap_or(Value::Null);
+    json!({
+        "topic": field("topic"),
+        "partition": field("partition"),
+        "kafka_offset": field("kafka_offset"),
+        "timestamp": field("timestamp"),
+        "key_base64": field("key_base64"),
+        "headers": field("headers"),
+    })
+}

@@ -1,0 +1,13 @@
+//! The API over shards in memory: every route, its exact JSON, and everything that it refuses.
+
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod bulk;
+mod event;
+mod history;
+mod letter;
+mod list;
+mod request;
+mod system;
+mod world;

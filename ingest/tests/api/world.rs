@@ -1,0 +1,403 @@
+//! Two shards in memory whose clock stands still until a test moves it, and the API over them.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use hyper::{HeaderMap, Method};
+use keyway_engine::{
+    admin::{AdminPort, admin},
+    catalog::{Catalog, ProjectLoader},
+    command::{Answer, Claim, Command, Input, Permits, Receipt, RunReport, Unusable},
+    mailbox::Bell,
+    permit::PermitPool,
+    project::{self, Mistake, Origin, Project, Reading, Reference, SecretSource},
+    shard::{Shard, ShardSetup},
+    source::{Batch, Positions, Source},
+    stats::Stats,
+};
+use keyway_ingest::{
+    api::{Access, Api, Gauges, ProjectReader},
+    http::{ApiHandler, ApiRequest, ApiResponse},
+    trigger::TRIGGERS,
+};
+use keyway_storage::{
+    event::{
+        EventKind, ExitReason, FinalState, JobId, Level, LogLine, LogSource, LogWritten, MadeId, Position,
+        ProjectApplied, Reason, RunError, RunFinished, RunStarted, RunState, StepFinished, StepInput,
+        StepStarted, TriggerId,
+    },
+    id::Ids,
+    key::Tag,
+    log::MemoryLog,
+    place::{Offset, Place, RunKey, ShardId, Timestamp},
+    rows::Rows,
+};
+use serde_json::Value;
+
+pub const WEBHOOK: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+pub const OTHER: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
+pub const CRON: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
+pub const KAFKA: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04";
+/// 2026-05-21T10:00:00Z.
+const START: u64 = 1_779_357_600_000_000;
+
+pub const PROJECT: &str = "
+id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11
+name: clinic
+workflows:
+  intake:
+    name: Intake
+    jobs:
+      validate: {name: Validate, adaptor: '@openfn/language-common@latest', body: 'fn(state => state)'}
+      send: {name: Send, adaptor: '@openfn/language-common@latest', body: 'fn(state => state)'}
+    triggers:
+      webhook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true, custom_path: clinic}
+    edges:
+      webhook->validate: {source_trigger: webhook, target_job: validate, condition_type: always, enabled: true}
+      validate->send: {source_job: validate, target_job: send, condition_type: always, enabled: true}
+  other:
+    jobs: {only: {name: Only, adaptor: '@openfn/language-common@latest', body: 'fn(state => state)'}}
+    triggers:
+      hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02, type: webhook, enabled: true}
+    edges: {hook->only: {source_trigger: hook, target_job: only, condition_type: always, enabled: true}}
+  nightly:
+    jobs: {pull: {name: Pull, adaptor: '@openfn/language-common@latest', body: 'fn(state => state)'}}
+    triggers:
+      cron: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03, type: cron, enabled: true, cron_expression: '0 2 * * *',
+             cursor_warn_bytes: 10, cursor_bytes_max: 20}
+    edges: {cron->pull: {source_trigger: cron, target_job: pull, condition_type: always, enabled: true}}
+  orders:
+    jobs: {load: {name: Load, adaptor: '@openfn/language-common@latest', body: 'fn(state => state)'}}
+    triggers:
+      kafka:
+        id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04
+        type: kafka
+        enabled: true
+        kafka_configuration: {hosts: ['localhost:9092'], topics: [orders]}
+    edges: {kafka->load: {source_trigger: kafka, target_job: load, condition_type: always, enabled: true}}
+";
+
+/// A world that ends when it is dropped.
+pub struct World {
+    pub api: Api,
+    clock: Arc<AtomicU64>,
+    bells: Vec<Arc<Bell>>,
+    shards: Vec<JoinHandle<()>>,
+}
+
+impl World {
+    /// So many shards with the project in force.
+    pub fn new(shards: u8) -> Self {
+        let world = Self::bare(shards);
+        let answer = world.call(Method::PUT, "/api/project", PROJECT);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        world
+    }
+
+    /// So many shards without a project.
+    pub fn bare(shards: u8) -> Self {
+        let clock = Arc::new(AtomicU64::new(START));
+        let catalog = Arc::new(Catalog::new(Box::new(Files)));
+        let permits = Arc::new(PermitPool::default());
+        let (mut bells, mut ports, mut readers, mut threads) = (vec![], vec![], vec![], vec![]);
+        for id in (0..shards).map(ShardId) {
+            let (bell, ticking) = (Arc::<Bell>::default(), Arc::clone(&clock));
+            let setup = ShardSetup {
+                id,
+                log: Box::new(MemoryLog::new(id)),
+                state: Rows::memory(Tag::Watermark),
+                views: Rows::memory(Tag::ViewsWatermark),
+                catalog: Arc::clone(&catalog),
+                permits: Arc::clone(&permits),
+                bell: Arc::clone(&bell),
+                clock: Box::new(move || Timestamp(ticking.load(Ordering::Acquire))),
+                stats: Arc::<Stats>::default(),
+            };
+            let mut shard = Shard::open(setup).unwrap();
+            let (port, source) = admin(&bell);
+            shard.connect(vec![Box::new(source), Box::new(Nobody)]);
+            readers.push(shard.reader());
+            ports.push(port);
+            bells.push(bell);
+            threads.push(std::thread::spawn(move || shard.run().unwrap()));
+        }
+        let api = Api {
+            readers,
+            ports,
+            ids: Ids::new([7; 16]),
+            catalog,
+            project_reader: Box::new(Files),
+            access: Access { token: None },
+            public_url: Default::default(),
+            has_project_file: false,
+            started: Instant::now(),
+            kafka_enabled: false,
+            draining: Default::default(),
+            gauges: Gauges::default(),
+            under_way: Default::default(),
+        };
+        api.public_url.set("http://127.0.0.1:4000".to_owned()).unwrap();
+        Self { api, clock, bells, shards: threads }
+    }
+
+    /// Moves the clock to so many microseconds after the start.
+    pub fn at(&self, micros: u64) -> &Self {
+        self.clock.store(START + micros, Ordering::Release);
+        self
+    }
+
+    fn port(&self, shard: u8) -> &AdminPort {
+        &self.api.ports[usize::from(shard)]
+    }
+
+    pub fn ask(&self, shard: u8, command: Command) -> Answer {
+        self.port(shard).ask(command).unwrap()
+    }
+
+    /// A work order on a shard; returns its id.
+    pub fn receive(&self, shard: u8, trigger: &str, body: &str) -> String {
+        let place = self.receive_at(shard, trigger, body);
+        self.api.ids.work_order(place, self.now()).to_string()
+    }
+
+    fn receive_at(&self, shard: u8, trigger: &str, body: &str) -> Place {
+        let request = Bytes::from_static(b"{\"method\":\"POST\"}");
+        match self.ask(shard, Command::Receive(input(trigger, request, Ok(Bytes::from(body.to_owned()))))) {
+            Answer::Accepted(place) => place,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.clock.load(Ordering::Acquire))
+    }
+
+    /// A dead letter on a shard; returns its id.
+    pub fn dead_letter(&self, shard: u8, raw: Option<&[u8]>, reason: Reason) -> String {
+        let unusable = Unusable {
+            raw: raw.map(Bytes::copy_from_slice),
+            reason,
+            detail: "expected value at line 1".into(),
+        };
+        let request = "{\"topic\":\"orders\",\"partition\":3,\"kafka_offset\":42,\"timestamp\":1700000000000,\
+                       \"key_base64\":\"azE=\",\"headers\":[]}";
+        match self.ask(shard, Command::Receive(input(KAFKA, Bytes::from(request), Err(unusable)))) {
+            Answer::DeadLettered(place) => {
+                self.api.ids.encode(keyway_storage::id::What::DeadLetter, place, self.now()).to_string()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Claims the oldest waiting run of a shard.
+    pub fn claim(&self, shard: u8) -> (RunKey, u8) {
+        let permits = Permits { project: u32::MAX, workflows: Vec::new() };
+        match self.ask(shard, Command::Claim(Claim { worker: 9, demand: 1, permits })) {
+            Answer::Claimed(claims) => (claims[0].run, claims[0].attempt),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn report(&self, shard: u8, (run, attempt): (RunKey, u8), events: Vec<EventKind>) -> Answer {
+        self.ask(shard, Command::Report(RunReport { run, attempt, events }))
+    }
+
+    pub fn begin(&self, shard: u8, claimed: (RunKey, u8)) {
+        let (run, attempt) = claimed;
+        let started = RunStarted { run, attempt, started: self.now(), cursor: None };
+        self.report(shard, claimed, vec![started.into()]);
+    }
+
+    /// Runs the oldest waiting run of a shard through all jobs: `outputs` are what its steps leave.
+    pub fn run(&self, shard: u8, outputs: &[&str]) {
+        let claimed = self.claim(shard);
+        self.begin(shard, claimed);
+        self.end(shard, claimed, outputs, RunState::Success);
+    }
+
+    /// Reports steps with log lines, and the end of a run.
+    pub fn end(&self, shard: u8, claimed: (RunKey, u8), outputs: &[&str], state: RunState) {
+        let ((run, attempt), now) = (claimed, self.now());
+        let mut events = Vec::new();
+        for (step, output) in outputs.iter().enumerate() {
+            let (step, job) = (step as u16, JobId(step as u16));
+            let input = if step == 0 { StepInput::Run } else { StepInput::Step(step - 1) };
+            let failed = state == RunState::Failed && usize::from(step) + 1 == outputs.len();
+            events.push(StepStarted { run, attempt, step, job, input, started: now }.into());
+            events.push(log(run, attempt, step, now));
+            events.push(
+                StepFinished {
+                    run,
+                    attempt,
+                    step,
+                    job,
+                    exit: if failed { ExitReason::Fail } else { ExitReason::Success },
+                    error: failed.then(oops),
+                    output: Bytes::from((*output).to_owned()),
+                    finished: now,
+                }
+                .into(),
+            );
+        }
+        let last = outputs.len().checked_sub(1).map(|step| FinalState::Step(step as u16));
+        events.push(
+            RunFinished {
+                run,
+                attempt,
+                state,
+                error: (state == RunState::Failed).then(oops),
+                final_state: last.unwrap_or(FinalState::None),
+                response: Bytes::new(),
+                finished: now,
+            }
+            .into(),
+        );
+        self.report(shard, claimed, events);
+    }
+
+    pub fn call(&self, method: Method, target: &str, body: &str) -> Told {
+        self.send(request(method, target, body))
+    }
+
+    pub fn send(&self, request: ApiRequest) -> Told {
+        Told::of(self.api.handle(request))
+    }
+
+    pub fn read(&self, target: &str) -> Value {
+        let told = self.call(Method::GET, target, "");
+        assert_eq!(told.status, 200, "{target}: {}", told.body);
+        told.body
+    }
+
+    /// The ids on every page of a list.
+    pub fn pages(&self, target: &str) -> Vec<Vec<String>> {
+        let mut pages = Vec::new();
+        let mut next = Some(target.to_owned());
+        while let Some(target) = next {
+            let body = self.read(&target);
+            pages.push(ids(&body));
+            next = body["links"]["next"].as_str().map(str::to_owned);
+            assert!(pages.len() < 100, "the pages do not end");
+        }
+        pages
+    }
+
+    pub fn tail(&self, shard: u8) -> Offset {
+        self.api.readers[usize::from(shard)].stats.tail()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.bells.iter().for_each(|bell| bell.stop());
+        for shard in self.shards.drain(..) {
+            drop(shard.join());
+        }
+    }
+}
+
+pub fn ids(list: &Value) -> Vec<String> {
+    list["data"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+pub fn request(method: Method, target: &str, body: &str) -> ApiRequest {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    ApiRequest {
+        method,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: HeaderMap::new(),
+        body: Bytes::from(body.to_owned()),
+        peer: SocketAddr::from(([127, 0, 0, 1], 50_000)),
+    }
+}
+
+/// What the API said.
+pub struct Told {
+    pub status: u16,
+    pub body: Value,
+    pub text: String,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Told {
+    fn of(response: ApiResponse) -> Self {
+        let text = String::from_utf8(response.body).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let headers = response.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
+        Self { status: response.status.as_u16(), body, text, headers: headers.collect() }
+    }
+}
+
+fn input(trigger: &str, request: Bytes, body: Result<Bytes, Unusable>) -> Input {
+    Input {
+        trigger: TriggerId(*uuid::Uuid::try_parse(trigger).unwrap().as_bytes()),
+        position: Position::None,
+        key: None,
+        stream: 0,
+        request,
+        body,
+        follow: false,
+        replays: None,
+    }
+}
+
+fn log(run: RunKey, attempt: u8, step: u16, at: Timestamp) -> EventKind {
+    let line = |level, source, message: &str| LogLine {
+        step: Some(step),
+        level,
+        source,
+        at,
+        message: message.into(),
+    };
+    let lines = vec![
+        line(Level::Info, LogSource::Job, &format!("hello from step {step}")),
+        line(Level::Error, LogSource::Runtime, "oh no"),
+    ];
+    LogWritten { run, attempt, lines }.into()
+}
+
+fn oops() -> RunError {
+    RunError { kind: "TypeError".into(), message: "x is not a function".into() }
+}
+
+/// The executor's place, with nobody in it.
+struct Nobody;
+
+impl Source for Nobody {
+    fn tune(&mut self, _: &Arc<Project>, _: &dyn Positions) {}
+    fn offer(&mut self, _: Timestamp, _: &mut Batch) {}
+    fn release(&mut self, receipts: &mut Vec<Receipt>) {
+        receipts.clear();
+    }
+}
+
+struct Files;
+
+impl ProjectReader for Files {
+    fn read(&self, file: &[u8], made: &[MadeId]) -> Result<Reading, Vec<Mistake>> {
+        let origin = Origin::of(Path::new("f.yaml"));
+        project::read(project::text(file, &origin)?, &origin, TRIGGERS, self, made, &mut || [9; 16])
+    }
+}
+
+impl ProjectLoader for Files {
+    fn load(&self, applied: &ProjectApplied) -> Arc<Project> {
+        Arc::new(self.read(&applied.file, &applied.made).unwrap().project)
+    }
+}
+
+impl SecretSource for Files {
+    fn resolve(&self, _: &Reference) -> Result<String, String> {
+        Err("is not set".to_owned())
+    }
+}
