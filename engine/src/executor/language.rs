@@ -36,7 +36,7 @@ pub(super) struct Part {
 pub(super) const HARNESS: &str = include_str!("language/harness.js");
 
 /// All else, in the order in which it is loaded.
-pub(super) const PARTS: [Part; 11] = [
+pub(super) const PARTS: [Part; 13] = [
     Part { name: "console", source: include_str!("language/console.js"), names: &["console"], on: &[] },
     Part { name: "trouble", source: include_str!("language/trouble.js"), names: &[], on: &[0] },
     Part {
@@ -95,10 +95,12 @@ pub(super) const PARTS: [Part; 11] = [
         names: &["parseDate", "util"],
         on: &[0, 4, 5, 7],
     },
+    Part { name: "date", source: include_str!("language/date.js"), names: &["dateFns"], on: &[] },
+    Part { name: "schema", source: include_str!("language/schema.js"), names: &["validate"], on: &[0, 4, 5] },
     Part {
         name: "absent",
         source: include_str!("language/absent.js"),
-        names: &["_", "dateFns", "get", "http", "post", "request", "validate"],
+        names: &["_", "get", "http", "post", "request"],
         on: &[],
     },
 ];

@@ -203,12 +203,7 @@ fn an_operation_that_fails_is_an_adaptor_error_at_its_line() {
 
 #[test]
 fn what_needs_network_or_node_says_that_it_is_not_here() {
-    for body in [
-        "validate()",
-        "fn(s => _.get(s, 'a'))",
-        "fn(s => ({ r: dateFns.format(new Date(), 'y') }))",
-        "http.get('/x')",
-    ] {
+    for body in ["fn(s => _.get(s, 'a'))", "http.get('/x')"] {
         let run = run(body, json!({}));
         let (state, _, message) = run.error();
         assert_eq!(state, RunState::Failed, "{body}");
@@ -230,4 +225,93 @@ fn a_name_of_the_language_may_be_declared_by_the_job() {
         ),
         ("fn(s => ({ r: typeof globalThis['each'] }))", json!("function")),
     ]);
+}
+
+#[test]
+fn dates_are_formatted_read_and_reckoned_with() {
+    let day = "new Date(2026, 0, 31, 14, 3, 9, 5)";
+    let shown = |expression: &str, expected: &str| {
+        let text = format!("dateFns.format({expression}, \"yyyy-MM-dd'T'HH:mm:ss.SSS\")");
+        value(&text, json!(expected))
+    };
+    check_values(vec![
+        value(
+            &format!("dateFns.format({day}, 'd MMM yyyy, h:mm a (EEEE) yy')"),
+            json!("31 Jan 2026, 2:03 PM (Saturday) 26"),
+        ),
+        shown("dateFns.parse('05/02/2026 07:08', 'dd/MM/yyyy HH:mm', new Date())", "2026-02-05T07:08:00.000"),
+        shown(
+            "dateFns.parse('Feb 5, 26 1:08 pm', 'MMM d, yy h:mm a', new Date())",
+            "2026-02-05T13:08:00.000",
+        ),
+        value(
+            "dateFns.parse('2026-02-05T07:08+02:00', \"yyyy-MM-dd'T'HH:mmxxx\", new Date()).toISOString()",
+            json!("2026-02-05T05:08:00.000Z"),
+        ),
+        value("dateFns.isValid(dateFns.parse('31/02/2026', 'dd/MM/yyyy', new Date()))", json!(false)),
+        shown(&format!("dateFns.addMonths({day}, 1)"), "2026-02-28T14:03:09.005"),
+        shown(&format!("dateFns.subYears({day}, 1)"), "2025-01-31T14:03:09.005"),
+        shown(&format!("dateFns.addDays({day}, 1)"), "2026-02-01T14:03:09.005"),
+        shown(&format!("dateFns.subHours({day}, 15)"), "2026-01-30T23:03:09.005"),
+        shown(&format!("dateFns.startOfMonth({day})"), "2026-01-01T00:00:00.000"),
+        shown(&format!("dateFns.endOfDay({day})"), "2026-01-31T23:59:59.999"),
+        shown(&format!("dateFns.endOfYear({day})"), "2026-12-31T23:59:59.999"),
+        shown("dateFns.parseISO('2026-03-04')", "2026-03-04T00:00:00.000"),
+        value(&format!("dateFns.differenceInDays({day}, new Date(2026, 0, 29, 15))"), json!(1)),
+        value(&format!("dateFns.differenceInMinutes({day}, new Date(2026, 0, 31, 14))"), json!(3)),
+        value(
+            &format!(
+                "[dateFns.isAfter({day}, 0), dateFns.isBefore({day}, 0), dateFns.isSameDay({day}, {day})]"
+            ),
+            json!([true, false, true]),
+        ),
+        value(
+            "(() => { try { dateFns.format(new Date(NaN), 'y') } catch (e) { return e.message } })()",
+            json!("Invalid time value"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_state_is_validated_against_a_schema() {
+    let schema = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "required": ["id", "tags"],
+        "additionalProperties": false,
+        "properties": {
+            "id": {"type": "integer", "minimum": 1},
+            "name": {"type": ["string", "null"], "minLength": 2, "pattern": "^[A-Z]"},
+            "tags": {"type": "array", "maxItems": 2, "uniqueItems": true, "items": {"$ref": "#/definitions/tag"}},
+            "kind": {"oneOf": [{"const": "a"}, {"enum": ["b", "c"]}]},
+            "size": {"if": {"type": "number"}, "then": {"multipleOf": 0.5}, "else": {"not": {"const": "big"}}},
+        },
+        "definitions": {"tag": {"type": "string"}},
+    });
+    let table = [
+        (json!({"id": 1, "tags": ["x"], "name": null, "kind": "b", "size": 1.5}), None),
+        (json!({"tags": []}), Some(("", "must have required property 'id'"))),
+        (json!({"id": 1.5, "tags": []}), Some(("/id", "must be integer"))),
+        (json!({"id": 0, "tags": []}), Some(("/id", "must be >= 1"))),
+        (json!({"id": 1, "tags": ["x", 2]}), Some(("/tags/1", "must be string"))),
+        (json!({"id": 1, "tags": ["x", "x"]}), Some(("/tags", "must NOT have duplicate items"))),
+        (json!({"id": 1, "tags": [], "name": "A"}), Some(("/name", "must NOT have fewer than 2 characters"))),
+        (json!({"id": 1, "tags": [], "name": "abc"}), Some(("/name", "must match pattern \"^[A-Z]\""))),
+        (
+            json!({"id": 1, "tags": [], "kind": "d"}),
+            Some(("/kind", "must match exactly one schema in oneOf")),
+        ),
+        (json!({"id": 1, "tags": [], "size": 0.3}), Some(("/size", "must be multiple of 0.5"))),
+        (json!({"id": 1, "tags": [], "size": "big"}), Some(("/size", "must NOT be valid"))),
+        (json!({"id": 1, "tags": [], "more": 1}), Some(("", "must NOT have additional properties"))),
+    ];
+    for (data, expected) in table {
+        let run = run("validate()", json!({"schema": schema, "data": data}));
+        let errors = &run.state()["validationErrors"];
+        let first = &errors[0]["errors"][0];
+        let found = first["instancePath"].as_str().zip(first["message"].as_str());
+        assert_eq!(found, expected, "{data}: {errors} {:?}", run.end().error);
+    }
+    let run = run("validate({ format: 'email' }, 'form')", json!({"form": "x"}));
+    assert_eq!(run.error().2, "the keyword \"format\" of this schema is not supported here");
 }

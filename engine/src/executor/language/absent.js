@@ -1,6 +1,6 @@
-// Names of @openfn/language-common that need network or Node: whoever uses one is told so.
+// Names of @openfn/language-common that are not here, lodash and what needs network: whoever uses one is told so.
 
-for (const name of ['_', 'dateFns', 'get', 'http', 'post', 'request', 'validate']) {
+for (const name of ['_', 'get', 'http', 'post', 'request']) {
   Object.defineProperty(globalThis, name, {
     configurable: true,
     get() {
