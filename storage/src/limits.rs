@@ -107,16 +107,16 @@ pub const LOG_BYTES_MAX: usize = 1_000_000;
 pub const LOG_LINE_BYTES_MAX: usize = 16_384;
 /// Text values of a credential from this length on are taken out of log lines.
 pub const SECRET_CHARACTERS_MIN: usize = 4;
-/// Memory of one run's JavaScript.
-pub const JOB_MEMORY_BYTES_MAX: usize = 128 << 20;
+/// Memory of one run's JavaScript: the largest state, parsed, takes up to twenty times its text.
+pub const JOB_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Stack of one run's JavaScript. The executor's threads have more.
 pub const JOB_STACK_BYTES_MAX: usize = 1 << 20;
 /// Stack of an executor's thread.
 pub const EXECUTOR_STACK_BYTES: usize = 8 << 20;
 /// Longest sleep of an executor's thread on a job's timer before it looks whether the run must stop.
 pub const TIMER_SLEEP_MS_MAX: u64 = 50;
-/// Largest state that a step may leave: the limit of a request body, as in OpenFn.
-pub const STATE_BYTES_MAX: usize = 10_000_000;
+/// Largest state that a step may leave: OpenFn's largest frame, so that the largest body can be handed on with its request.
+pub const STATE_BYTES_MAX: usize = 11_000_000;
 /// Most compiled jobs and conditions in memory.
 pub const SCRIPTS_CACHED_MAX: usize = 16_384;
 /// Most bytes of compiled jobs and conditions in memory, over all threads.

@@ -195,7 +195,9 @@ impl Sandbox {
         let object = thrown.as_object();
         let text = |key: &str| object.and_then(|object| object.get::<_, Option<String>>(key).ok().flatten());
         let message = text("message").unwrap_or_else(|| error.to_string());
-        if message.contains("out of memory") || matches!(error, rquickjs::Error::Allocation) {
+        // QuickJS throws null where there is no memory left for an error.
+        let out_of_memory = thrown.is_null() || message.contains("out of memory");
+        if out_of_memory || matches!(error, rquickjs::Error::Allocation) {
             return JobError::new("OOMError", Severity::Kill, "Run exceeded maximum memory usage");
         }
         match text("name").as_deref() {

@@ -41,7 +41,7 @@ fn each_kind_of_trouble_has_its_state_and_its_name() {
             "Run exceeded",
         ),
         ("fn(s => new Promise(() => {}))", RunState::Failed, "PromiseError", "The job waits for a promise"),
-        ("fn(s => ({ big: 'x'.repeat(10_000_001) }))", RunState::Killed, "StateTooLargeError", "State is"),
+        ("fn(s => ({ big: 'x'.repeat(11_000_001) }))", RunState::Killed, "StateTooLargeError", "State is"),
         ("fn(s => { throw 'text'; })", RunState::Failed, "JobError", "text"),
         ("fn(s => eval('1'))", RunState::Killed, "SecurityError", "Illegal eval"),
         ("fn(s => new Function('return 1')())", RunState::Killed, "SecurityError", "Illegal eval"),
@@ -69,7 +69,8 @@ fn each_kind_of_trouble_has_its_state_and_its_name() {
         ("fn(s => /^(a+)+$/.test('a'.repeat(60) + '!'))", RunState::Killed, "TimeoutError", "Job took"),
         ("fn(s => { let n = 3n; while (true) n = n * n; })", RunState::Failed, "RuntimeError", "RangeError"),
         ("fn(s => [...Array(2 ** 32 - 2)].length)", RunState::Killed, "OOMError", "Run exceeded"),
-        ("fn(s => { throw null; })", RunState::Failed, "JobError", "null"),
+        ("fn(s => { throw undefined; })", RunState::Failed, "JobError", "undefined"),
+        ("fn(s => { const a = []; while (true) a.push([]); })", RunState::Killed, "OOMError", "Run exceeded"),
         ("fn(s => { throw { message: 'an object' }; })", RunState::Failed, "JobError", "an object"),
         ("fn(s => Promise.reject(new Error('later')))", RunState::Failed, "JobError", "later"),
         (
@@ -80,7 +81,8 @@ fn each_kind_of_trouble_has_its_state_and_its_name() {
         ),
     ];
     for (body, state, kind, message) in table {
-        let project = project(&[("job", body)], &[], "    run_timeout_ms: 400\n");
+        let timeout_ms = if kind == "TimeoutError" { 400 } else { 60_000 };
+        let project = project(&[("job", body)], &[], &format!("    run_timeout_ms: {timeout_ms}\n"));
         let run = walk(&project, &json!({"data": {}}), no_watch());
         let (found, name, text) = run.error();
         assert_eq!((found, name), (state, kind), "{body}: {text}");
@@ -117,4 +119,13 @@ fn nothing_of_one_run_is_seen_by_the_next() {
     for _ in 0..2 {
         assert_eq!(run(scripts, json!({})).state(), json!({"before": null}));
     }
+}
+
+#[test]
+fn the_largest_body_can_be_handed_on() {
+    let body = format!("[{}]", vec!["{\"a\":1}"; 1_240_000].join(","));
+    let state: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let run = run("fn(s => s)", json!({"data": state, "request": {"method": "POST"}}));
+    assert_eq!(run.end().state, RunState::Success, "{:?}", run.end().error);
+    assert!(run.steps()[0].output.len() > 9_900_000);
 }

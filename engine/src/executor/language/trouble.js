@@ -12,7 +12,8 @@ const origin = error => {
 define('__described', (error, operationLine) => {
   const kind = error?.constructor?.name;
   const message = String(typeof error === 'string' ? error : (error?.message ?? shown(error)));
-  if (kind === 'InternalError' && /out of memory/.test(message)) {
+  // QuickJS throws null where there is no memory left for an error.
+  if (error === null || (kind === 'InternalError' && /out of memory/.test(message))) {
     return { source: 'runtime', name: 'OOMError', severity: 'kill', message: 'Run exceeded maximum memory usage' };
   }
   if (kind === 'EvalError' || message === 'eval is not supported') {
