@@ -50,8 +50,13 @@ fn check_local(request: &ApiRequest) -> Result<(), ApiError> {
     if text(HOST).is_some_and(|host| !is_local(host)) {
         return refused("The `Host` of this request is another site.");
     }
-    let site = text(ORIGIN).map(|origin| origin.split("//").nth(1).unwrap_or(origin));
-    if site.is_some_and(|site| !is_local(site)) {
+    let site = text(ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, site)| site));
+    // Another port of this machine is another site too.
+    let is_own = |site: &str| match text(HOST) {
+        Some(host) => site.eq_ignore_ascii_case(host),
+        None => is_local(site),
+    };
+    if site.is_some_and(|site| !is_own(site)) {
         return refused("The `Origin` of this request is another site.");
     }
     Ok(())

@@ -39,6 +39,10 @@ fn without_a_token_no_page_of_another_site_is_answered() {
         assert_eq!(ask(&world, &[(HOST, host)], HERE), 403, "{host}");
     }
     assert_eq!(ask(&world, &[(ORIGIN, "http://127.0.0.1:4001")], HERE), 200);
+    let own = [(HOST, "localhost:4001"), (ORIGIN, "http://localhost:4001")];
+    assert_eq!(ask(&world, &own, HERE), 200);
+    let other_port = [(HOST, "localhost:4001"), (ORIGIN, "http://localhost:3000")];
+    assert_eq!(ask(&world, &other_port, HERE), 403);
     for origin in
         ["https://evil.example", "null", "http://localhost.evil.example", "http://evil.example//localhost"]
     {

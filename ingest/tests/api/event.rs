@@ -55,6 +55,23 @@ fn a_log_is_read_page_by_page_from_any_offset() {
 }
 
 #[test]
+fn without_a_shard_the_logs_of_all_shards_follow_each_other() {
+    let world = World::new(3);
+    for n in 0..7 {
+        world.at(n).receive((n % 3) as u8, WEBHOOK, "{}");
+    }
+    let of_shard = |shard: u8| (0..world.tail(shard).0).map(move |offset| format!("{shard}-{offset}"));
+    let expected: Vec<_> = (0..3).flat_map(of_shard).collect();
+    for limit in [1, 2, 5, 6, 100] {
+        let pages = world.pages(&format!("/api/events?limit={limit}"));
+        assert_eq!(pages.concat(), expected, "limit {limit}");
+        assert_eq!(pages.len(), expected.len().div_ceil(limit));
+    }
+    assert_eq!(world.pages("/api/events?from=4&limit=1").concat(), ["0-4"]);
+    assert_eq!(world.call(Method::GET, "/api/events?after=7", "").status, 404);
+}
+
+#[test]
 fn the_events_of_a_life_name_the_run_and_what_it_left() {
     let world = World::new(1);
     let order = world.receive(0, WEBHOOK, "{}");
