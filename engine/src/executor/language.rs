@@ -1,5 +1,7 @@
 //! The language: the operations of `@openfn/language-common`, in parts that a run loads only where it names them.
 //!
+//! Absent are lodash, hashes, and all that needs network: jobs that name them are told so where that can be seen.
+//!
 //! Invariant: a part comes after those that it builds on.
 
 use oxc_ast::{
