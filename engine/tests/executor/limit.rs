@@ -16,71 +16,73 @@ fn a_thrown_error_fails_the_run_and_stands_in_the_state_under_its_job() {
     assert_eq!(run.lines(), ["Error job aborted with error: bad input (line 1)"]);
 }
 
+/// A job, and the state, name and beginning of the message that it comes to.
+const TROUBLE: &[(&str, RunState, &str, &str)] = &[
+    ("fn(s => s.data.missing.field)", RunState::Failed, "RuntimeError", "TypeError: cannot read"),
+    ("fn(s => nowhere)", RunState::Crashed, "RuntimeCrash", "ReferenceError: nowhere is not defined"),
+    (
+        "fn(s => { while (true) {} })",
+        RunState::Killed,
+        "TimeoutError",
+        "Job took longer than 400ms to complete",
+    ),
+    ("fn(async s => { while (true) await null; })", RunState::Killed, "TimeoutError", "Job took longer"),
+    (
+        "fn(s => { const f = () => f() + 1; return f(); })",
+        RunState::Failed,
+        "RuntimeError",
+        "RangeError: Maximum call stack",
+    ),
+    (
+        "fn(s => { const a = []; while (true) a.push(new Array(10000).fill(7)); })",
+        RunState::Killed,
+        "OOMError",
+        "Run exceeded",
+    ),
+    ("fn(s => new Promise(() => {}))", RunState::Failed, "PromiseError", "The job waits for a promise"),
+    ("fn(s => ({ big: 'x'.repeat(11_000_001) }))", RunState::Killed, "StateTooLargeError", "State is"),
+    ("fn(s => { throw 'text'; })", RunState::Failed, "JobError", "text"),
+    ("fn(s => eval('1'))", RunState::Killed, "SecurityError", "Illegal eval"),
+    ("fn(s => new Function('return 1')())", RunState::Killed, "SecurityError", "Illegal eval"),
+    ("fn(s => JSON.parse('{'))", RunState::Crashed, "RuntimeCrash", "SyntaxError: "),
+    ("fn(s => ({ n: 1n << 99999999999n }))", RunState::Failed, "RuntimeError", "RangeError: "),
+    ("console.log('hello')", RunState::Failed, "RuntimeError", "TypeError: operation 1 is undefined"),
+    (
+        "fn(s => import('node:fs'))",
+        RunState::Crashed,
+        "RuntimeCrash",
+        "ReferenceError: could not load module",
+    ),
+    (
+        "fn(s => { setTimeout(() => {}, 1e9); return new Promise(() => {}); })",
+        RunState::Killed,
+        "TimeoutError",
+        "Job took",
+    ),
+    (
+        "fn(s => [].lastIndexOf.call({ length: 2 ** 53 - 1 }, 1))",
+        RunState::Killed,
+        "TimeoutError",
+        "Job took",
+    ),
+    ("fn(s => /^(a+)+$/.test('a'.repeat(60) + '!'))", RunState::Killed, "TimeoutError", "Job took"),
+    ("fn(s => { let n = 3n; while (true) n = n * n; })", RunState::Failed, "RuntimeError", "RangeError"),
+    ("fn(s => [...Array(2 ** 32 - 2)].length)", RunState::Killed, "OOMError", "Run exceeded"),
+    ("fn(s => { throw undefined; })", RunState::Failed, "JobError", "undefined"),
+    ("fn(s => { const a = []; while (true) a.push([]); })", RunState::Killed, "OOMError", "Run exceeded"),
+    ("fn(s => { throw { message: 'an object' }; })", RunState::Failed, "JobError", "an object"),
+    ("fn(s => Promise.reject(new Error('later')))", RunState::Failed, "JobError", "later"),
+    (
+        "fn(s => fetch('https://example.org'))",
+        RunState::Crashed,
+        "RuntimeCrash",
+        "ReferenceError: fetch is not defined",
+    ),
+];
+
 #[test]
 fn each_kind_of_trouble_has_its_state_and_its_name() {
-    let table = [
-        ("fn(s => s.data.missing.field)", RunState::Failed, "RuntimeError", "TypeError: cannot read"),
-        ("fn(s => nowhere)", RunState::Crashed, "RuntimeCrash", "ReferenceError: nowhere is not defined"),
-        (
-            "fn(s => { while (true) {} })",
-            RunState::Killed,
-            "TimeoutError",
-            "Job took longer than 400ms to complete",
-        ),
-        ("fn(async s => { while (true) await null; })", RunState::Killed, "TimeoutError", "Job took longer"),
-        (
-            "fn(s => { const f = () => f() + 1; return f(); })",
-            RunState::Failed,
-            "RuntimeError",
-            "RangeError: Maximum call stack",
-        ),
-        (
-            "fn(s => { const a = []; while (true) a.push(new Array(10000).fill(7)); })",
-            RunState::Killed,
-            "OOMError",
-            "Run exceeded",
-        ),
-        ("fn(s => new Promise(() => {}))", RunState::Failed, "PromiseError", "The job waits for a promise"),
-        ("fn(s => ({ big: 'x'.repeat(11_000_001) }))", RunState::Killed, "StateTooLargeError", "State is"),
-        ("fn(s => { throw 'text'; })", RunState::Failed, "JobError", "text"),
-        ("fn(s => eval('1'))", RunState::Killed, "SecurityError", "Illegal eval"),
-        ("fn(s => new Function('return 1')())", RunState::Killed, "SecurityError", "Illegal eval"),
-        ("fn(s => JSON.parse('{'))", RunState::Crashed, "RuntimeCrash", "SyntaxError: "),
-        ("fn(s => ({ n: 1n << 99999999999n }))", RunState::Failed, "RuntimeError", "RangeError: "),
-        ("console.log('hello')", RunState::Failed, "RuntimeError", "TypeError: operation 1 is undefined"),
-        (
-            "fn(s => import('node:fs'))",
-            RunState::Crashed,
-            "RuntimeCrash",
-            "ReferenceError: could not load module",
-        ),
-        (
-            "fn(s => { setTimeout(() => {}, 1e9); return new Promise(() => {}); })",
-            RunState::Killed,
-            "TimeoutError",
-            "Job took",
-        ),
-        (
-            "fn(s => [].lastIndexOf.call({ length: 2 ** 53 - 1 }, 1))",
-            RunState::Killed,
-            "TimeoutError",
-            "Job took",
-        ),
-        ("fn(s => /^(a+)+$/.test('a'.repeat(60) + '!'))", RunState::Killed, "TimeoutError", "Job took"),
-        ("fn(s => { let n = 3n; while (true) n = n * n; })", RunState::Failed, "RuntimeError", "RangeError"),
-        ("fn(s => [...Array(2 ** 32 - 2)].length)", RunState::Killed, "OOMError", "Run exceeded"),
-        ("fn(s => { throw undefined; })", RunState::Failed, "JobError", "undefined"),
-        ("fn(s => { const a = []; while (true) a.push([]); })", RunState::Killed, "OOMError", "Run exceeded"),
-        ("fn(s => { throw { message: 'an object' }; })", RunState::Failed, "JobError", "an object"),
-        ("fn(s => Promise.reject(new Error('later')))", RunState::Failed, "JobError", "later"),
-        (
-            "fn(s => fetch('https://example.org'))",
-            RunState::Crashed,
-            "RuntimeCrash",
-            "ReferenceError: fetch is not defined",
-        ),
-    ];
-    for (body, state, kind, message) in table {
+    for &(body, state, kind, message) in TROUBLE {
         let timeout_ms = if kind == "TimeoutError" { 400 } else { 60_000 };
         let project = project(&[("job", body)], &[], &format!("    run_timeout_ms: {timeout_ms}\n"));
         let run = walk(&project, &json!({"data": {}}), no_watch());
