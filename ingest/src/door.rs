@@ -231,7 +231,8 @@ async fn serve_connection<R: Runtime>(
     });
     let mut builder = http1::Builder::new();
     builder.timer(door.webhooks.wheel.clone()).header_read_timeout(Duration::from_millis(HEADER_TIMEOUT_MS));
-    builder.pipeline_flush(true).half_close(true);
+    // Without `pipeline_flush`: it would keep the 400 for a request that does not parse from being sent.
+    builder.half_close(true);
     let mut connection = pin!(builder.serve_connection(stream, service));
     let mut drain = pin!(door.drain.wait());
     let mut draining = false;

@@ -1,0 +1,236 @@
+//! What callers of a webhook are told, through real sockets, on both runtimes.
+//!
+//! The statuses, their bodies and their order are those of OpenFn; `GET` of a disabled trigger is 200, for one.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use common::keyway::{Keyway, eventually};
+use serde_json::{Value, json};
+
+const PROJECT: &str = r#"
+id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11
+name: webhooks
+workflows:
+  intake:
+    jobs: {job: {name: Job, body: "fn(s => s)"}}
+    triggers:
+      open: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true, custom_path: clinic-intake}
+    edges: {e: {source_trigger: open, target_job: job, condition_type: always, enabled: true}}
+  off:
+    jobs: {job: {name: Job, body: "fn(s => s)"}}
+    triggers: {off: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02, type: webhook, enabled: false}}
+    edges: {e: {source_trigger: off, target_job: job, condition_type: always, enabled: true}}
+  nightly:
+    jobs: {job: {name: Job, body: "fn(s => s)"}}
+    triggers: {cron: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03, type: cron, enabled: true, cron_expression: "0 2 * * *"}}
+    edges: {e: {source_trigger: cron, target_job: job, condition_type: always, enabled: true}}
+"#;
+const OPEN: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+const OFF: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
+const CRON: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
+const CUSTOM: &str = "/i/3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11/clinic-intake";
+const BODY_BYTES_MAX: usize = 2_000;
+
+fn on_both_runtimes(test: impl Fn(&Keyway)) {
+    for runtime in ["io_uring", "epoll"] {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+        let max = BODY_BYTES_MAX.to_string();
+        let server =
+            Keyway::start(home.path(), &["--runtime", runtime, "--shards", "2", "--body-bytes-max", &max]);
+        test(&server);
+        assert_eq!(server.stop().code(), Some(0));
+    }
+}
+
+fn connect(server: &Keyway) -> TcpStream {
+    let stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+}
+
+fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let mut text =
+        format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n");
+    if method == "GET" || method == "OPTIONS" {
+        text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    }
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// One answer: status, head in small letters, body.
+fn answer(stream: &mut TcpStream) -> (u16, String, String) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_eq!(
+            stream.read(&mut byte).unwrap(),
+            1,
+            "the connection ended: {}",
+            String::from_utf8_lossy(&head)
+        );
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let status = head[9..12].parse().unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |it| it.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (status, head, String::from_utf8(body).unwrap())
+}
+
+fn ask(server: &Keyway, request: &[u8]) -> (u16, String, String) {
+    let mut stream = connect(server);
+    stream.write_all(request).unwrap();
+    answer(&mut stream)
+}
+
+const JSON: &str = "content-type: application/json\r\n";
+
+#[test]
+fn each_request_gets_its_precise_answer() {
+    let deep = [b"[".repeat(129), b"]".repeat(129)].concat();
+    let found = "OpenFn webhook trigger found. Make a POST request to execute this workflow.";
+    let unknown = json!({"error": "Webhook not found"});
+    let disabled = "Unable to process request, trigger is disabled. Enable it on OpenFn to allow requests to this endpoint.";
+    let table = [
+        (
+            "an unknown trigger",
+            request("POST", "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9fff", JSON, b"{}"),
+            404,
+            unknown.clone(),
+        ),
+        ("no trigger at all", request("POST", "/i/", JSON, b"{}"), 404, unknown.clone()),
+        ("a cron trigger", request("POST", CRON, JSON, b"{}"), 404, unknown.clone()),
+        ("a bare custom path", request("POST", "/i/clinic-intake", JSON, b"{}"), 404, unknown.clone()),
+        (
+            "a bad body for an unknown trigger",
+            request("POST", "/i/nowhere", JSON, b"{"),
+            404,
+            unknown.clone(),
+        ),
+        ("a method without a meaning", request("DELETE", OPEN, JSON, b"{}"), 404, unknown),
+        ("a look", request("GET", OPEN, "", b""), 200, json!({"message": found})),
+        ("a look at a disabled one", request("GET", OFF, "", b""), 200, json!({"message": found})),
+        (
+            "a disabled trigger",
+            request("POST", OFF, JSON, b"{}"),
+            403,
+            json!({"error": "trigger_disabled", "message": disabled}),
+        ),
+        (
+            "a type that is not taken",
+            request("POST", OPEN, "content-type: text/xml\r\n", b"<a/>"),
+            415,
+            json!({"error": "Unsupported Media Type"}),
+        ),
+        (
+            "a body over the limit",
+            request("POST", OPEN, JSON, &[b' '; BODY_BYTES_MAX + 1]),
+            413,
+            json!({"error": "Request Entity Too Large"}),
+        ),
+        (
+            "a body far over the limit",
+            request("POST", OPEN, JSON, &[b' '; BODY_BYTES_MAX * 10 + 1]),
+            413,
+            json!({"error": "Request Entity Too Large"}),
+        ),
+        ("something else", request("GET", "/admin", "", b""), 404, json!({"error": "Not Found"})),
+    ];
+    on_both_runtimes(|server| {
+        for (what, request, status, body) in &table {
+            let (found, head, text) = ask(server, request);
+            assert_eq!(
+                (found, serde_json::from_str::<Value>(&text).unwrap()),
+                (*status, body.clone()),
+                "{what}"
+            );
+            assert!(head.contains("content-type: application/json"), "{what}: {head}");
+        }
+        for body in [&b"{\"a\":"[..], b"nonsense", b"{\"a\":1} x", b"\"\xff\"", &deep] {
+            let (status, _, text) = ask(server, &request("POST", OPEN, JSON, body));
+            let error: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!((status, &error["error"]), (400, &json!("invalid_body")), "{body:?}");
+            assert!(error["message"].is_string());
+        }
+        let (status, head, _) =
+            ask(server, &request("OPTIONS", OPEN, "origin: https://example.org\r\n", b""));
+        assert_eq!(status, 204);
+        assert!(head.contains("access-control-allow-origin: *"), "{head}");
+    });
+}
+
+#[test]
+fn an_accepted_request_is_answered_with_both_ids_and_kept_as_it_came() {
+    on_both_runtimes(|server| {
+        let body = b"{\"big\": 12345678901234567890, \"a\": 1, \"a\": 2}";
+        for path in [OPEN, CUSTOM, &format!("{OPEN}/Patient?x[y]=1&z[]=2")] {
+            let headers = format!("{JSON}cookie: secret\r\nX-Twice: one\r\nx-twice: two\r\n");
+            let (status, head, text) = ask(server, &request("POST", path, &headers, body));
+            assert_eq!(status, 200, "{text}");
+            let ids: Value = serde_json::from_str(&text).unwrap();
+            let (order, run) = (ids["work_order_id"].as_str().unwrap(), ids["run_id"].as_str().unwrap());
+            assert!(head.contains(&format!("x-meta-work-order-id: {order}")), "{head}");
+            assert!(head.contains(&format!("x-meta-run-id: {run}")), "{head}");
+            let (_, shown) = server.get(&format!("/api/work_orders/{order}?include=input"));
+            let input = &shown["data"]["attributes"]["input"];
+            assert_eq!(input["data"]["big"].to_string(), "12345678901234567890");
+            assert_eq!(input["request"]["headers"]["cookie"], "[REDACTED]");
+            assert_eq!(input["request"]["headers"]["x-twice"], "two");
+            if path.ends_with("=2") {
+                assert_eq!(input["request"]["path"], json!(["i", &OPEN[3..], "Patient"]));
+                assert_eq!(input["request"]["query_params"], json!({"x": {"y": "1"}, "z": ["2"]}));
+            }
+            assert_eq!(server.ended_run(run)["state"], "success");
+        }
+        let (status, _, text) = ask(server, &request("POST", OPEN, "", b""));
+        let ids: Value = serde_json::from_str(&text).unwrap();
+        let (_, shown) =
+            server.get(&format!("/api/work_orders/{}?include=input", ids["work_order_id"].as_str().unwrap()));
+        assert_eq!((status, &shown["data"]["attributes"]["input"]["data"]), (200, &json!({})));
+    });
+}
+
+#[test]
+fn requests_in_one_write_are_answered_in_order_and_a_broken_one_harms_no_other() {
+    on_both_runtimes(|server| {
+        let mut stream = connect(server);
+        let many: Vec<u8> =
+            (0..50).flat_map(|n| request("POST", OPEN, JSON, format!("{{\"n\":{n}}}").as_bytes())).collect();
+        stream.write_all(&many).unwrap();
+        for n in 0..50 {
+            let (status, _, text) = answer(&mut stream);
+            assert_eq!(status, 200);
+            let ids: Value = serde_json::from_str(&text).unwrap();
+            let path = format!("/api/work_orders/{}?include=input", ids["work_order_id"].as_str().unwrap());
+            assert_eq!(server.get(&path).1["data"]["attributes"]["input"]["data"]["n"], n);
+        }
+        // A client that leaves in the middle of its body, one that leaves before its answer, one that talks nonsense.
+        connect(server).write_all(&request("POST", OPEN, JSON, b"{\"n\":1}")[..60]).unwrap();
+        connect(server).write_all(&request("POST", OPEN, JSON, b"{\"left\":1}")).unwrap();
+        let (status, _, _) = ask(server, b"NONSENSE\r\n\r\n");
+        assert_eq!(status, 400);
+        let (status, _, _) = ask(server, &request("POST", OPEN, JSON, b"{}"));
+        assert_eq!(status, 200);
+        eventually("every run has ended", || {
+            let (_, status) = server.get("/api/status");
+            let runs = &status["data"]["runs"];
+            ["available", "claimed", "started"].iter().all(|state| runs[*state] == 0)
+        });
+    });
+}
