@@ -101,13 +101,12 @@ fn ask(server: &Keyway, request: &[u8]) -> (u16, String, String) {
 
 const JSON: &str = "content-type: application/json\r\n";
 
-#[test]
-fn each_request_gets_its_precise_answer() {
-    let deep = [b"[".repeat(129), b"]".repeat(129)].concat();
+/// What is asked, and the status and body of the answer.
+fn refusals() -> Vec<(&'static str, Vec<u8>, u16, Value)> {
     let found = "OpenFn webhook trigger found. Make a POST request to execute this workflow.";
     let unknown = json!({"error": "Webhook not found"});
     let disabled = "Unable to process request, trigger is disabled. Enable it on OpenFn to allow requests to this endpoint.";
-    let table = [
+    vec![
         (
             "an unknown trigger",
             request("POST", "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9fff", JSON, b"{}"),
@@ -151,7 +150,13 @@ fn each_request_gets_its_precise_answer() {
             json!({"error": "Request Entity Too Large"}),
         ),
         ("something else", request("GET", "/admin", "", b""), 404, json!({"error": "Not Found"})),
-    ];
+    ]
+}
+
+#[test]
+fn each_request_gets_its_precise_answer() {
+    let deep = [b"[".repeat(129), b"]".repeat(129)].concat();
+    let table = refusals();
     on_both_runtimes(|server| {
         for (what, request, status, body) in &table {
             let (found, head, text) = ask(server, request);

@@ -39,6 +39,8 @@ pub struct Executor {
     running: HashMap<RunKey, (RunClaim, Arc<Stage>)>,
     /// Ends of runs that no thread ever began.
     unbegun: VecDeque<RunReport>,
+    /// Runs whose end was refused, on a full disk: their leases are as they were, and they are executed again.
+    again: Vec<RunClaim>,
     pending: VecDeque<Pending>,
     /// A report that did not fit into the last batch.
     held_back: Option<(RunReport, usize)>,
@@ -57,6 +59,7 @@ impl Executor {
             hungry,
             running: HashMap::new(),
             unbegun: VecDeque::new(),
+            again: Vec::new(),
             pending: VecDeque::new(),
             held_back: None,
         }
@@ -80,6 +83,17 @@ impl Executor {
             // There was more than enough: nobody need wake this shard for what it gives back itself.
             self.hungry.store(false, Ordering::Release);
             self.pool.give_back(slots);
+        }
+    }
+
+    fn reported(&mut self, run: RunKey, last: bool, answer: &Answer) {
+        if let Answer::Stop(run) = answer {
+            self.stop(*run);
+        }
+        if last {
+            let ran = self.running.remove(&run);
+            let refused = matches!(answer, Answer::Refused(_));
+            self.again.extend(ran.filter(|_| refused).map(|(claim, _)| claim));
         }
     }
 
@@ -131,19 +145,14 @@ impl Source for Executor {
                 continue;
             }
             match (self.pending.pop_front().expect("one receipt per command, in order"), receipt.answer) {
-                (Pending::Claim { slots }, Answer::Claimed(claims)) => {
+                (Pending::Claim { slots }, Answer::Claimed(mut claims)) => {
+                    let spare = usize::from(slots) - claims.len();
+                    claims.extend(self.again.drain(..spare.min(self.again.len())));
                     self.start(&claims);
                     self.give_back(usize::from(slots) - claims.len());
                 }
                 (Pending::Claim { slots }, _) => self.give_back(usize::from(slots)),
-                (Pending::Report { run, last }, answer) => {
-                    if let Answer::Stop(run) = answer {
-                        self.stop(run);
-                    }
-                    if last {
-                        self.running.remove(&run);
-                    }
-                }
+                (Pending::Report { run, last }, answer) => self.reported(run, last, &answer),
             }
         }
     }
