@@ -3,6 +3,8 @@
 //! Invariant: a data dir is there whole or not at all. It is made beside its place and renamed into it; a crash in
 //! between leaves a `.new` that the next start throws away.
 
+mod tree;
+
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
@@ -107,6 +109,7 @@ impl DataDir {
     ) -> Result<Store, OpenError> {
         let path = self.path.join(format!("shard-{:03}", shard.0));
         let failed = |error: fjall::Error| open_error(&path, error);
+        tree::check(&path)?;
         let database = Database::builder(&path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNALS_BYTES_MAX)

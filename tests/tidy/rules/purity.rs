@@ -16,7 +16,7 @@ const CLOCK_FILES: &[&str] =
     &["storage/src/place.rs", "engine/src/shard", "engine/src/executor", "ingest/src/", "tools/keyway/serve"];
 /// Files that may touch the disk. The engine reads and writes through `storage` alone.
 const DISK_FILES: &[&str] = &[
-    "storage/src/directory.rs",
+    "storage/src/directory",
     "storage/src/disk.rs",
     "storage/src/log/",
     "ingest/src/secret.rs",
@@ -27,7 +27,7 @@ const DISK_FILES: &[&str] = &[
 const NETWORK_FILES: &[&str] = &["ingest/src/", "tools/keyway/"];
 /// Files that may draw random numbers: keys and ids that are made once and then stored, and what a job asks for.
 const RANDOM_FILES: &[&str] =
-    &["storage/src/directory.rs", "engine/src/executor/", "ingest/src/", "tools/keyway/"];
+    &["storage/src/directory", "engine/src/executor/", "ingest/src/", "tools/keyway/"];
 /// Files that may sleep: those that wait for another process, and the executor's threads, which have nothing better
 /// to do while a shard's mailbox is full or a job waits for its timer.
 const SLEEP_FILES: &[&str] = &["tests/common/", "engine/src/executor/"];

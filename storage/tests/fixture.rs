@@ -1,0 +1,252 @@
+//! The fixture of format 1: a data dir that was written once, and that every later version must open.
+//!
+//! `KEYWAY_WRITE_FIXTURE=DIR cargo test -p keyway-storage --test fixture` writes it anew, for a new format beside the
+//! old one; an old fixture is never changed.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use keyway_storage::{
+    block::Block,
+    directory::{DataDir, Durability},
+    event::{
+        CancelRequested, Carried, Cause, ClaimedRun, DeadLetterClosed, DeadLettered, EventKind, ExitReason,
+        FinalState, Held, JobId, Kind, LaneId, LeaseExpired, Letter, LetterEnd, Level, LogLine, LogSource,
+        LogWritten, MadeId, Noticed, Opened, Position, ProjectApplied, Reason, Received, Released,
+        ReplayEnded, ReplayStarted, RunError, RunFinished, RunRequested, RunStarted, RunState, RunsClaimed,
+        StepFinished, StepInput, StepStarted, TickSkipped, TriggerId, TriggerSwitched, WorkflowId,
+    },
+    key::{Key, Tag},
+    log::Log,
+    place::{Offset, Place, RunKey, ShardId, Timestamp},
+    table::{CountsRow, Table},
+};
+
+/// Every so many bytes one bit is flipped: a prime, so that all bits of a byte and all fields come up.
+const STEP: usize = 11;
+const SHARD: ShardId = ShardId(0);
+const TRIGGER: TriggerId = TriggerId([3; 16]);
+const RUN: RunKey = RunKey { work_order: Offset(2), n: 1 };
+const LANE: LaneId = LaneId { owner: 7, number: 16, key: 9 };
+const AT: Timestamp = Timestamp(1_700_000_000_123_456);
+
+/// One event of each kind, in the order of their numbers.
+fn events() -> Vec<EventKind> {
+    [inputs(), runs(), others()].concat()
+}
+
+fn json() -> Bytes {
+    Bytes::from_static(b"{\"n\":1}")
+}
+
+fn inputs() -> Vec<EventKind> {
+    let (trigger, body) = (TRIGGER, json());
+    let position = Position::Next { stream: "orders/3".into(), number: 41 };
+    let letter = Letter {
+        request: body.clone(),
+        raw: Some((*b"raw").into()),
+        reason: Reason::InvalidJson,
+        detail: "at 1".into(),
+    };
+    let place = Place { shard: SHARD, offset: Offset(3) };
+    vec![
+        Opened { boot: 1 }.into(),
+        ProjectApplied {
+            file: Bytes::from_static(b"name: x"),
+            made: vec![MadeId { name: "project".into(), id: [1; 16] }],
+        }
+        .into(),
+        Received {
+            trigger,
+            workflow: WorkflowId(7),
+            project: Offset(1),
+            position,
+            lane: LANE,
+            key: Some(9),
+            request: body.clone(),
+            body,
+            replays: Some(place),
+        }
+        .into(),
+        DeadLettered { trigger, position: Position::Once { key: 5, body: 6, window_seconds: 60 }, letter }
+            .into(),
+        DeadLetterClosed { letter: Offset(3), end: LetterEnd::Discarded { reason: "old".into() } }.into(),
+        TickSkipped { trigger, due: AT, reason: "busy".into() }.into(),
+    ]
+}
+
+fn runs() -> Vec<EventKind> {
+    let body = json();
+    let error = Some(RunError { kind: "JobError".into(), message: "no".into() });
+    let line =
+        LogLine { step: Some(0), level: Level::Warn, source: LogSource::Job, at: AT, message: "hi".into() };
+    vec![
+        RunsClaimed {
+            worker: 0,
+            until: AT,
+            runs: vec![ClaimedRun { run: RUN, attempt: 1, lane: LANE }],
+            diverted: vec![(LANE, Offset(2))],
+        }
+        .into(),
+        LeaseExpired { run: RUN, attempt: 1 }.into(),
+        RunRequested {
+            run: RUN,
+            project: Offset(1),
+            start: Some(JobId(1)),
+            input: StepInput::InputOf(0),
+            origin: 1,
+            lane: LANE,
+            key: None,
+        }
+        .into(),
+        RunStarted { run: RUN, attempt: 1, started: AT, cursor: None }.into(),
+        RunFinished {
+            run: RUN,
+            attempt: 1,
+            state: RunState::Failed,
+            error: error.clone(),
+            final_state: FinalState::Own(body.clone()),
+            response: Bytes::new(),
+            finished: AT,
+        }
+        .into(),
+        StepStarted { run: RUN, attempt: 1, step: 0, job: JobId(0), input: StepInput::Run, started: AT }
+            .into(),
+        StepFinished {
+            run: RUN,
+            attempt: 1,
+            step: 0,
+            job: JobId(0),
+            exit: ExitReason::Fail,
+            error,
+            output: body,
+            finished: AT,
+        }
+        .into(),
+        LogWritten { run: RUN, attempt: 1, lines: vec![line] }.into(),
+    ]
+}
+
+fn others() -> Vec<EventKind> {
+    vec![
+        CancelRequested { run: RUN }.into(),
+        Held { lane: LANE, work_order: Offset(2), until: AT, cause: Cause::Retry }.into(),
+        Released { lane: LANE, work_order: Offset(2), skip: true }.into(),
+        ReplayStarted { id: [4; 16], filter: json() }.into(),
+        ReplayEnded { id: [4; 16], cancelled: true }.into(),
+        Noticed { of: Offset(3), delivered: true, sent: AT }.into(),
+        Carried { key: (*b"key").into(), value: (*b"value").into() }.into(),
+        TriggerSwitched { trigger: TRIGGER, enabled: false }.into(),
+    ]
+}
+
+fn counts() -> CountsRow {
+    CountsRow { runs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], boots: 1, ..CountsRow::default() }
+}
+
+fn write(path: &Path) {
+    let data = DataDir::open(path, 1).unwrap();
+    let mut store = data.open_shard(SHARD, Durability::Fsync, None).unwrap();
+    let mut block = Block::new(SHARD);
+    for (index, kind) in events().iter().enumerate() {
+        // Two blocks, so that the order of blocks is part of it.
+        if index == 0 || index == 10 {
+            if index > 0 {
+                store.log.append(&mut block).unwrap();
+            }
+            block.begin(Offset(index as u64), AT);
+        }
+        block.push(kind);
+    }
+    store.log.append(&mut block).unwrap();
+    store.state.put(Key::new(Tag::Counts), counts().to_value());
+    store.state.commit(store.log.live().end).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            fs::copy(entry.path(), target).map(drop).unwrap()
+        }
+    }
+}
+
+/// A copy of the fixture of format 1 in `home`.
+fn fixture(home: &Path) -> PathBuf {
+    let path = home.join("data");
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1"), &path);
+    // Folders that are empty in the fixture: git keeps none.
+    for folder in ["0/tables", "1/tables", "1/blobs", "2/tables", "3/tables"] {
+        fs::create_dir_all(path.join("shard-000/keyspaces").join(folder)).unwrap();
+    }
+    path
+}
+
+/// Everything that the fixture holds, or what refused it.
+fn read_all(path: &Path) -> Result<(), String> {
+    let data = DataDir::open(path, 1).map_err(|error| error.to_string())?;
+    assert_eq!((data.manifest().format, data.manifest().shards), (1, 1));
+    let store = data.open_shard(SHARD, Durability::Fsync, None).map_err(|error| error.to_string())?;
+    let reader = store.log.reader();
+    let end = Offset(Kind::ALL.len() as u64);
+    if store.log.live().end != end {
+        return Err(format!("the log ends at {:?}", store.log.live().end));
+    }
+    for (offset, kind) in events().into_iter().enumerate() {
+        let event = reader.event(Offset(offset as u64)).map_err(|error| error.to_string())?;
+        let event = event.ok_or("an event is missing")?;
+        assert_eq!((event.kind, event.at), (kind, AT), "offset {offset}");
+    }
+    let row = store.state.get(&Key::new(Tag::Counts)).map_err(|error| error.to_string())?;
+    assert_eq!(CountsRow::from_value(&row.ok_or("the row is missing")?).unwrap(), counts());
+    assert_eq!(store.state.watermark(), end);
+    Ok(())
+}
+
+#[test]
+fn a_data_dir_of_the_first_format_opens_with_every_event_and_row() {
+    if let Some(path) = std::env::var_os("KEYWAY_WRITE_FIXTURE") {
+        return write(Path::new(&path));
+    }
+    let home = tempfile::tempdir().unwrap();
+    read_all(&fixture(home.path())).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_is_refused_or_changes_nothing_that_is_read() {
+    let pristine = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    walk(&fixture(pristine.path()), &mut files);
+    let mut refused = 0;
+    for file in &files {
+        let bytes = fs::read(file).unwrap();
+        for at in (0..bytes.len()).step_by(STEP) {
+            let home = tempfile::tempdir().unwrap();
+            let path = fixture(home.path());
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            fs::write(path.join(file.strip_prefix(pristine.path().join("data")).unwrap()), flipped).unwrap();
+            // It asserts that what is read is what was written; a panic of the store fails the test as well.
+            refused += u32::from(read_all(&path).is_err());
+        }
+    }
+    assert!(refused > 0, "damage is noticed");
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => walk(&entry.path(), files),
+            false => files.push(entry.path()),
+        }
+    }
+}
