@@ -1,114 +1,32 @@
-//! A backlog: how much memory waiting runs take, and how long a restart with them.
+//! A backlog: how much memory waiting runs take, how long a restart with them, and how fast they are worked off.
 //!
 //!     cargo bench --bench backlog            # one million
 //!     KEYWAY_BACKLOG=10000000 cargo bench --bench backlog
 //!
 //! Fills a shard on a real store through its source, in full batches, without a worker; drops it without a clean end,
-//! and opens it again. Prints events per second, resident memory before and after, and the time until it is ready.
+//! and opens it again. Then executes 100,000 of them on one thread, through log and rows.
+
+mod common;
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
+use common::{Flood, apply, catalog, data, home, open};
 use keyway_engine::{
-    catalog::{Catalog, ProjectLoader},
-    command::{Apply, Command, Input, Receipt, Ticket},
+    executor::{Executor, Pool, PoolSettings},
     mailbox::Bell,
-    permit::PermitPool,
-    project::{Origin, Project, Reference, SecretSource, read},
-    shard::{Shard, ShardSetup},
-    source::{Batch, Positions, Source},
-    stats::Stats,
+    shard::Shard,
 };
-use keyway_ingest::{time, trigger::TRIGGERS};
-use keyway_storage::{
-    directory::{DataDir, Durability},
-    event::{Position, ProjectApplied, TriggerId},
-    place::{ShardId, Timestamp},
-};
+use keyway_ingest::time;
+use keyway_storage::{directory::Durability, event::RunState, place::ShardId};
 
-const PROJECT: &str = "
-name: backlog
-workflows:
-  intake:
-    jobs: {job: {name: Job, body: 'fn(s => s)'}}
-    triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
-    edges: {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
-";
-
-struct NoSecrets;
-
-impl SecretSource for NoSecrets {
-    fn resolve(&self, _: &Reference) -> Result<String, String> {
-        Err("is not set".to_owned())
-    }
-}
-
-fn project() -> Arc<Project> {
-    let origin = Origin { file: "backlog".into(), folder: "/".into() };
-    let reading = read(PROJECT, &origin, TRIGGERS, &NoSecrets, &[], &mut || [1; 16]);
-    Arc::new(reading.expect("the project is valid").project)
-}
-
-struct Loader;
-
-impl ProjectLoader for Loader {
-    fn load(&self, _: &ProjectApplied) -> Arc<Project> {
-        project()
-    }
-}
-
-struct Flood {
-    left: Arc<AtomicU64>,
-    trigger: TriggerId,
-    body: Bytes,
-}
-
-impl Source for Flood {
-    fn tune(&mut self, _: &Arc<Project>, _: &dyn Positions) {}
-
-    fn offer(&mut self, _: Timestamp, batch: &mut Batch) {
-        while self.left.load(Ordering::Relaxed) > 0 && batch.has_room(self.body.len()) {
-            self.left.fetch_sub(1, Ordering::Relaxed);
-            let input = Input {
-                trigger: self.trigger,
-                position: Position::None,
-                key: None,
-                stream: 0,
-                request: Bytes::new(),
-                body: Ok(self.body.clone()),
-                follow: false,
-                replays: None,
-            };
-            batch.push(Ticket(0), Command::Receive(input), self.body.len());
-        }
-    }
-
-    fn release(&mut self, receipts: &mut Vec<Receipt>) {
-        receipts.clear();
-    }
-}
-
-fn open(data: &DataDir) -> Shard {
-    let store = data.open_shard(ShardId(0), Durability::Fsync, None).expect("the shard opens");
-    Shard::open(ShardSetup {
-        id: ShardId(0),
-        log: Box::new(store.log),
-        state: store.state,
-        views: store.views,
-        catalog: Arc::new(Catalog::new(Box::new(Loader))),
-        permits: Arc::new(PermitPool::default()),
-        bell: Arc::<Bell>::default(),
-        clock: Box::new(time::now),
-        stats: Arc::<Stats>::default(),
-    })
-    .expect("the shard opens")
-}
+const EXECUTED: u64 = 100_000;
 
 fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -116,21 +34,18 @@ fn resident_mib() -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / 1024
 }
 
-fn main() {
-    let count: u64 =
-        std::env::var("KEYWAY_BACKLOG").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let home = tempfile::tempdir_in(".").expect("a folder on this disk");
-    let path = home.path().join("data");
-    let data = DataDir::open(&path, 1).expect("the data dir opens");
-    let mut shard = open(&data);
-    let file = Bytes::from_static(PROJECT.as_bytes());
-    shard
-        .request(Command::Apply(Apply { file, made: vec![], project: project() }))
-        .expect("the project is applied");
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks =
+        |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    // User and system time, in hundredths of a second on Linux.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+fn fill(shard: &mut Shard, count: u64) {
     let left = Arc::new(AtomicU64::new(count));
-    let trigger = project().triggers().next().expect("there is one").1.id;
-    let body = Bytes::from(format!("{{\"note\":\"{}\"}}", "x".repeat(288)));
-    shard.connect(vec![Box::new(Flood { left: Arc::clone(&left), trigger, body })]);
+    shard.connect(vec![Box::new(Flood::new(&left))]);
     let started = Instant::now();
     while left.load(Ordering::Relaxed) > 0 {
         shard.turn(time::now()).expect("the turn succeeds");
@@ -138,12 +53,49 @@ fn main() {
     let took = started.elapsed();
     println!("{count} waiting runs of 300 bytes: {:.0} events/s", count as f64 / took.as_secs_f64());
     println!("resident with the backlog: {} MiB", resident_mib());
+}
+
+/// Turns until so many runs have ended, with one thread that executes them.
+fn work_off(mut shard: Shard, pool: &Arc<Pool>, bell: &Arc<Bell>, count: u64) {
+    bell.attach();
+    shard.connect(vec![Box::new(Executor::new(ShardId(0), Arc::clone(pool), bell))]);
+    let threads = pool.start(&[shard.reader()]).expect("the thread starts");
+    let (started, cpu) = (Instant::now(), cpu_seconds());
+    while shard.current().counts().runs[RunState::Success as usize] < count {
+        bell.clear();
+        if !shard.turn(time::now()).expect("the turn succeeds") {
+            bell.wait(Some(Duration::from_millis(100)));
+        }
+    }
+    let (took, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    println!(
+        "{count} runs executed through log and rows: {:.0}/s on one thread, {:.0}/s for each second of CPU",
+        count as f64 / took,
+        count as f64 / cpu
+    );
+    pool.stop();
+    while threads.iter().any(|thread| !thread.is_finished()) {
+        shard.turn(time::now()).expect("the turn succeeds");
+        thread::yield_now();
+    }
+}
+
+fn main() {
+    let count: u64 =
+        std::env::var("KEYWAY_BACKLOG").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let (home, catalog, bell) = (home(), catalog(), Arc::<Bell>::default());
+    let dir = data(home.path());
+    let mut shard = open(&dir, Durability::Fsync, &catalog, &bell);
+    apply(&mut shard);
+    fill(&mut shard, count);
     drop(shard);
     println!("resident after it was dropped: {} MiB", resident_mib());
-    drop(data);
-    let data = DataDir::open(&path, 1).expect("the data dir opens");
+    drop(dir);
+    let dir = data(home.path());
     let started = Instant::now();
-    let shard = open(&data);
+    let shard = open(&dir, Durability::Fsync, &catalog, &bell);
     println!("ready again after {:.3} s", started.elapsed().as_secs_f64());
     println!("waiting: {}, resident: {} MiB", shard.current().counts().runs[0], resident_mib());
+    let pool = Pool::new(PoolSettings { threads: 1, catalog });
+    work_off(shard, &pool, &bell, EXECUTED.min(count));
 }

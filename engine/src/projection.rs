@@ -2,6 +2,8 @@
 //!
 //! Invariant: rows = fold(log[..watermark]), in sets of offsets, so that the same log gives the same rows.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use bytes::Bytes;
 use keyway_storage::{
     error::{CommitError, ReadError},
@@ -20,12 +22,21 @@ pub const ALL_TRIGGERS: TriggerId = TriggerId([0; 16]);
 /// The views of one shard.
 pub struct Views {
     rows: Rows,
+    /// The sets that were looked at since the last commit: many events of a turn fall into the same few.
+    sets: BTreeMap<Key, OpenSet>,
+}
+
+/// A set as its row has it, and as it will be.
+#[derive(Clone, Copy)]
+struct OpenSet {
+    before: Bitmap,
+    now: Bitmap,
 }
 
 impl Views {
     /// Takes up the views that the rows hold.
     pub fn open(rows: Rows) -> Self {
-        Self { rows }
+        Self { rows, sets: BTreeMap::new() }
     }
 
     /// The first event that the rows do not reflect.
@@ -35,11 +46,19 @@ impl Views {
 
     /// Commits what the events so far changed.
     pub fn commit(&mut self, watermark: Offset) -> Result<(), CommitError> {
+        for (key, set) in std::mem::take(&mut self.sets) {
+            if set.now.is_empty() && !set.before.is_empty() {
+                self.rows.delete(key);
+            } else if set.now != set.before {
+                self.rows.put(key, Bytes::copy_from_slice(&set.now.0));
+            }
+        }
         self.rows.commit(watermark)
     }
 
     /// Forgets what is not committed.
     pub fn discard(&mut self) {
+        self.sets.clear();
         self.rows.discard();
     }
 
@@ -85,31 +104,26 @@ impl Views {
     }
 
     fn insert(&mut self, key: impl Fn(u64) -> Key, offset: Offset) -> Result<(), ReadError> {
-        let key = key(offset.0 / BUCKET_OFFSETS);
-        let mut set = self.set(&key)?;
-        set.insert(offset);
-        self.rows.put(key, Bytes::copy_from_slice(&set.0));
+        self.set(key(offset.0 / BUCKET_OFFSETS))?.insert(offset);
         Ok(())
     }
 
     /// Takes a work order out of the state that it ended in before, if it did.
     fn leave_states(&mut self, work_order: Offset) -> Result<(), ReadError> {
         for state in ENDED_STATES {
-            let key = by_state_key(state, work_order.0 / BUCKET_OFFSETS);
-            let mut set = self.set(&key)?;
-            let before = set;
-            set.remove(work_order);
-            if set.is_empty() && !before.is_empty() {
-                self.rows.delete(key);
-            } else if set != before {
-                self.rows.put(key, Bytes::copy_from_slice(&set.0));
-            }
+            self.set(by_state_key(state, work_order.0 / BUCKET_OFFSETS))?.remove(work_order);
         }
         Ok(())
     }
 
-    fn set(&self, key: &Key) -> Result<Bitmap, ReadError> {
-        let value = self.rows.get(key)?;
-        Ok(value.map_or(Ok(Bitmap::default()), |value| Bitmap::from_value(&value))?)
+    fn set(&mut self, key: Key) -> Result<&mut Bitmap, ReadError> {
+        match self.sets.entry(key) {
+            Entry::Occupied(open) => Ok(&mut open.into_mut().now),
+            Entry::Vacant(vacant) => {
+                let value = self.rows.get(&key)?;
+                let before = value.map_or(Ok(Bitmap::default()), |value| Bitmap::from_value(&value))?;
+                Ok(&mut vacant.insert(OpenSet { before, now: before }).now)
+            }
+        }
     }
 }
