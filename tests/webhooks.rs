@@ -6,13 +6,12 @@
 
 mod common;
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    time::Duration,
-};
+use std::io::Write;
 
-use common::keyway::{Keyway, eventually};
+use common::{
+    keyway::{Keyway, eventually},
+    wire::{self, JSON, answer, ask, connect, request},
+};
 use serde_json::{Value, json};
 
 const PROJECT: &str = r#"
@@ -40,66 +39,9 @@ const CUSTOM: &str = "/i/3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11/clinic-intake";
 const BODY_BYTES_MAX: usize = 2_000;
 
 fn on_both_runtimes(test: impl Fn(&Keyway)) {
-    for runtime in ["io_uring", "epoll"] {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
-        let max = BODY_BYTES_MAX.to_string();
-        let server =
-            Keyway::start(home.path(), &["--runtime", runtime, "--shards", "2", "--body-bytes-max", &max]);
-        test(&server);
-        assert_eq!(server.stop().code(), Some(0));
-    }
+    let max = BODY_BYTES_MAX.to_string();
+    wire::on_both_runtimes(PROJECT, &["--shards", "2", "--body-bytes-max", &max], test);
 }
-
-fn connect(server: &Keyway) -> TcpStream {
-    let stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream
-}
-
-fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let mut text =
-        format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n");
-    if method == "GET" || method == "OPTIONS" {
-        text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
-    }
-    let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-/// One answer: status, head in small letters, body.
-fn answer(stream: &mut TcpStream) -> (u16, String, String) {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        assert_eq!(
-            stream.read(&mut byte).unwrap(),
-            1,
-            "the connection ended: {}",
-            String::from_utf8_lossy(&head)
-        );
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).unwrap().to_lowercase();
-    let status = head[9..12].parse().unwrap();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |it| it.parse().unwrap());
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    (status, head, String::from_utf8(body).unwrap())
-}
-
-fn ask(server: &Keyway, request: &[u8]) -> (u16, String, String) {
-    let mut stream = connect(server);
-    stream.write_all(request).unwrap();
-    answer(&mut stream)
-}
-
-const JSON: &str = "content-type: application/json\r\n";
 
 /// What is asked, and the status and body of the answer.
 fn refusals() -> Vec<(&'static str, Vec<u8>, u16, Value)> {

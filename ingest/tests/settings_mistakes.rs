@@ -70,6 +70,8 @@ fn a_wrong_webhook_is_refused() {
         (webhook!("§timezone: UTC"), &["unknown key `timezone`"]),
         (webhook!("§webhook_auth_method: [a]"), &["(did you mean `webhook_auth_methods`?)"]),
         (webhook!("webhook_auth_methods: [§a]"), &["there is no auth method `a` in this file"]),
+        (webhook!("webhook_auth_methods: §[]"), &["must not open the webhook to everyone (name a method"]),
+        (webhook!("§webhook_auth_methods:"), &["this must be a list, not nothing"]),
     ]);
 }
 

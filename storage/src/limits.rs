@@ -48,6 +48,10 @@ pub const RESPONSE_TIMEOUT_SECONDS_MAX: u64 = 3_600;
 pub const IDEMPOTENCY_WINDOW_SECONDS_MAX: u64 = 2_592_000;
 /// Widest tolerance for a signature's time, one day: a longer one invites replayed requests.
 pub const SIGNATURE_TOLERANCE_SECONDS_MAX: u64 = 86_400;
+/// Most signatures of one request that are compared: a sender that changes its secret sends two.
+pub const SIGNATURES_MAX: usize = 16;
+/// Longest time of a signature: more digits are no number of seconds.
+pub const SIGNATURE_TIME_DIGITS_MAX: usize = 19;
 /// Most requests per second, and largest burst, of a rate limit; beyond it there is nothing to limit.
 pub const RATE_LIMIT_MAX: u64 = 1_000_000;
 /// Longest custom path of a webhook, as in OpenFn.

@@ -34,11 +34,21 @@ pub struct Keyway {
 impl Keyway {
     /// Starts `keyway serve` on a home folder that holds `project.yaml`, and waits until it is ready.
     pub fn start(home: &Path, flags: &[&str]) -> Self {
-        Self::try_start(home, flags).unwrap_or_else(|(status, trace)| panic!("it ended: {status}\n{trace}"))
+        Self::start_with(home, flags, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub fn start_with(home: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::spawn(home, flags, variables)
+            .unwrap_or_else(|(status, trace)| panic!("it ended: {status}\n{trace}"))
     }
 
     /// The same, for a test that expects it to end: then its status and its trace.
     pub fn try_start(home: &Path, flags: &[&str]) -> Result<Self, (ExitStatus, String)> {
+        Self::spawn(home, flags, &[])
+    }
+
+    fn spawn(home: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Result<Self, (ExitStatus, String)> {
         let trace = home.join(format!("trace-{}", fs::read_dir(home).unwrap().count()));
         let mut child = tool()
             .arg("serve")
@@ -48,6 +58,7 @@ impl Keyway {
             .arg(home.join("data"))
             .args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
             .args(flags)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&trace).unwrap())

@@ -58,6 +58,12 @@ impl<'a> Section<'a> {
         Some(self.enter(entry))
     }
 
+    /// The value of a key, null included: for keys whose absence means something else than nothing.
+    pub fn given(&self, key: &'static str) -> Option<Field<'a>> {
+        self.known.borrow_mut().push(key);
+        Some(self.enter(self.map.entry(key)?))
+    }
+
     /// The value of a key that must be there.
     pub fn required(&self, key: &'static str) -> Option<Field<'a>> {
         let field = self.field(key);

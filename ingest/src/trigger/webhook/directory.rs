@@ -14,10 +14,9 @@ use keyway_engine::project::{Ordering, Project};
 use keyway_storage::event::{TriggerId, WorkflowId};
 use uuid::Uuid;
 
-use super::settings::WebhookSettings;
+use super::{auth::Gate, settings::WebhookSettings};
 
 /// A webhook trigger as a door needs it.
-#[derive(Debug)]
 pub struct Hook {
     /// Its UUID.
     pub id: TriggerId,
@@ -29,10 +28,12 @@ pub struct Hook {
     pub ordering: Ordering,
     /// The type's settings.
     pub settings: WebhookSettings,
+    /// Judges its callers.
+    pub gate: Gate,
 }
 
 /// All webhook triggers of a project.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Hooks {
     by_id: HashMap<Uuid, Arc<Hook>>,
     by_path: HashMap<(Uuid, String), Arc<Hook>>,
@@ -50,6 +51,7 @@ impl Hooks {
                 serial: workflow.concurrency == Some(1),
                 ordering: trigger.ordering,
                 settings: settings.clone(),
+                gate: Gate::new(&settings.auth),
             });
             if let Some(path) = &settings.custom_path {
                 hooks.by_path.insert((Uuid::from_bytes(project.id), path.clone()), Arc::clone(&hook));

@@ -40,6 +40,7 @@ use crate::{
     http::{self, Answer},
     parked::{Parked, Waiting},
     runtime::wheel::Wheel,
+    time,
 };
 
 const FOUND: &str = "OpenFn webhook trigger found. Make a POST request to execute this workflow.";
@@ -64,16 +65,27 @@ pub struct Webhooks {
     pub body_bytes_max: usize,
 }
 
+/// A request's body: read already where its signature had to be checked.
+enum Content {
+    Read(Bytes),
+    Unread(Incoming),
+}
+
 impl Webhooks {
     /// Serves a request whose path begins with `/i/`.
     pub async fn serve(&self, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         let Some(hook) = self.find(parts.uri.path()) else { return reply::not_found() };
-        match auth::judge(&hook.settings, &parts.headers) {
-            Verdict::Pass => {}
+        let body = match hook.gate.judge(&parts.headers, time::now()) {
+            Verdict::Pass => Content::Unread(body),
             Verdict::Nothing => return http::refusal(StatusCode::UNAUTHORIZED, "Unauthorized"),
             Verdict::Wrong => return reply::not_found(),
-        }
+            Verdict::Signed(signed) => match self.read(body).await {
+                Ok(body) if auth::fits(&signed, &body) => Content::Read(body),
+                Ok(_) => return reply::not_found(),
+                Err(answer) => return answer,
+            },
+        };
         match parts.method {
             Method::POST => {}
             Method::GET if hook.settings.allow_get => {}
@@ -83,9 +95,12 @@ impl Webhooks {
             }
             _ => return reply::not_found(),
         }
-        let body = match self.read(body).await {
-            Ok(body) => body,
-            Err(answer) => return answer,
+        let body = match body {
+            Content::Read(body) => body,
+            Content::Unread(body) => match self.read(body).await {
+                Ok(body) => body,
+                Err(answer) => return answer,
+            },
         };
         match self.input(&hook, &parts, body) {
             Ok(input) => self.send(&hook, input).await,
@@ -133,9 +148,8 @@ impl Webhooks {
                 http::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type")
             }
         })?;
-        let secrets = auth::secrets(&hook.settings);
-        let uri = &parts.uri;
-        let request = request::describe(&parts.method, uri.path(), uri.query(), &parts.headers, &secrets);
+        let (uri, secrets) = (&parts.uri, hook.gate.secrets());
+        let request = request::describe(&parts.method, uri.path(), uri.query(), &parts.headers, secrets);
         Ok(Input {
             trigger: hook.id,
             position: Position::None,

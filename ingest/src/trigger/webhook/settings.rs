@@ -108,7 +108,8 @@ impl WebhookSettings {
         }
         let reply = read_reply(section);
         let window = section.number("idempotency_window_seconds", 0..=IDEMPOTENCY_WINDOW_SECONDS_MAX);
-        let auth = section.field("webhook_auth_methods");
+        // Also when it is null: a webhook that loses its last method must not open in silence.
+        let auth = section.given("webhook_auth_methods");
         let settings = Self {
             reply,
             custom_path: section.field("custom_path").and_then(|field| read_custom_path(&field)),

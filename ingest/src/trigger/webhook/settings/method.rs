@@ -7,10 +7,12 @@ use std::{collections::HashMap, sync::Arc};
 use keyway_engine::project::{Field, ResolvedSecret, Section};
 use keyway_storage::limits::SIGNATURE_TOLERANCE_SECONDS_MAX;
 
+use super::super::auth::signature::standard_key;
+
+/// The hint for a list without methods.
+const OPEN_IT: &str = "name a method, or remove the key for a webhook that everyone may call";
 /// How far a signature's time may be off when the file does not say.
 const TOLERANCE_SECONDS_DEFAULT: u64 = 300;
-/// What stands before the secrets of Standard Webhooks.
-const STANDARD_PREFIX: &str = "whsec_";
 
 /// The auth methods of a project, by their keys.
 #[derive(Debug, Default)]
@@ -86,7 +88,11 @@ impl AuthMethods {
                 }
             }
         };
-        Some(field.items()?.iter().filter_map(choose).collect())
+        let items = field.items()?;
+        if items.is_empty() {
+            field.mistake("this list lets nobody in, and must not open the webhook to everyone", OPEN_IT);
+        }
+        Some(items.iter().filter_map(choose).collect())
     }
 }
 
@@ -150,14 +156,11 @@ fn read_scheme(section: &Section<'_>) -> Option<Scheme> {
 
 fn read_signing_secret(field: &Field<'_>, scheme: Option<Scheme>) -> Option<ResolvedSecret> {
     let secret = field.secret()?;
-    if let (Ok(text), Some(Scheme::StandardWebhooks { .. })) = (&secret, scheme) {
-        let base64 = text.0.trim();
-        let base64 = base64.strip_prefix(STANDARD_PREFIX).unwrap_or(base64).trim_end_matches('=');
-        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-        if base64.is_empty() || base64.len() % 4 == 1 || !base64.bytes().all(in_alphabet) {
-            return field
-                .unfit_secret("a secret of Standard Webhooks is base64, mostly after `whsec_`".to_owned());
-        }
+    if let (Ok(text), Some(Scheme::StandardWebhooks { .. })) = (&secret, scheme)
+        && standard_key(&text.0).is_none()
+    {
+        return field
+            .unfit_secret("a secret of Standard Webhooks is base64, mostly after `whsec_`".to_owned());
     }
     Some(secret)
 }

@@ -1,0 +1,83 @@
+//! HTTP as it is on the wire: bytes written to a socket and read from it, so that nothing mends a request on the way.
+//!
+//! Invariant: a connection that says nothing for half a minute fails the test.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::Duration,
+};
+
+use super::keyway::Keyway;
+
+/// The header of a JSON body.
+pub const JSON: &str = "content-type: application/json\r\n";
+
+/// Runs a test against a keyway with this project, once on each runtime; it must end well.
+pub fn on_both_runtimes(project: &str, flags: &[&str], test: impl Fn(&Keyway)) {
+    on_both_runtimes_in(|home| std::fs::write(home.join("project.yaml"), project).unwrap(), flags, test);
+}
+
+/// The same, for a home folder that needs more than a project file.
+pub fn on_both_runtimes_in(furnish: impl Fn(&Path), flags: &[&str], test: impl Fn(&Keyway)) {
+    for runtime in ["io_uring", "epoll"] {
+        let home = tempfile::tempdir().unwrap();
+        furnish(home.path());
+        let flags = [&["--runtime", runtime], flags].concat();
+        let server = Keyway::start(home.path(), &flags);
+        test(&server);
+        assert_eq!(server.stop().code(), Some(0));
+    }
+}
+
+/// A connection to the public listener.
+pub fn connect(server: &Keyway) -> TcpStream {
+    let stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+}
+
+/// The bytes of a request; each header ends with a line end.
+pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let mut text =
+        format!("{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{headers}\r\n");
+    if method == "GET" || method == "OPTIONS" {
+        text = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    }
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// One answer: status, head in small letters, body.
+pub fn answer(stream: &mut TcpStream) -> (u16, String, String) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_eq!(
+            stream.read(&mut byte).unwrap(),
+            1,
+            "the connection ended: {}",
+            String::from_utf8_lossy(&head)
+        );
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let status = head[9..12].parse().unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |it| it.parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (status, head, String::from_utf8(body).unwrap())
+}
+
+/// The answer to a request on a connection of its own.
+pub fn ask(server: &Keyway, request: &[u8]) -> (u16, String, String) {
+    let mut stream = connect(server);
+    stream.write_all(request).unwrap();
+    answer(&mut stream)
+}
