@@ -3,12 +3,16 @@
 //!     cargo bench --bench backlog            # one million
 //!     KEYWAY_BACKLOG=10000000 cargo bench --bench backlog
 //!
-//! Fills a shard on a real store through its source, in full batches, without a worker; drops it without a clean end,
-//! and opens it again. Then executes 100,000 of them on one thread, through log and rows.
+//! Another process fills a shard on a real store through its source, in full batches, without a worker, and is killed
+//! (-9). Then the shard is opened again, and 100,000 of the runs are executed on one thread, through log and rows.
 
 mod common;
 
 use std::{
+    env,
+    io::{BufRead, BufReader},
+    path::Path,
+    process,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -27,6 +31,8 @@ use keyway_ingest::time;
 use keyway_storage::{directory::Durability, event::RunState, place::ShardId};
 
 const EXECUTED: u64 = 100_000;
+/// Names the folder to the process that fills.
+const FILL: &str = "KEYWAY_BACKLOG_FILL";
 
 fn resident_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -80,22 +86,39 @@ fn work_off(mut shard: Shard, pool: &Arc<Pool>, bell: &Arc<Bell>, count: u64) {
     }
 }
 
+/// Fills a data dir in another process, and kills that process (-9) once it has.
+fn fill_and_kill(home: &Path) {
+    let mut child = process::Command::new(env::current_exe().expect("this bench"))
+        .env(FILL, home)
+        .stdout(process::Stdio::piped())
+        .spawn()
+        .expect("the bench starts again");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    for line in lines.map_while(Result::ok).take(2) {
+        println!("{line}");
+    }
+    child.kill().expect("the child is ours");
+    child.wait().expect("the child is ours");
+}
+
 fn main() {
-    let count: u64 =
-        std::env::var("KEYWAY_BACKLOG").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let (home, catalog, bell) = (home(), catalog(), Arc::<Bell>::default());
+    let count: u64 = env::var("KEYWAY_BACKLOG").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let bell = Arc::<Bell>::default();
+    if let Some(home) = env::var_os(FILL) {
+        let dir = data(Path::new(&home));
+        let mut shard = open(&dir, Durability::Fsync, &catalog(), &bell);
+        apply(&mut shard);
+        fill(&mut shard, count);
+        thread::park();
+    }
+    let home = home();
+    fill_and_kill(home.path());
     let dir = data(home.path());
-    let mut shard = open(&dir, Durability::Fsync, &catalog, &bell);
-    apply(&mut shard);
-    fill(&mut shard, count);
-    drop(shard);
-    println!("resident after it was dropped: {} MiB", resident_mib());
-    drop(dir);
-    let dir = data(home.path());
-    let started = Instant::now();
+    let (catalog, started) = (catalog(), Instant::now());
     let shard = open(&dir, Durability::Fsync, &catalog, &bell);
     println!("ready again after {:.3} s", started.elapsed().as_secs_f64());
-    println!("waiting: {}, resident: {} MiB", shard.current().counts().runs[0], resident_mib());
+    let waiting = shard.current().counts().runs[RunState::Available as usize];
+    println!("waiting: {waiting}, resident: {} MiB", resident_mib());
     let pool = Pool::new(PoolSettings { threads: 1, catalog });
     work_off(shard, &pool, &bell, EXECUTED.min(count));
 }

@@ -185,7 +185,8 @@ pub const PAGE_ITEMS_MAX: usize = 1_000;
 pub const PAGE_LOOKS_MAX: usize = 100_000;
 /// Most blocks that a reader keeps of those that it read last.
 pub const RECENT_BLOCKS_MAX: usize = 64;
-/// Most bytes of blocks that a reader keeps, but for the last one. There is a reader per API request and shard.
+/// Most bytes of blocks that a reader keeps, but for the last one. There is a reader per shard for each API request, and
+/// one for the executor.
 pub const RECENT_BYTES_MAX: usize = 16 << 20;
 /// How long a reader waits for rows that follow what is durable: a turn's commit, many times over.
 pub const SETTLE_MS: u64 = 100;

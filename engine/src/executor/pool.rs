@@ -79,7 +79,8 @@ impl Pool {
 
     /// Starts the threads on what they read.
     pub fn start(self: &Arc<Self>, readers: &[ShardReader]) -> std::io::Result<Vec<JoinHandle<()>>> {
-        let readers = readers.iter().map(|reader| (reader.shard, reader.clone())).collect();
+        // Runs are claimed in the order of their inputs, which are neighbours in the log.
+        let readers = readers.iter().map(|reader| (reader.shard, reader.remembering())).collect();
         assert!(self.readers.set(readers).is_ok(), "a pool is started once");
         let start = |index| {
             let pool = Arc::clone(self);

@@ -42,6 +42,11 @@ impl ShardReader {
         while self.stats.settled() < tail && Instant::now() < deadline {
             backoff.snooze();
         }
+        self.remembering()
+    }
+
+    /// The same shard for someone who reads neighbouring events one by one: a block is read and checked once.
+    pub fn remembering(&self) -> Self {
         Self { log: self.log.remembering(), ..self.clone() }
     }
 }

@@ -1,0 +1,154 @@
+//! A disk that is full, and one that cannot be written: refused with words, nothing lost, and no restart needed.
+//!
+//! Each test brings its own small disk, a mounted tmpfs. Where mounting is not allowed it says so and leaves off.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+};
+
+use common::keyway::{Keyway, eventually};
+use rustix::fs::statvfs;
+
+const TRIGGER: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+const PROJECT: &str = "
+name: disk
+workflows:
+  intake:
+    jobs: {job: {name: Job, body: 'fn(s => s)'}}
+    triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
+    edges: {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
+";
+const FLAGS: &[&str] = &["--shards", "1", "--executors", "1"];
+/// Below the reserve of 64 MiB at which inputs are refused.
+const LEFT_BYTES: u64 = 40 << 20;
+
+/// A disk of its own.
+struct Disk {
+    home: tempfile::TempDir,
+}
+
+impl Disk {
+    /// Mounts a disk that holds the project file, or `None` where nobody may.
+    fn mount() -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        let options = ["-t", "tmpfs", "-o", "size=256m", "keyway"];
+        let mounted = Command::new("mount").args(options).arg(home.path()).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("left out: mounting a disk is not allowed here");
+            return None;
+        }
+        let disk = Self { home };
+        fs::write(disk.path().join("project.yaml"), PROJECT).unwrap();
+        Some(disk)
+    }
+
+    fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn fill(&self) {
+        let disk = statvfs(self.path()).unwrap();
+        let mut left = (disk.f_bavail * disk.f_frsize).saturating_sub(LEFT_BYTES);
+        let mut file = File::create(self.path().join("ballast")).unwrap();
+        while left > 0 {
+            let bytes = left.min(1 << 20);
+            file.write_all(&vec![1; bytes as usize]).unwrap();
+            left -= bytes;
+        }
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.path().join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a killed server may still be on its way out.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+/// The whole answer to a request, as it came.
+fn exchange(url: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn post(keyway: &Keyway) -> String {
+    let head = format!("POST {TRIGGER} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+    // Large, so that what the log was promised before the disk filled is soon used up.
+    let body = format!("{{\"note\":\"{}\"}}", "x".repeat(200_000));
+    let length = body.len();
+    exchange(
+        &keyway.url,
+        &format!("{head}content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"),
+    )
+}
+
+fn is(answer: &str, status: u16) -> bool {
+    answer.starts_with(&format!("HTTP/1.1 {status} "))
+}
+
+#[test]
+fn a_full_disk_refuses_inputs_until_there_is_room_and_loses_nothing() {
+    let Some(disk) = Disk::mount() else { return };
+    let keyway = Keyway::start(disk.path(), FLAGS);
+    let mut accepted = 0;
+    disk.fill();
+    let mut refusal = String::new();
+    eventually("inputs are refused", || {
+        refusal = post(&keyway);
+        accepted += u32::from(is(&refusal, 200));
+        is(&refusal, 503)
+    });
+    assert!(refusal.contains("\r\nretry-after: "), "{refusal}");
+    let (status, reason) = keyway.get("/health/ready");
+    assert_eq!(status, 503);
+    assert!(reason.to_string().contains("disk is full"), "{reason}");
+    assert_eq!(keyway.get("/api/work_orders").0, 200, "reads go on");
+    disk.make_room();
+    eventually("inputs are accepted again", || {
+        let answer = post(&keyway);
+        accepted += u32::from(is(&answer, 200));
+        is(&answer, 200)
+    });
+    eventually("every accepted work order has ended well", || {
+        let (_, orders) = keyway.get("/api/work_orders?state=success&page_size=100");
+        orders["data"].as_array().is_some_and(|orders| orders.len() as u32 == accepted.min(100))
+    });
+    assert_eq!(keyway.get("/health/ready").0, 200);
+    assert_eq!(keyway.stop().code(), Some(0));
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_named_and_nothing_is_started() {
+    let Some(disk) = Disk::mount() else { return };
+    let keyway = Keyway::start(disk.path(), FLAGS);
+    assert!(is(&post(&keyway), 200));
+    assert_eq!(keyway.stop().code(), Some(0));
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(disk.path()).status().unwrap();
+    assert!(remounted.success());
+    // The trace has to go elsewhere.
+    let output = common::tool()
+        .args(["serve", "--project"])
+        .arg(disk.path().join("project.yaml"))
+        .arg("--data-dir")
+        .arg(disk.path().join("data"))
+        .output()
+        .unwrap();
+    assert_eq!(common::code(&output), 1);
+    let said = common::stderr(&output);
+    assert!(said.contains("Read-only file system") && said.contains("data"), "{said}");
+}
