@@ -5,15 +5,16 @@
 
 use std::{any::Any, sync::Arc};
 
+use bytes::Bytes;
 use keyway_storage::{
-    event::TriggerId,
+    event::{Received, TriggerId},
     limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, BATCH_EVENTS_MAX},
     place::Timestamp,
 };
 
 use crate::{
     command::{Command, Receipt, Ticket},
-    project::{Field, Project, TriggerSection},
+    project::{Field, Project, Trigger, TriggerSection},
 };
 
 /// What feeds commands to a shard, on the shard's thread.
@@ -52,6 +53,11 @@ pub trait TriggerType: Sync {
     /// Reads the value of that key, noting every mistake.
     fn check_shared(&self, _field: &Field) -> Arc<dyn Any + Send + Sync> {
         Arc::new(())
+    }
+
+    /// The ordering key of an input as its sender wrote it, for people who look at what is blocked.
+    fn ordering_key(&self, _trigger: &Trigger, _input: &Received) -> Option<Bytes> {
+        None
     }
 
     /// Reads the settings that are the type's own, noting every mistake in the section.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here writes, and nothing here makes a shard wait.
 
+pub mod blocked;
 pub mod list;
 pub mod order;
 pub mod run;

@@ -4,6 +4,7 @@
 //! `{"error": code, "message": sentence}` with the fitting status.
 
 mod access;
+mod blocked;
 mod bulk;
 mod call;
 mod document;
@@ -123,6 +124,8 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "/api/triggers/{id}", trigger::show_trigger),
     (Method::POST, "/api/triggers/{id}/enable", trigger::enable_trigger),
     (Method::POST, "/api/triggers/{id}/disable", trigger::disable_trigger),
+    (Method::POST, "/api/triggers/{id}/blocked_keys/{key}/retry", blocked::retry),
+    (Method::POST, "/api/triggers/{id}/blocked_keys/{key}/skip", blocked::skip),
     (Method::GET, "/api/events", event::list_events),
     (Method::GET, "/api/events/{id}", event::show_event),
     (Method::GET, "/api/dead_letters", letter::list_dead_letters),
@@ -179,9 +182,9 @@ impl Api {
         }
         let mut allowed = Vec::new();
         for (method, pattern, handler) in ROUTES {
-            let Some(id) = matches(pattern, path) else { continue };
+            let Some((id, key)) = matches(pattern, path) else { continue };
             if *method == request.method || *method == Method::GET && request.method == Method::HEAD {
-                return handler(&Call::new(self, request, id));
+                return handler(&Call::new(self, request, id, key));
             }
             allowed.push(method.as_str());
         }
@@ -198,14 +201,15 @@ fn respond(status: StatusCode, body: &impl serde::Serialize) -> ApiResponse {
     ApiResponse { status, content_type: "application/json; charset=utf-8", headers: Vec::new(), body }
 }
 
-/// The segment that stands for `{id}`, if the path fits the pattern; empty when the pattern has none.
-fn matches<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
-    let mut id = "";
+/// The segments that stand for `{id}` and `{key}`, if the path fits the pattern; empty when the pattern has none.
+fn matches<'p>(pattern: &str, path: &'p str) -> Option<(&'p str, &'p str)> {
+    let (mut id, mut key) = ("", "");
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
     loop {
         match (wanted.next(), given.next()) {
-            (None, None) => return Some(id),
+            (None, None) => return Some((id, key)),
             (Some("{id}"), Some(segment)) if !segment.is_empty() => id = segment,
+            (Some("{key}"), Some(segment)) if !segment.is_empty() => key = segment,
             (Some(one), Some(other)) if one == other => {}
             _ => return None,
         }

@@ -196,6 +196,10 @@ pub const WALK_BUCKETS_MAX: usize = 1_024;
 const _: () = assert!(PAGE_LOOKS_MAX > 2 * WALK_BUCKETS_MAX);
 /// Bytes of a page's items after which no more are added: one item may be as large as a run's states.
 pub const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Most blocked keys that a trigger shows; all of them are counted.
+pub const BLOCKED_KEYS_SHOWN_MAX: usize = 100;
+/// Most bytes of an ordering key that are shown; longer keys are told apart by what they begin with.
+pub const ORDERING_KEY_BYTES_SHOWN_MAX: usize = 1_024;
 /// Longest reason that is kept with a discarded dead letter.
 pub const DISCARD_REASON_CHARACTERS_MAX: usize = 1_000;
 /// Most work orders that one bulk rerun takes in: each is kept in memory until it is asked for.

@@ -13,7 +13,8 @@ use clap::{
 };
 
 pub use list::{
-    ById, Cut, EventId, ListDeadLetters, ListEvents, ListHistory, Rerun, ShowRun, ShowWorkOrder, TailEvents,
+    BlockedKey, ById, Cut, EventId, ListDeadLetters, ListEvents, ListHistory, Rerun, ShowRun, ShowWorkOrder,
+    TailEvents,
 };
 pub use serve::Serve;
 
@@ -152,6 +153,10 @@ pub enum Triggers {
         #[arg(value_parser = list::id)]
         id: String,
     },
+    /// Let a blocked key go on with the work order that failed.
+    RetryKey(BlockedKey),
+    /// Let a blocked key go on behind the work order that failed.
+    SkipKey(BlockedKey),
 }
 
 /// What can be done with dead letters.

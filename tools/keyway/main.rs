@@ -55,6 +55,8 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Triggers(Triggers::Show { id }) => history::trigger(&client()?, &id, &mut out),
         Command::Triggers(Triggers::Enable { id }) => request::switch(&client()?, &id, "enable", &mut out),
         Command::Triggers(Triggers::Disable { id }) => request::switch(&client()?, &id, "disable", &mut out),
+        Command::Triggers(Triggers::RetryKey(key)) => request::release(&client()?, &key, "retry", &mut out),
+        Command::Triggers(Triggers::SkipKey(key)) => request::release(&client()?, &key, "skip", &mut out),
         Command::DeadLetters(DeadLetters::List(which)) => history::dead_letters(&client()?, &which, &mut out),
         Command::DeadLetters(DeadLetters::Show { id }) => history::dead_letter(&client()?, &id, &mut out),
         Command::DeadLetters(DeadLetters::Discard { id, reason }) => {

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    args::Rerun,
+    args::{BlockedKey, Rerun},
     client::{Client, item},
     failure::Failure,
     print::Printer,
@@ -28,6 +28,12 @@ pub fn cancel(client: &Client, id: &str, out: &mut Printer) -> Result<(), Failur
 /// Enables or disables a trigger.
 pub fn switch(client: &Client, id: &str, verb: &str, out: &mut Printer) -> Result<(), Failure> {
     show(client.post(&format!("/api/triggers/{id}/{verb}"), &Value::Null)?, out)
+}
+
+/// Lets a blocked key go on.
+pub fn release(client: &Client, which: &BlockedKey, verb: &str, out: &mut Printer) -> Result<(), Failure> {
+    let path = format!("/api/triggers/{}/blocked_keys/{}/{verb}", which.id, which.key);
+    show(client.post(&path, &Value::Null)?, out)
 }
 
 /// Closes a dead letter without replaying it.

@@ -32,17 +32,19 @@ pub struct Call<'a> {
     pub request: &'a ApiRequest,
     /// The id in the path.
     pub id: &'a str,
+    /// The key in the path.
+    pub key: &'a str,
 }
 
 impl<'a> Call<'a> {
     /// A call of a route.
-    pub fn new(api: &'a Api, request: &'a ApiRequest, id: &'a str) -> Self {
-        Self { api, readers: api.readers.iter().map(ShardReader::settled).collect(), request, id }
+    pub fn new(api: &'a Api, request: &'a ApiRequest, id: &'a str, key: &'a str) -> Self {
+        Self { api, readers: api.readers.iter().map(ShardReader::settled).collect(), request, id, key }
     }
 
     /// The same call, reading what is durable by now.
     pub fn again(&self) -> Self {
-        Self::new(self.api, self.request, self.id)
+        Self::new(self.api, self.request, self.id, self.key)
     }
 
     /// A parameter of the query.

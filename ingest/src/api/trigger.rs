@@ -77,12 +77,12 @@ fn switch(call: &Call, enabled: bool) -> Reply {
     show_trigger(&call.again())
 }
 
-fn trigger_named(id: &str) -> Result<TriggerId, ApiError> {
+pub(super) fn trigger_named(id: &str) -> Result<TriggerId, ApiError> {
     let uuid = uuid_of(id).ok_or_else(|| no_trigger(id))?;
     Ok(TriggerId(*uuid.as_bytes()))
 }
 
-fn no_trigger(id: &str) -> ApiError {
+pub(super) fn no_trigger(id: &str) -> ApiError {
     ApiError::not_found(format!("There is no trigger with the id {id}."))
 }
 
@@ -109,6 +109,10 @@ impl Call<'_> {
                 .with("partitions", json!([]))
                 .with("dead_letters", 0),
             _ => attributes,
+        };
+        let attributes = match trigger.kind {
+            "cron" => attributes,
+            _ => self.with_blocked_keys(attributes, workflow, trigger)?,
         };
         Ok(Document::item("triggers", trigger_uuid(trigger.id), &attributes))
     }

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod body;
 pub mod directory;
+pub mod key;
 pub mod reply;
 pub mod request;
 pub mod serve;
@@ -11,10 +12,12 @@ pub mod source;
 
 use std::{any::Any, sync::Arc};
 
+use bytes::Bytes;
 use keyway_engine::{
-    project::{Field, TriggerSection},
+    project::{Field, Trigger, TriggerSection},
     source::TriggerType,
 };
+use keyway_storage::event::Received;
 
 use settings::{AuthMethods, WebhookSettings};
 
@@ -32,6 +35,10 @@ impl TriggerType for Webhook {
 
     fn check_shared(&self, field: &Field) -> Arc<dyn Any + Send + Sync> {
         Arc::new(AuthMethods::read(field))
+    }
+
+    fn ordering_key(&self, trigger: &Trigger, input: &Received) -> Option<Bytes> {
+        trigger.settings::<WebhookSettings>()?.ordering_key.as_ref()?.of_input(input)
     }
 
     fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync> {

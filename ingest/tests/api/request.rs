@@ -118,6 +118,7 @@ fn triggers_are_shown_with_what_their_type_has() {
         json!({
             "name": "webhook", "workflow": "intake", "type": "webhook", "enabled": true,
             "urls": [format!("http://127.0.0.1:4000/i/{WEBHOOK}"), format!("http://127.0.0.1:4000/i/{project}/clinic")],
+            "blocked_keys": [], "blocked_keys_count": 0,
         })
     );
     assert_eq!(shown[1]["urls"], json!([format!("http://127.0.0.1:4000/i/{OTHER}")]));

@@ -172,6 +172,17 @@ pub struct Rerun {
     pub job: Option<String>,
 }
 
+/// A blocked key of a trigger.
+#[derive(Debug, clap::Args)]
+pub struct BlockedKey {
+    /// Id of the trigger.
+    #[arg(value_parser = id)]
+    pub id: String,
+    /// The key in base64, as `triggers show` shows it; `-` where it shows null.
+    #[arg(value_name = "KEY", allow_hyphen_values = true, value_parser = base64)]
+    pub key: String,
+}
+
 /// The id of an event: its shard and offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventId {
@@ -201,5 +212,15 @@ pub fn id(text: &str) -> Result<String, String> {
     match !text.is_empty() && text.chars().all(is_plain) {
         true => Ok(text.to_owned()),
         false => Err("an id has letters, digits and dashes only".to_owned()),
+    }
+}
+
+/// Base64 as it can stand in a URL.
+fn base64(text: &str) -> Result<String, String> {
+    let is_base64 = |character: char| character.is_ascii_alphanumeric() || "+/-_".contains(character);
+    let text = text.trim_end_matches('=');
+    match !text.is_empty() && text.chars().all(is_base64) {
+        true => Ok(text.replace('+', "-").replace('/', "_")),
+        false => Err("a key is written in base64".to_owned()),
     }
 }

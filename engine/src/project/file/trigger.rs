@@ -5,7 +5,7 @@ use keyway_storage::limits::IN_FLIGHT_MAX;
 use super::{Reader, SharedSettings, check_key};
 use crate::{
     project::{
-        Field, OnFailure, Ordering, Section, Trigger,
+        Field, OnFailure, Section, Trigger,
         trigger_section::{JobKeys, TriggerSection},
     },
     source::TriggerType,
@@ -32,9 +32,6 @@ impl<'t> Reader<'t> {
         section.in_flight_max = in_flight_max;
         let settings = kind.check(&mut section);
         section.finish();
-        if on_failure == OnFailure::BlockKey && section.ordering == Ordering::None {
-            field.warning("`on_failure: block_key` has nothing to block without an `ordering`", "");
-        }
         let TriggerSection { ordering, in_flight_max, cursor, .. } = section;
         let key = key.to_owned();
         let kind = kind.name();

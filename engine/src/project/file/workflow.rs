@@ -8,7 +8,9 @@ use keyway_storage::{
 };
 
 use super::{Credentials, Reader, SharedSettings, check_key, edge, job};
-use crate::project::{Field, OnFailure, Retry, Section, Workflow, trigger_section::JobKeys, workflow_id};
+use crate::project::{
+    Field, OnFailure, Ordering, Retry, Section, Trigger, Workflow, trigger_section::JobKeys, workflow_id,
+};
 
 /// How long a run may take when the file does not say, as in OpenFn.
 const RUN_TIMEOUT_MS_DEFAULT: u64 = 60_000;
@@ -72,12 +74,7 @@ impl Reader<'_> {
         }
         let mut read = |(name, field): &(&str, Field<'_>)| {
             let trigger = self.trigger(key, name, field, keys, shared)?;
-            if trigger.on_failure == OnFailure::Retry && retry.attempts_max == 1 {
-                field.warning(
-                    "`on_failure: retry` retries nothing",
-                    "set `retry: {attempts_max: ...}` of the workflow",
-                );
-            }
+            warn_of_failure(field, &trigger, retry, concurrency == Some(1));
             Some(trigger)
         };
         let triggers: Vec<_> = triggers.iter().filter_map(&mut read).collect();
@@ -129,4 +126,18 @@ fn read_retry(field: &Field<'_>) -> Option<Retry> {
     }
     let attempts_max = attempts_max.map_or(default.attempts_max, |most| most as u8);
     Some(Retry { attempts_max, backoff_initial_ms, backoff_max_ms })
+}
+
+/// Warns of an `on_failure` that does nothing.
+fn warn_of_failure(field: &Field<'_>, trigger: &Trigger, retry: Retry, serial: bool) {
+    match trigger.on_failure {
+        OnFailure::Retry if retry.attempts_max == 1 => field.warning(
+            "`on_failure: retry` retries nothing",
+            "set `retry: {attempts_max: ...}` of the workflow",
+        ),
+        OnFailure::BlockKey if trigger.ordering == Ordering::None && !serial => {
+            field.warning("`on_failure: block_key` has nothing to block without an `ordering`", "");
+        }
+        _ => {}
+    }
 }

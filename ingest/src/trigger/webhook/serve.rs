@@ -24,16 +24,15 @@ use keyway_storage::{
     limits::{BODY_SKIP_FACTOR, BODY_TIMEOUT_MS},
     place::ShardId,
 };
-use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     auth::{self, Verdict},
     body::{BodyError, to_json},
     directory::{Hook, Hooks, Published},
+    key,
     reply::{self, Accepted},
     request,
-    settings::{OrderingKey, Reply},
+    settings::Reply,
     source::Sent,
 };
 use crate::{
@@ -248,17 +247,6 @@ fn closing(mut answer: Answer) -> Answer {
 
 /// Hash of the ordering key, if the trigger orders by key and the request has one.
 fn ordering_key(hook: &Hook, headers: &HeaderMap, body: &[u8]) -> Option<u64> {
-    if hook.ordering != Ordering::Key {
-        return None;
-    }
-    let hash = match hook.settings.ordering_key.as_ref()? {
-        OrderingKey::Header(name) => xxh3_64(headers.get(name.as_str())?.as_bytes()),
-        OrderingKey::Pointer(pointer) => {
-            let body: Value = serde_json::from_slice(body).ok()?;
-            let value = body.pointer(pointer).filter(|value| !value.is_null())?;
-            xxh3_64(value.to_string().as_bytes())
-        }
-    };
-    // 0 stands for no key in a lane's id.
-    Some(hash.max(1))
+    let key = hook.settings.ordering_key.as_ref().filter(|_| hook.ordering == Ordering::Key)?;
+    key.of_request(headers, body).map(|key| key::hash(&key))
 }

@@ -1,0 +1,146 @@
+//! Blocked keys: what waits behind a failure until someone decides.
+//!
+//! Invariant: a key is shown and named in base64, of the bytes that its sender wrote; `-` names what has no key: a whole
+//! workflow with concurrency 1, or a whole Kafka partition.
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
+use bytes::Bytes;
+use keyway_engine::{
+    command::{Answer, Command, Refusal, Release},
+    project::{Trigger, Workflow},
+    run::run_state_name,
+    shard::ShardReader,
+    view::{blocked::blocked, run::received},
+};
+use keyway_storage::{
+    event::LaneId,
+    limits::{BLOCKED_KEYS_SHOWN_MAX, ORDERING_KEY_BYTES_SHOWN_MAX},
+    place::{Place, ShardId, Timestamp},
+    table::{HoldRow, Table, WorkOrderRow},
+};
+use serde_json::{Value, json};
+
+use super::{
+    ApiError, Reply,
+    call::Call,
+    document::Document,
+    trigger::{no_trigger, show_trigger, trigger_named},
+};
+use crate::{time::rfc3339, trigger::TRIGGERS};
+
+/// Names what has no key, in a URL: it is nobody's base64.
+const NO_KEY: &str = "-";
+
+/// A key, or a whole lane, that is blocked.
+struct Blocked {
+    shard: ShardId,
+    lane: LaneId,
+    hold: HoldRow,
+    /// What its sender wrote; `None` for a whole lane.
+    key: Option<Bytes>,
+    /// When the work order that failed was made.
+    made: Timestamp,
+}
+
+/// `POST /api/triggers/ID/blocked_keys/KEY/retry`.
+pub fn retry(call: &Call) -> Reply {
+    release(call, false)
+}
+
+/// `POST /api/triggers/ID/blocked_keys/KEY/skip`.
+pub fn skip(call: &Call) -> Reply {
+    release(call, true)
+}
+
+fn release(call: &Call, skip: bool) -> Reply {
+    call.body(&[])?;
+    let id = trigger_named(call.id)?;
+    let (project, _) = call.current()?.ok_or_else(|| no_trigger(call.id))?;
+    let (workflow, trigger) = project.trigger(id).ok_or_else(|| no_trigger(call.id))?;
+    let wanted = key_named(call.key)?;
+    let all = call.blocked(workflow, trigger)?;
+    let missing = || ApiError::not_found(format!("This trigger has no blocked key {}.", call.key));
+    let found = all.iter().find(|blocked| blocked.key.as_deref() == wanted.as_deref()).ok_or_else(missing)?;
+    match call.ask(found.shard, Command::Release(Release { lane: found.lane, skip }))? {
+        Answer::Done => show_trigger(&call.again()),
+        // Someone else was faster.
+        Answer::Refused(Refusal::NotFound) => Err(missing()),
+        other => Err(ApiError::unexpected(other)),
+    }
+}
+
+/// The key that a segment of a URL names: base64 of either alphabet, padded or not.
+fn key_named(segment: &str) -> Result<Option<Vec<u8>>, ApiError> {
+    if segment == NO_KEY {
+        return Ok(None);
+    }
+    let mut text = segment.replace('-', "+").replace('_', "/");
+    for (escaped, character) in
+        [("%2B", "+"), ("%2b", "+"), ("%2F", "/"), ("%2f", "/"), ("%3D", ""), ("%3d", "")]
+    {
+        text = text.replace(escaped, character);
+    }
+    let decoded = STANDARD_NO_PAD.decode(text.trim_end_matches('='));
+    decoded.map(Some).map_err(|_| ApiError::not_found(format!("{segment} is not a key in base64.")))
+}
+
+impl Call<'_> {
+    /// A trigger's attributes with its blocked keys, the longest blocked first.
+    pub fn with_blocked_keys(
+        &self,
+        attributes: Document,
+        workflow: &Workflow,
+        trigger: &Trigger,
+    ) -> Result<Document, ApiError> {
+        let mut all = self.blocked(workflow, trigger)?;
+        all.sort_by_key(|blocked| blocked.hold.since);
+        let shown = all.iter().take(BLOCKED_KEYS_SHOWN_MAX).map(|blocked| self.shown(blocked));
+        let shown = shown.collect::<Result<Vec<_>, _>>()?;
+        Ok(attributes.with("blocked_keys", shown).with("blocked_keys_count", all.len()))
+    }
+
+    fn blocked(&self, workflow: &Workflow, trigger: &Trigger) -> Result<Vec<Blocked>, ApiError> {
+        let mut found = Vec::new();
+        for reader in &self.readers {
+            for (lane, hold) in blocked(reader, workflow.id)? {
+                // A lane does not say which trigger filled it; what failed does.
+                let Some((event, input)) = received(reader, hold.work_order)? else { continue };
+                if input.trigger != trigger.id {
+                    continue;
+                }
+                let kind = TRIGGERS.iter().find(|kind| kind.name() == trigger.kind);
+                let key = kind.and_then(|kind| kind.ordering_key(trigger, &input));
+                let key = key
+                    .filter(|_| lane.key != 0)
+                    .map(|key| key.slice(..key.len().min(ORDERING_KEY_BYTES_SHOWN_MAX)));
+                found.push(Blocked { shard: reader.shard, lane, hold, key, made: event.at });
+            }
+        }
+        Ok(found)
+    }
+
+    fn shown(&self, blocked: &Blocked) -> Result<Value, ApiError> {
+        let place = Place { shard: blocked.shard, offset: blocked.hold.work_order };
+        Ok(json!({
+            "key_base64": blocked.key.as_ref().map(|key| STANDARD.encode(key)),
+            "work_order_id": self.api.ids.work_order(place, blocked.made).to_string(),
+            "since": rfc3339(blocked.hold.since),
+            "reason": reason(self.reader(blocked.shard)?, &blocked.hold)?,
+        }))
+    }
+}
+
+/// What went wrong with the work order that blocks.
+fn reason(reader: &ShardReader, hold: &HoldRow) -> Result<String, ApiError> {
+    let row = reader.state.get(&WorkOrderRow::key(hold.work_order))?;
+    let row = row.map(|value| WorkOrderRow::from_value(&value)).transpose()?;
+    let Some(run) = row.as_ref().and_then(|row| row.runs.last()) else { return Ok(String::new()) };
+    let state = run_state_name(run.state);
+    Ok(run
+        .error
+        .as_ref()
+        .map_or_else(|| state.to_owned(), |error| format!("{}: {}", error.kind, error.message)))
+}

@@ -1,0 +1,50 @@
+//! The ordering key of a request.
+//!
+//! Invariant: a stored input has the key that its request had. A text and a number that are written alike are one key.
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use keyway_storage::event::Received;
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::settings::OrderingKey;
+
+impl OrderingKey {
+    /// The key of a request, if it has one.
+    pub fn of_request(&self, headers: &HeaderMap, body: &[u8]) -> Option<Bytes> {
+        match self {
+            // The last one, as it is stored.
+            Self::Header(name) => {
+                let value = headers.get_all(name.as_str()).iter().next_back()?;
+                Some(Bytes::copy_from_slice(value.as_bytes()))
+            }
+            Self::Pointer(pointer) => of_body(pointer, body),
+        }
+    }
+
+    /// The key of a stored input, if it has one.
+    pub fn of_input(&self, input: &Received) -> Option<Bytes> {
+        match self {
+            Self::Header(name) => {
+                let request: Value = serde_json::from_slice(&input.request).ok()?;
+                Some(Bytes::from(request["headers"][name.as_str()].as_str()?.to_owned()))
+            }
+            Self::Pointer(pointer) => of_body(pointer, &input.body),
+        }
+    }
+}
+
+fn of_body(pointer: &str, body: &[u8]) -> Option<Bytes> {
+    let mut body: Value = serde_json::from_slice(body).ok()?;
+    match body.pointer_mut(pointer)?.take() {
+        Value::Null => None,
+        Value::String(text) => Some(Bytes::from(text)),
+        other => Some(Bytes::from(other.to_string())),
+    }
+}
+
+/// The hash of a key; 0 stands for no key in a lane's id.
+pub fn hash(key: &[u8]) -> u64 {
+    xxh3_64(key).max(1)
+}
