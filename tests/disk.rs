@@ -150,5 +150,6 @@ fn a_disk_that_cannot_be_written_is_named_and_nothing_is_started() {
         .unwrap();
     assert_eq!(common::code(&output), 1);
     let said = common::stderr(&output);
-    assert!(said.contains("Read-only file system") && said.contains("data"), "{said}");
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert!(said.contains("data"), "{said}");
 }
