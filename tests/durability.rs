@@ -22,7 +22,7 @@ use keyway_engine::{
     source::{Batch, Positions, Source},
     stats::Stats,
 };
-use keyway_ingest::trigger::TRIGGERS;
+use keyway_ingest::trigger::types;
 use keyway_storage::{
     directory::{DataDir, Durability},
     error::AppendError,
@@ -50,7 +50,7 @@ impl SecretSource for NoSecrets {
 
 fn project() -> Arc<Project> {
     let origin = Origin { file: "test".into(), folder: "/".into() };
-    Arc::new(read(PROJECT, &origin, TRIGGERS, &NoSecrets, &[], &mut || [1; 16]).unwrap().project)
+    Arc::new(read(PROJECT, &origin, &types(), &NoSecrets, &[], &mut || [1; 16]).unwrap().project)
 }
 
 struct Loader;

@@ -21,7 +21,7 @@ use keyway_engine::{
     source::{Batch, Positions, Source},
     stats::Stats,
 };
-use keyway_ingest::{time, trigger::TRIGGERS};
+use keyway_ingest::{time, trigger::types};
 use keyway_storage::{
     directory::{DataDir, Durability},
     event::{Position, ProjectApplied, TriggerId},
@@ -49,7 +49,7 @@ impl SecretSource for NoSecrets {
 /// The project, read.
 pub fn project() -> Arc<Project> {
     let origin = Origin { file: "bench".into(), folder: "/".into() };
-    let reading = read(PROJECT, &origin, TRIGGERS, &NoSecrets, &[], &mut || [1; 16]);
+    let reading = read(PROJECT, &origin, &types(), &NoSecrets, &[], &mut || [1; 16]);
     Arc::new(reading.expect("the project is valid").project)
 }
 

@@ -44,7 +44,7 @@ use serde_json::{json, value::RawValue};
 use crate::{
     count::AnswerCounts,
     http::{ApiHandler, ApiRequest, ApiResponse},
-    trigger::webhook::source::Sent,
+    trigger::{Sources, webhook::source::Sent},
 };
 
 pub use access::Access;
@@ -79,8 +79,8 @@ pub struct Api {
     pub has_project_file: bool,
     /// When the process started.
     pub started: Instant,
-    /// Whether Kafka triggers are switched on.
-    pub kafka_enabled: bool,
+    /// What runs each trigger type, in the order of the types.
+    pub sources: Vec<Arc<dyn Sources>>,
     /// Set while the process ends.
     pub draining: Arc<AtomicBool>,
     /// What else is measured.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hyper::header::HeaderValue;
-use keyway_engine::{mailbox::Mailbox, source::Source};
+use keyway_engine::mailbox::{Bell, Mailbox};
 use keyway_storage::{id::Ids, place::ShardId};
 
 use crate::{
@@ -20,7 +20,14 @@ use crate::{
     parked::{Inbox, Parked},
     reader::Readers,
     runtime::{Choice, Epoll, IoUring, reserve, signal::Signal, wheel::Wheel},
-    trigger::webhook::{directory::Published, serve::Webhooks, source::Sent, source::WebhookSource},
+    trigger::{
+        Sources,
+        webhook::{
+            directory::Published,
+            serve::Webhooks,
+            source::{Sent, WebhookSource, WebhookSources},
+        },
+    },
 };
 
 /// How the doors are opened.
@@ -53,8 +60,9 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// A passage to these mailboxes, with one door for each.
-    pub fn new(mailboxes: Vec<Arc<Mailbox<Sent>>>) -> Self {
+    /// A passage to the shards that these bells wake, with one door for each.
+    pub fn new(bells: &[Arc<Bell>]) -> Self {
+        let mailboxes: Vec<_> = bells.iter().map(WebhookSource::mailbox).collect();
         let inboxes = mailboxes.iter().map(|_| Arc::default()).collect();
         let answers = mailboxes.iter().map(|_| Arc::default()).collect();
         Self { shards: mailboxes.into(), inboxes, published: Arc::default(), answers }
@@ -65,10 +73,10 @@ impl Passage {
         Gauges { mailboxes: self.shards.to_vec(), answers: self.answers.clone() }
     }
 
-    /// The webhook source of a shard.
-    pub fn source(&self, shard: ShardId) -> Box<dyn Source> {
-        let mailbox = Arc::clone(&self.shards[usize::from(shard.0)]);
-        Box::new(WebhookSource::new(mailbox, Arc::clone(&self.inboxes), Arc::clone(&self.published)))
+    /// The webhook sources at the other end.
+    pub fn sources(&self) -> Arc<dyn Sources> {
+        let (shards, inboxes) = (Arc::clone(&self.shards), Arc::clone(&self.inboxes));
+        Arc::new(WebhookSources::new(shards, inboxes, Arc::clone(&self.published)))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod door;
 pub mod edge;
 pub mod http;
 pub mod parked;
+pub mod quiet;
 pub mod reader;
 pub mod runtime;
 pub mod secret;

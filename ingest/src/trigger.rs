@@ -1,10 +1,75 @@
-//! The trigger types, listed once.
+//! The trigger types, listed once, and what each of them runs.
 
 pub mod cron;
 pub mod kafka;
 pub mod webhook;
 
-use keyway_engine::source::TriggerType;
+use std::sync::Arc;
+
+use keyway_engine::{
+    mailbox::Bell,
+    project::{Trigger, Workflow},
+    shard::ShardReader,
+    source::{Source, TriggerType},
+};
+use keyway_storage::place::{ShardId, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::edge::Passage;
 
 /// Every trigger type. Order is the order of the documentation; names are stored, never rename.
-pub const TRIGGERS: &[&dyn TriggerType] = &[&webhook::Webhook, &cron::Cron, &kafka::Kafka];
+pub const TRIGGERS: &[&dyn Adapter] = &[&webhook::Webhook, &cron::Cron, &kafka::Kafka];
+
+/// What the project file must know of each trigger type.
+pub fn types() -> Vec<&'static dyn TriggerType> {
+    TRIGGERS.iter().map(|adapter| *adapter as &dyn TriggerType).collect()
+}
+
+/// The trigger type with this name.
+pub fn adapter(name: &str) -> Option<(usize, &'static dyn Adapter)> {
+    TRIGGERS.iter().copied().enumerate().find(|(_, adapter)| adapter.name() == name)
+}
+
+/// A trigger type that runs.
+pub trait Adapter: TriggerType {
+    /// Makes what runs all triggers of this type in this process, once, before the doors open.
+    fn open(&self, site: &Site) -> Arc<dyn Sources>;
+}
+
+/// Where a trigger type runs.
+pub struct Site<'a> {
+    /// Wakes each shard, in their order.
+    pub bells: &'a [Arc<Bell>],
+    /// The way from the doors to the shards and back.
+    pub passage: &'a Passage,
+    /// Reads a variable of the environment.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// The running side of a trigger type.
+pub trait Sources: Send + Sync {
+    /// The source of one shard; asked for once each.
+    fn source(&self, shard: ShardId) -> Box<dyn Source>;
+
+    /// What people see of a trigger beyond what all types have.
+    fn show(&self, _seen: &Seen) -> Map<String, Value> {
+        Map::new()
+    }
+
+    /// Stops what runs beside the shards. Called after the doors closed and before the shards end.
+    fn close(&self) {}
+}
+
+/// A trigger that someone looks at.
+pub struct Seen<'a> {
+    /// Its workflow.
+    pub workflow: &'a Workflow,
+    /// The trigger.
+    pub trigger: &'a Trigger,
+    /// Whether it takes inputs.
+    pub enabled: bool,
+    /// All shards, in their order.
+    pub shards: &'a [ShardReader],
+    /// The time.
+    pub now: Timestamp,
+}

@@ -16,7 +16,7 @@ use keyway_engine::{
     state::{Projects, State},
     stats::Stats,
 };
-use keyway_ingest::trigger::TRIGGERS;
+use keyway_ingest::trigger::types;
 use keyway_storage::{
     block::Block,
     event::{
@@ -96,7 +96,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let origin = Origin { file: "simulation".into(), folder: "/".into() };
         let reading =
-            read(PROJECT, &origin, TRIGGERS, &NoSecrets, &[], &mut || [9; 16]).expect("the project is valid");
+            read(PROJECT, &origin, &types(), &NoSecrets, &[], &mut || [9; 16]).expect("the project is valid");
         let project = Arc::new(reading.project);
         let id = |key: &str| project.workflow_by_key(key).unwrap().id;
         let mut model = Model::default();

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use keyway_engine::project::{Mistake, Origin, Reading, Trigger, read, text};
 use keyway_ingest::{
     secret::EnvAndFiles,
-    trigger::{TRIGGERS, webhook::settings::WebhookSettings},
+    trigger::{types, webhook::settings::WebhookSettings},
 };
 use keyway_storage::limits::PROJECT_BYTES_MAX;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub fn validate(file: &Path, out: &mut Printer) -> Result<(), Failure> {
             made += 1;
             made.to_be_bytes()
         };
-        read(text, &origin, TRIGGERS, &EnvAndFiles, &[], &mut make)
+        read(text, &origin, &types(), &EnvAndFiles, &[], &mut make)
     });
     match reading {
         Ok(reading) => print_summary(&reading, out),

@@ -29,7 +29,7 @@ use super::{
     document::Document,
     trigger::{no_trigger, show_trigger, trigger_named},
 };
-use crate::{time::rfc3339, trigger::TRIGGERS};
+use crate::{time::rfc3339, trigger::adapter};
 
 /// Names what has no key, in a URL: it is nobody's base64.
 const NO_KEY: &str = "-";
@@ -111,7 +111,7 @@ impl Call<'_> {
                 if input.trigger != trigger.id {
                     continue;
                 }
-                let kind = TRIGGERS.iter().find(|kind| kind.name() == trigger.kind);
+                let kind = adapter(trigger.kind).map(|(_, adapter)| adapter);
                 let key = kind.and_then(|kind| kind.ordering_key(trigger, &input));
                 let key = key
                     .filter(|_| lane.key != 0)

@@ -9,7 +9,6 @@ use keyway_storage::{
     event::TriggerId,
     key::{Key, Tag},
 };
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
@@ -19,10 +18,10 @@ use super::{
     page::Asked,
     shape::trigger_uuid,
 };
-use crate::trigger::webhook::settings::WebhookSettings;
-
-const KAFKA_OFF: &str = "Kafka triggers are switched off: set KAFKA_TRIGGERS_ENABLED=yes to switch them on.";
-const KAFKA_ABSENT: &str = "This version of keyway does not run Kafka triggers yet.";
+use crate::{
+    time,
+    trigger::{Seen, adapter, webhook::settings::WebhookSettings},
+};
 
 /// `GET /api/triggers`.
 pub fn list_triggers(call: &Call) -> Reply {
@@ -93,23 +92,17 @@ impl Call<'_> {
         workflow: &Workflow,
         trigger: &Trigger,
     ) -> Result<Document, ApiError> {
+        let enabled = self.is_enabled(trigger)?;
         let attributes = Document::default()
             .with("name", &trigger.key)
             .with("workflow", &workflow.key)
             .with("type", trigger.kind)
-            .with("enabled", self.is_enabled(trigger)?)
+            .with("enabled", enabled)
             .with("urls", self.urls(project, trigger));
-        // What a source that does not run would tell.
-        let attributes = match trigger.kind {
-            "cron" => attributes.with("next_at", Value::Null).with("last_at", Value::Null),
-            "kafka" => attributes
-                .with("state", "off")
-                .with("last_error", if self.api.kafka_enabled { KAFKA_ABSENT } else { KAFKA_OFF })
-                .with("last_error_at", Value::Null)
-                .with("partitions", json!([]))
-                .with("dead_letters", 0),
-            _ => attributes,
-        };
+        let sources = adapter(trigger.kind).and_then(|(index, _)| self.api.sources.get(index));
+        let seen = Seen { workflow, trigger, enabled, shards: &self.readers, now: time::now() };
+        let own = sources.map(|sources| sources.show(&seen)).unwrap_or_default();
+        let attributes = own.into_iter().fold(attributes, |all, (name, value)| all.with(&name, value));
         let attributes = match trigger.kind {
             "cron" => attributes,
             _ => self.with_blocked_keys(attributes, workflow, trigger)?,

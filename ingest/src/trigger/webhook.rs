@@ -21,6 +21,8 @@ use keyway_storage::event::Received;
 
 use settings::{AuthMethods, WebhookSettings};
 
+use super::{Adapter, Site, Sources};
+
 /// The webhook trigger type.
 pub struct Webhook;
 
@@ -43,5 +45,11 @@ impl TriggerType for Webhook {
 
     fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync> {
         Arc::new(WebhookSettings::read(section))
+    }
+}
+
+impl Adapter for Webhook {
+    fn open(&self, site: &Site) -> Arc<dyn Sources> {
+        site.passage.sources()
     }
 }

@@ -26,8 +26,9 @@ use keyway_engine::{
 };
 use keyway_ingest::{
     api::{Access, Api, Gauges, ProjectReader},
+    edge::Passage,
     http::{ApiHandler, ApiRequest, ApiResponse},
-    trigger::TRIGGERS,
+    trigger::{Site, Sources, TRIGGERS, types},
 };
 use keyway_storage::{
     event::{
@@ -86,6 +87,11 @@ workflows:
     edges: {kafka->load: {source_trigger: kafka, target_job: load, condition_type: always, enabled: true}}
 ";
 
+fn sources(bells: &[Arc<Bell>]) -> Vec<Arc<dyn Sources>> {
+    let site = Site { bells, passage: &Passage::new(bells), variable: &|_| None };
+    TRIGGERS.iter().map(|adapter| adapter.open(&site)).collect()
+}
+
 /// A world that ends when it is dropped.
 pub struct World {
     pub api: Api,
@@ -140,7 +146,7 @@ impl World {
             public_url: Default::default(),
             has_project_file: false,
             started: Instant::now(),
-            kafka_enabled: false,
+            sources: sources(&bells),
             draining: Default::default(),
             gauges: Gauges::default(),
             under_way: Default::default(),
@@ -386,7 +392,7 @@ struct Files;
 impl ProjectReader for Files {
     fn read(&self, file: &[u8], made: &[MadeId]) -> Result<Reading, Vec<Mistake>> {
         let origin = Origin::of(Path::new("f.yaml"));
-        project::read(project::text(file, &origin)?, &origin, TRIGGERS, self, made, &mut || [9; 16])
+        project::read(project::text(file, &origin)?, &origin, &types(), self, made, &mut || [9; 16])
     }
 }
 

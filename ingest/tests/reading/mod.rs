@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use keyway_engine::project::{self, Mistake, Origin, Reading, Reference, SecretSource};
-use keyway_ingest::trigger::TRIGGERS;
+use keyway_ingest::trigger::types;
 
 /// Every secret is there but `GONE`; each is what whoever asks for it needs.
 pub struct Always;
@@ -27,13 +27,13 @@ impl SecretSource for Always {
 /// Reads a project file named `f.yaml`.
 pub fn read(text: &str) -> Result<Reading, Vec<Mistake>> {
     let origin = Origin { file: "f.yaml".to_owned(), folder: Path::new("/etc/keyway").to_owned() };
-    project::read(text, &origin, TRIGGERS, &Always, &[], &mut numbered())
+    project::read(text, &origin, &types(), &Always, &[], &mut numbered())
 }
 
 /// Reads a project file that is in force already.
 pub fn read_again(text: &str) -> Result<Reading, Vec<Mistake>> {
     let origin = Origin { file: "f.yaml".to_owned(), folder: Path::new("/etc/keyway").to_owned() };
-    project::read_again(text, &origin, TRIGGERS, &Always, &[], &mut numbered())
+    project::read_again(text, &origin, &types(), &Always, &[], &mut numbered())
 }
 
 /// Makes ids that count up.

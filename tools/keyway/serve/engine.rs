@@ -23,7 +23,7 @@ use keyway_ingest::{
     api::{Access, Api, ProjectReader},
     edge::Passage,
     time,
-    trigger::webhook::source::WebhookSource,
+    trigger::{Site, Sources, TRIGGERS},
 };
 use keyway_storage::{
     directory::{DataDir, Durability},
@@ -77,8 +77,10 @@ impl Engine {
         apply_file(flags, &files, &mut shards)?;
         let threads = flags.executors.unwrap_or_else(cores);
         let pool = Pool::new(PoolSettings { threads: usize::from(threads), catalog: Arc::clone(&catalog) });
-        let passage = Passage::new(bells.iter().map(WebhookSource::mailbox).collect());
-        let ports = connect(&mut shards, &bells, &passage, &pool);
+        let passage = Passage::new(&bells);
+        let site = Site { bells: &bells, passage: &passage, variable: &|name| std::env::var(name).ok() };
+        let sources: Vec<_> = TRIGGERS.iter().map(|adapter| adapter.open(&site)).collect();
+        let ports = connect(&mut shards, &bells, &sources, &pool);
         let readers: Vec<ShardReader> = shards.iter().map(Shard::reader).collect();
         let failed = |error: std::io::Error| Failure::Failed(format!("a thread cannot be started: {error}"));
         let executors = pool.start(&readers).map_err(failed)?;
@@ -96,7 +98,7 @@ impl Engine {
             public_url: Default::default(),
             has_project_file: flags.project.is_some(),
             started: Instant::now(),
-            kafka_enabled: std::env::var("KAFKA_TRIGGERS_ENABLED").is_ok_and(|value| value == "yes"),
+            sources,
             draining: Default::default(),
             gauges: passage.gauges(),
             under_way: Default::default(),
@@ -106,6 +108,7 @@ impl Engine {
 
     /// Lets runs end until the deadline, then the shards.
     pub fn close(self, deadline: Instant) {
+        self.api.sources.iter().for_each(|sources| sources.close());
         self.pool.stop();
         for executor in self.executors {
             while !executor.is_finished() && Instant::now() < deadline {
@@ -124,14 +127,21 @@ impl Engine {
 }
 
 /// Gives each shard its sources, the executor last.
-fn connect(shards: &mut [Shard], bells: &[Arc<Bell>], passage: &Passage, pool: &Arc<Pool>) -> Vec<AdminPort> {
+fn connect(
+    shards: &mut [Shard],
+    bells: &[Arc<Bell>],
+    triggers: &[Arc<dyn Sources>],
+    pool: &Arc<Pool>,
+) -> Vec<AdminPort> {
     let mut ports = Vec::new();
     for (shard, bell) in shards.iter_mut().zip(bells) {
         let id = shard.current().shard();
         let (port, requests) = admin(bell);
         ports.push(port);
         let executor = Executor::new(id, Arc::clone(pool), bell);
-        let sources: Vec<Box<dyn Source>> = vec![passage.source(id), Box::new(requests), Box::new(executor)];
+        let mut sources: Vec<Box<dyn Source>> = triggers.iter().map(|sources| sources.source(id)).collect();
+        sources.push(Box::new(requests));
+        sources.push(Box::new(executor));
         shard.connect(sources);
     }
     ports

@@ -6,7 +6,7 @@ use keyway_engine::{
     catalog::ProjectLoader,
     project::{Mistake, Origin, Project, Reading, read, read_again, text},
 };
-use keyway_ingest::{api::ProjectReader, secret::EnvAndFiles, trigger::TRIGGERS};
+use keyway_ingest::{api::ProjectReader, secret::EnvAndFiles, trigger::types};
 use keyway_storage::event::{MadeId, ProjectApplied};
 use uuid::Uuid;
 
@@ -33,14 +33,14 @@ fn make() -> [u8; 16] {
 
 impl ProjectReader for Files {
     fn read(&self, file: &[u8], made: &[MadeId]) -> Result<Reading, Vec<Mistake>> {
-        read(text(file, &self.origin)?, &self.origin, TRIGGERS, &EnvAndFiles, made, &mut make)
+        read(text(file, &self.origin)?, &self.origin, &types(), &EnvAndFiles, made, &mut make)
     }
 }
 
 impl ProjectLoader for Files {
     fn load(&self, applied: &ProjectApplied) -> Arc<Project> {
         let reading = text(&applied.file, &self.origin).and_then(|text| {
-            read_again(text, &self.origin, TRIGGERS, &EnvAndFiles, &applied.made, &mut make)
+            read_again(text, &self.origin, &types(), &EnvAndFiles, &applied.made, &mut make)
         });
         match reading {
             Ok(reading) => {

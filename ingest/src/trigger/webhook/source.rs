@@ -10,14 +10,42 @@ use keyway_engine::{
 };
 use keyway_storage::{
     limits::{INPUTS_BYTES_MAX, INPUTS_MAX},
-    place::Timestamp,
+    place::{ShardId, Timestamp},
 };
 
 use super::directory::Published;
-use crate::parked::{Inbox, door_of};
+use crate::{
+    parked::{Inbox, door_of},
+    trigger::Sources,
+};
 
 /// An input on its way from a door to a shard.
 pub type Sent = (Ticket, Input);
+
+/// The webhook sources of all shards.
+pub struct WebhookSources {
+    shards: Arc<[Arc<Mailbox<Sent>>]>,
+    doors: Arc<[Arc<Inbox>]>,
+    published: Arc<Published>,
+}
+
+impl WebhookSources {
+    /// Sources whose inputs come through the mailboxes of `shards` and whose receipts go to `doors`.
+    pub fn new(
+        shards: Arc<[Arc<Mailbox<Sent>>]>,
+        doors: Arc<[Arc<Inbox>]>,
+        published: Arc<Published>,
+    ) -> Self {
+        Self { shards, doors, published }
+    }
+}
+
+impl Sources for WebhookSources {
+    fn source(&self, shard: ShardId) -> Box<dyn Source> {
+        let mailbox = Arc::clone(&self.shards[usize::from(shard.0)]);
+        Box::new(WebhookSource::new(mailbox, Arc::clone(&self.doors), Arc::clone(&self.published)))
+    }
+}
 
 /// One shard's webhook source.
 pub struct WebhookSource {
