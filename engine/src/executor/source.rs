@@ -1,7 +1,7 @@
 //! The executor as a source: it offers reports first, then a claim for its free slots.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -41,6 +41,8 @@ pub struct Executor {
     unbegun: VecDeque<RunReport>,
     /// Runs whose end was refused, on a full disk: their leases are as they were, and they are executed again.
     again: Vec<RunClaim>,
+    /// Runs of which the log lacks something, because a report on their way was refused: they are executed again too.
+    gaps: HashSet<RunKey>,
     pending: VecDeque<Pending>,
     /// A report that did not fit into the last batch.
     held_back: Option<(RunReport, usize)>,
@@ -60,6 +62,7 @@ impl Executor {
             running: HashMap::new(),
             unbegun: VecDeque::new(),
             again: Vec::new(),
+            gaps: HashSet::new(),
             pending: VecDeque::new(),
             held_back: None,
         }
@@ -90,11 +93,25 @@ impl Executor {
         if let Answer::Stop(run) = answer {
             self.stop(*run);
         }
+        let refused = matches!(answer, Answer::Refused(_));
         if last {
             let ran = self.running.remove(&run);
-            let refused = matches!(answer, Answer::Refused(_));
             self.again.extend(ran.filter(|_| refused).map(|(claim, _)| claim));
+        } else if refused {
+            self.gaps.insert(run);
         }
+    }
+
+    /// Whether a report continues what the log has; the end of one that does not lets its run be executed again.
+    fn continues(&mut self, report: &RunReport, last: bool) -> bool {
+        if !self.gaps.contains(&report.run) {
+            return true;
+        }
+        if last {
+            self.gaps.remove(&report.run);
+            self.again.extend(self.running.remove(&report.run).map(|(claim, _)| claim));
+        }
+        false
     }
 
     fn stop(&mut self, run: RunKey) {
@@ -121,6 +138,9 @@ impl Source for Executor {
                 break;
             }
             let last = matches!(report.events.last(), Some(EventKind::RunFinished(_)));
+            if !self.continues(&report, last) {
+                continue;
+            }
             self.pending.push_back(Pending::Report { run: report.run, last });
             batch.push(Ticket(0), Command::Report(report), bytes);
         }

@@ -1,7 +1,10 @@
 //! The pool beside a whole shard, in memory: runs are claimed, executed and reported.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -16,13 +19,15 @@ use keyway_engine::{
     project::Project,
     shard::{Shard, ShardReader, ShardSetup},
     source::{Batch, Positions, Source},
-    stats::Stats,
+    stats::{Health, Stats},
 };
 use keyway_storage::{
+    block::Block,
+    error::AppendError,
     event::{EventKind, Position, ProjectApplied, RunFinished, RunState},
     key::Tag,
-    log::MemoryLog,
-    place::{Offset, RunKey, ShardId, Timestamp},
+    log::{Log, LogReader, MemoryLog},
+    place::{Offset, RunKey, ShardId, Span, Timestamp},
     rows::Rows,
 };
 use serde_json::json;
@@ -53,6 +58,27 @@ impl ProjectLoader for Same {
     }
 }
 
+/// A log on a disk that is full when the test says so.
+struct Full(MemoryLog, Arc<AtomicBool>);
+
+impl Log for Full {
+    fn append(&mut self, block: &mut Block) -> Result<Span, AppendError> {
+        if self.has_room() { self.0.append(block) } else { Err(AppendError::Full { free_bytes: 0 }) }
+    }
+
+    fn live(&self) -> Span {
+        self.0.live()
+    }
+
+    fn has_room(&self) -> bool {
+        !self.1.load(Ordering::SeqCst)
+    }
+
+    fn reader(&self) -> LogReader {
+        self.0.reader()
+    }
+}
+
 /// A shard with a pool of so many threads.
 struct House {
     shard: Shard,
@@ -63,19 +89,23 @@ struct House {
     threads: Vec<JoinHandle<()>>,
     project: Arc<Project>,
     seen: Offset,
+    full: Arc<AtomicBool>,
     ends: Vec<RunFinished>,
+    steps: Vec<u16>,
     started: usize,
+    now: u64,
 }
 
 impl House {
     fn open(jobs: &[(&str, &str)], more: &str, threads: usize) -> Self {
-        let project = Arc::new(project(jobs, &[], more));
+        let chain: Vec<_> = jobs.windows(2).map(|pair| (pair[0].0, pair[1].0, "always")).collect();
+        let project = Arc::new(project(jobs, &chain, more));
         let catalog = Arc::new(Catalog::new(Box::new(Same(Arc::clone(&project)))));
         let bell = Arc::new(Bell::default());
-        let mut now = 1_000_000;
+        let (mut now, full) = (1_000_000, Arc::<AtomicBool>::default());
         let setup = ShardSetup {
             id: ShardId(0),
-            log: Box::new(MemoryLog::new(ShardId(0))),
+            log: Box::new(Full(MemoryLog::new(ShardId(0)), Arc::clone(&full))),
             state: Rows::memory(Tag::Watermark),
             views: Rows::memory(Tag::ViewsWatermark),
             catalog: Arc::clone(&catalog),
@@ -99,7 +129,8 @@ impl House {
         let threads = pool.start(std::slice::from_ref(&reader)).unwrap();
         bell.attach();
         let seen = Offset(0);
-        Self { shard, reader, feed, bell, pool, threads, project, seen, ends: Vec::new(), started: 0 }
+        let (ends, steps) = (Vec::new(), Vec::new());
+        Self { shard, reader, feed, bell, pool, threads, project, seen, full, ends, steps, started: 0, now: 2_000_000 }
     }
 
     fn receive(&self, body: &serde_json::Value) {
@@ -119,9 +150,10 @@ impl House {
 
     /// Turns until something is so.
     fn until(&mut self, done: impl Fn(&Self) -> bool) {
-        for now in 2_000_000..2_100_000 {
+        for _ in 0..100_000 {
+            self.now += 1;
             self.bell.clear();
-            let worked = self.shard.turn(Timestamp(now)).unwrap();
+            let worked = self.shard.turn(Timestamp(self.now)).unwrap();
             self.look();
             if done(self) {
                 return;
@@ -139,6 +171,7 @@ impl House {
             for event in block.events(self.seen) {
                 match event.unwrap().kind {
                     EventKind::RunFinished(end) => self.ends.push(end),
+                    EventKind::StepFinished(step) => self.steps.push(step.step),
                     EventKind::RunStarted(_) => self.started += 1,
                     _ => {}
                 }
@@ -159,6 +192,12 @@ impl House {
 
     fn cancel(&self, run: RunKey) {
         self.feed.0.lock().unwrap().push(Command::Cancel(run));
+        self.bell.ring();
+    }
+
+    /// Moves the shard's clock.
+    fn skip(&mut self, millis: u64) {
+        self.now += millis * 1_000;
         self.bell.ring();
     }
 
@@ -190,6 +229,25 @@ fn a_long_run_is_seen_to_have_begun_and_can_be_cancelled() {
     house.cancel(house.run_of_first_input());
     house.until(|house| house.ends.len() == 1);
     assert_eq!(house.ends[0].state, RunState::Cancelled);
+    house.close();
+}
+
+#[test]
+fn a_run_whose_first_steps_met_a_full_disk_is_executed_again_so_that_its_history_is_whole() {
+    let slow = "fn(async s => { await new Promise(done => setTimeout(done, 700)); return s; })";
+    let mut house = House::open(&[("first", "fn(s => s)"), ("second", slow)], "", 1);
+    house.receive(&json!({}));
+    // The claim is in the log; the report of the first step is not.
+    house.until(|house| house.seen > Offset(2));
+    let claimed = house.seen;
+    house.full.store(true, Ordering::SeqCst);
+    house.until(|house| house.shard.reader().stats.health() == Health::Full);
+    house.full.store(false, Ordering::SeqCst);
+    house.skip(2_000);
+    house.until(|house| house.ends.len() == 1);
+    assert_eq!(house.ends[0].state, RunState::Success);
+    assert!(house.seen > claimed);
+    assert_eq!(house.steps, [0, 1]);
     house.close();
 }
 

@@ -44,6 +44,9 @@ impl Sources for CronSources {
 
     fn show(&self, _: &Seen) -> Map<String, Value> {
         // What a source that does not run would tell.
-        [("next_at", Value::Null), ("last_at", Value::Null)].map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+        [("next_at", Value::Null), ("last_at", Value::Null)]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect()
     }
 }
