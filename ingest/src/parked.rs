@@ -40,7 +40,7 @@ impl Inbox {
         }
     }
 
-    fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<Receipt>) -> Poll<()> {
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, out: &mut Vec<Receipt>) -> Poll<()> {
         let mut inner = self.inner.lock().expect("no holder panics");
         if inner.receipts.is_empty() {
             inner.waker = Some(cx.waker().clone());

@@ -2,6 +2,8 @@
 
 pub mod cron;
 pub mod kafka;
+#[cfg(feature = "testing")]
+pub mod rehearsal;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -34,6 +36,12 @@ pub fn adapter(name: &str) -> Option<(usize, &'static dyn Adapter)> {
 pub trait Adapter: TriggerType {
     /// Makes what runs all triggers of this type in this process, once, before the doors open.
     fn open(&self, site: &Site) -> Arc<dyn Sources>;
+
+    /// The type with a fake peer, which stands at the bottom of the type's own file.
+    #[cfg(feature = "testing")]
+    fn rehearse(&self) -> Option<Box<dyn rehearsal::Rehearsal>> {
+        None
+    }
 }
 
 /// Where a trigger type runs.

@@ -130,7 +130,21 @@ impl House {
         bell.attach();
         let seen = Offset(0);
         let (ends, steps) = (Vec::new(), Vec::new());
-        Self { shard, reader, feed, bell, pool, threads, project, seen, full, ends, steps, started: 0, now: 2_000_000 }
+        Self {
+            shard,
+            reader,
+            feed,
+            bell,
+            pool,
+            threads,
+            project,
+            seen,
+            full,
+            ends,
+            steps,
+            started: 0,
+            now: 2_000_000,
+        }
     }
 
     fn receive(&self, body: &serde_json::Value) {

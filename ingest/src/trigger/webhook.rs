@@ -4,6 +4,8 @@ pub mod auth;
 pub mod body;
 pub mod directory;
 pub mod key;
+#[cfg(feature = "testing")]
+mod rehearsed;
 pub mod reply;
 pub mod request;
 pub mod serve;
@@ -51,5 +53,10 @@ impl TriggerType for Webhook {
 impl Adapter for Webhook {
     fn open(&self, site: &Site) -> Arc<dyn Sources> {
         site.passage.sources()
+    }
+
+    #[cfg(feature = "testing")]
+    fn rehearse(&self) -> Option<Box<dyn super::rehearsal::Rehearsal>> {
+        Some(Box::new(rehearsed::Rehearsed::new()))
     }
 }
