@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever a source is told was durable before; whatever is in the rows is the fold of the log.
 
+mod callers;
 mod open;
 mod reader;
 
@@ -19,7 +20,7 @@ use keyway_storage::{
     event::{Event, EventKind},
     limits::{FULL_DISK_RETRY_MS, VIEW_EVENTS_PER_TURN_MAX},
     log::{Log, LogReader},
-    place::{Offset, Place, RunKey, ShardId, Timestamp},
+    place::{Offset, Place, ShardId, Timestamp},
 };
 
 use crate::{
@@ -34,6 +35,8 @@ use crate::{
     state::State,
     stats::{Health, Stats},
 };
+
+use callers::Caller;
 
 pub use open::{Fatal, ShardSetup};
 pub use reader::ShardReader;
@@ -54,7 +57,7 @@ pub struct Shard {
     permits: Arc<PermitPool>,
     waits_for_permits: Arc<AtomicBool>,
     follows: Follows,
-    followed: Vec<(Place, Follower)>,
+    callers: Vec<Caller>,
     bell: Arc<Bell>,
     clock: Clock,
     stats: Arc<Stats>,
@@ -104,7 +107,7 @@ impl Shard {
                 appended => appended?,
             }
         }
-        self.release();
+        self.release()?;
         self.commit(now)?;
         self.project(now)?;
         Ok(worked)
@@ -127,9 +130,12 @@ impl Shard {
         for (origin, ticket, command) in batch.drain() {
             worked |= !matches!(command, Command::Claim(_));
             let follow = matches!(&command, Command::Receive(input) if input.follow);
-            let answer = self.decide_one(command, now)?;
-            if follow && let Answer::Accepted(place) = answer {
-                self.followed.push((place, Follower { origin, ticket }));
+            let answer = match follow && !self.has_room_for_caller() {
+                true => Answer::Refused(Refusal::Full),
+                false => self.decide_one(command, now)?,
+            };
+            if follow {
+                self.note_caller(&answer, now, Follower { origin, ticket });
             }
             self.receipts[origin].push(Receipt { ticket, at: now, answer });
         }
@@ -189,22 +195,19 @@ impl Shard {
     }
 
     /// Tells everyone what is durable now.
-    fn release(&mut self) {
-        for (place, follower) in self.followed.drain(..) {
-            let run = RunKey { work_order: place.offset, n: 1 };
-            self.follows.insert(run, self.last_at, follower);
-        }
+    fn release(&mut self) -> Result<(), Fatal> {
+        self.release_late();
+        self.follow_callers()?;
         let mut applied = false;
-        for event in &self.events {
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
             applied |= matches!(event.kind, EventKind::ProjectApplied(_) | EventKind::TriggerSwitched(_));
             self.follows.note(event);
-            if let EventKind::RunFinished(end) = &event.kind
-                && let Some((follower, end)) = self.follows.end(end, &self.reader)
-            {
-                let (ticket, answer) = (follower.ticket, Answer::Ended(end));
-                self.receipts[follower.origin].push(Receipt { ticket, at: event.at, answer });
+            if let EventKind::RunFinished(end) = &event.kind {
+                self.release_end(end, event.at);
             }
         }
+        self.events = events;
         self.release_stops();
         for (source, receipts) in self.sources.iter_mut().zip(&mut self.receipts) {
             if !receipts.is_empty() {
@@ -216,6 +219,7 @@ impl Shard {
             self.tune();
         }
         self.return_permits();
+        Ok(())
     }
 
     fn release_stops(&mut self) {
@@ -313,8 +317,8 @@ impl Shard {
     fn due(&self) -> Timestamp {
         let sources = self.sources.iter().map(|source| source.due()).min().unwrap_or(Timestamp::NEVER);
         let full = self.full_until.unwrap_or(Timestamp::NEVER);
-        let behind =
-            if self.views.watermark() < self.log.live().end { Timestamp(0) } else { Timestamp::NEVER };
+        let is_behind = self.views.watermark() < self.log.live().end || self.follows.has_late();
+        let behind = if is_behind { Timestamp(0) } else { Timestamp::NEVER };
         if self.full_until.is_some() { full } else { sources.min(self.state.due()).min(behind) }
     }
 
@@ -343,7 +347,7 @@ impl Shard {
             self.receipts[origin].push(Receipt { ticket, at: now, answer: Answer::Refused(Refusal::Full) });
         }
         self.batch = batch;
-        self.release();
+        self.release()?;
         Ok(false)
     }
 
@@ -352,7 +356,7 @@ impl Shard {
         tracing::error!(shard = self.id.0, "the disk is full: inputs are refused until there is room");
         self.set_full(now);
         self.events.clear();
-        self.followed.clear();
+        self.callers.clear();
         for receipts in &mut self.receipts {
             for receipt in receipts.iter_mut() {
                 self.permits.give_back_claimed(&receipt.answer);
@@ -360,7 +364,7 @@ impl Shard {
             }
         }
         self.reopen()?;
-        self.release();
+        self.release()?;
         Ok(false)
     }
 }

@@ -4,6 +4,7 @@
 //! whatever the turns were that led to it. Nothing here knows a clock.
 
 mod fold;
+pub mod keys;
 
 pub use fold::lease_state;
 
@@ -17,7 +18,7 @@ use keyway_storage::{
     error::{CommitError, ReadError},
     event::{Event, LaneId, ProjectApplied, RunState, TriggerId, WorkflowId},
     key::{Key, Tag},
-    limits::LEASES_MAX,
+    limits::{LEASES_MAX, ONCE_KEYS_MAX},
     place::{Offset, RunKey, ShardId, Timestamp},
     rows::{Rows, RowsReader},
     table::{CountsRow, HoldRow, LeaseRow, OnceRow, PositionRow, ProjectRow, Table, WorkOrderRow},
@@ -25,6 +26,8 @@ use keyway_storage::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{project::Project, queue::Queue, source::Positions};
+
+use keys::Keys;
 
 /// Gives the project that an event put into force.
 pub type Projects = Arc<dyn Fn(Offset, Option<&ProjectApplied>) -> Option<Arc<Project>> + Send + Sync>;
@@ -37,6 +40,7 @@ pub struct State {
     project: Arc<Project>,
     project_at: Option<Offset>,
     pub(crate) queue: Queue,
+    keys: Keys,
     leases: BTreeMap<Offset, LeaseRow>,
     deadlines: BTreeSet<(Timestamp, Offset)>,
     switches: BTreeMap<TriggerId, bool>,
@@ -54,6 +58,7 @@ impl State {
         let counts = counts.map_or(Ok(CountsRow::default()), |value| CountsRow::from_value(&value))?;
         let leases = open_leases(&rows)?;
         let queue = Queue::open(&mut rows, leases.iter().map(|lease| lease.claimed.lane))?;
+        let keys = Keys::open(&rows, ONCE_KEYS_MAX)?;
         let project_at = match rows.get(&Key::new(Tag::Project))? {
             Some(value) => Some(ProjectRow::from_value(&value)?.offset),
             None => None,
@@ -66,6 +71,7 @@ impl State {
             project,
             project_at,
             queue,
+            keys,
             leases: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             switches: BTreeMap::new(),
@@ -109,6 +115,7 @@ impl State {
     /// Commits what the events so far changed.
     pub fn commit(&mut self, watermark: Offset) -> Result<(), CommitError> {
         self.queue.flush(&mut self.rows);
+        self.keys.flush(&mut self.rows);
         if self.counts_dirty {
             self.rows.put(Key::new(Tag::Counts), self.counts.to_value());
             self.counts_dirty = false;
@@ -215,6 +222,11 @@ impl State {
         Ok(value.map(|value| OnceRow::from_value(&value)).transpose()?)
     }
 
+    /// How many idempotency keys are remembered.
+    pub fn keys_count(&self) -> u64 {
+        self.keys.count()
+    }
+
     /// Whether a dead letter is open.
     pub fn has_letter(&self, letter: Offset) -> Result<bool, ReadError> {
         Ok(self.rows.get(&Key::new(Tag::DeadLetter).u64(letter.0))?.is_some())
@@ -247,7 +259,8 @@ impl State {
 
     /// Takes an event in. The same road for what was just decided and for what a start reads from the log.
     pub fn apply(&mut self, event: &Event) -> Result<(), ReadError> {
-        self.fold(event)
+        self.fold(event)?;
+        self.keys.forget(event.at, &mut self.rows)
     }
 
     fn count_run(&mut self, from: Option<RunState>, to: RunState) {

@@ -3,6 +3,7 @@
 //! Invariant: nothing here writes, and nothing here makes a shard wait.
 
 pub mod blocked;
+pub mod end;
 pub mod list;
 pub mod order;
 pub mod run;

@@ -36,6 +36,10 @@ pub enum Tag {
     Counts = 23,
     /// Trigger switched by hand: trigger (16) -> 0 or 1.
     Switch = 24,
+    /// When an idempotency key is forgotten: time (u64), trigger (16), hash (u128) -> -.
+    OnceUntil = 25,
+    /// How many idempotency keys are remembered: - -> count (u64 LE).
+    OnceCount = 26,
     /// Watermark of `views`: - -> offset.
     ViewsWatermark = 30,
     /// Work orders of a trigger: trigger (16), bucket -> `Bitmap`.
@@ -52,8 +56,8 @@ pub enum Tag {
     LetterEnd = 36,
 }
 
-/// Most bytes of a key: an idempotency key's.
-const KEY_BYTES_MAX: usize = 40;
+/// Most bytes of a key: of one that says when an idempotency key is forgotten.
+const KEY_BYTES_MAX: usize = 41;
 
 /// A key, held inline.
 #[derive(Clone, Copy)]

@@ -46,6 +46,15 @@ pub const IN_FLIGHT_MAX: u64 = 1_000_000;
 pub const RESPONSE_TIMEOUT_SECONDS_MAX: u64 = 3_600;
 /// Longest memory for an idempotency key, 30 days: each key is a row.
 pub const IDEMPOTENCY_WINDOW_SECONDS_MAX: u64 = 2_592_000;
+/// Most idempotency keys that one shard remembers, about 2 GB of rows: 115 a second for a day. Beyond it, those whose
+/// window ends first are forgotten first.
+pub const ONCE_KEYS_MAX: u64 = 10_000_000;
+/// Most idempotency keys that one event forgets. More than one, so that the rows shrink after a flood.
+pub const ONCE_FORGOTTEN_PER_EVENT_MAX: usize = 2;
+/// Idempotency keys that are forgotten next and are kept in memory, so that their rows are read many at a time.
+pub const ONCE_FRONT_ENTRIES_MAX: usize = 1_024;
+/// Longest idempotency key: longer ones are payloads that lost their way.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Widest tolerance for a signature's time, one day: a longer one invites replayed requests.
 pub const SIGNATURE_TOLERANCE_SECONDS_MAX: u64 = 86_400;
 /// Most signatures of one request that are compared: a sender that changes its secret sends two.
@@ -66,6 +75,8 @@ const _: () = assert!(BATCH_BYTES_MAX > PAYLOAD_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES_MAX > 2 * BATCH_BYTES_MAX);
 /// Most runs of one shard that callers wait for. Each costs a map entry and a parked connection.
 pub const FOLLOWS_MAX: usize = 16_384;
+/// Most ends of runs that one turn reads from the log, for callers who ask again after their run has ended.
+pub const LATE_ENDS_PER_TURN_MAX: usize = 16;
 const _: () = assert!(PROJECT_BYTES_MAX < BLOCK_BYTES_MAX);
 /// Most project versions kept in memory over all shards. A version that is needed again is read from the log.
 pub const PROJECTS_CACHED_MAX: usize = 4_096;

@@ -4,6 +4,7 @@
 
 mod bitmap;
 mod history;
+mod once;
 mod queue;
 
 use bytes::Bytes;
@@ -17,7 +18,8 @@ use rkyv::{
 };
 
 pub use bitmap::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_key};
-pub use history::{CountsRow, OnceRow, PositionRow, ProjectRow, RunRow, WorkOrderRow};
+pub use history::{CountsRow, PositionRow, ProjectRow, RunRow, WorkOrderRow};
+pub use once::{OnceEnd, OnceRow};
 pub use queue::{AgainRow, HoldRow, LeaseRow, WaitingEntry, WaitingRow, lane_from_key, lane_key};
 
 use crate::{error::Damage, key::Key};

@@ -3,7 +3,7 @@
 //! Invariant: a connection that says nothing for half a minute fails the test.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::TcpStream,
     path::Path,
     time::Duration,
@@ -33,9 +33,14 @@ pub fn on_both_runtimes_in(furnish: impl Fn(&Path), flags: &[&str], test: impl F
 
 /// A connection to the public listener.
 pub fn connect(server: &Keyway) -> TcpStream {
-    let stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream
+    try_connect(server).unwrap()
+}
+
+/// The same, for a test in which the server may be gone.
+pub fn try_connect(server: &Keyway) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap())?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    Ok(stream)
 }
 
 /// The bytes of a request; each header ends with a line end.
@@ -52,16 +57,19 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
 }
 
 /// One answer: status, head in small letters, body.
-pub fn answer(stream: &mut TcpStream) -> (u16, String, String) {
+pub fn answer(stream: &mut impl Read) -> (u16, String, String) {
+    try_answer(stream).unwrap()
+}
+
+/// The same, for a test in which the server may be gone.
+pub fn try_answer(stream: &mut impl Read) -> io::Result<(u16, String, String)> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
-        assert_eq!(
-            stream.read(&mut byte).unwrap(),
-            1,
-            "the connection ended: {}",
-            String::from_utf8_lossy(&head)
-        );
+        if stream.read(&mut byte)? == 0 {
+            let head = String::from_utf8_lossy(&head);
+            return Err(io::Error::other(format!("the connection ended: {head}")));
+        }
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap().to_lowercase();
@@ -71,8 +79,8 @@ pub fn answer(stream: &mut TcpStream) -> (u16, String, String) {
         .find_map(|line| line.strip_prefix("content-length: "))
         .map_or(0, |it| it.parse().unwrap());
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    (status, head, String::from_utf8(body).unwrap())
+    stream.read_exact(&mut body)?;
+    Ok((status, head, String::from_utf8(body).unwrap()))
 }
 
 /// The answer to a request on a connection of its own.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use keyway_storage::{
-    event::{Cause, Event, EventKind, LaneId, WorkflowId},
-    place::{Offset, ShardId},
+    event::{Cause, Event, EventKind, LaneId, Position, TriggerId, WorkflowId},
+    place::{Offset, ShardId, Timestamp},
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +27,8 @@ pub struct Model {
     orders: BTreeMap<(ShardId, Offset), Order>,
     /// Held lanes by the work order that failed.
     blocked: BTreeMap<(ShardId, LaneId), Offset>,
+    /// What idempotency keys stand for: work order, hash of the body, end of the window.
+    once: BTreeMap<(ShardId, TriggerId, u128), (Offset, u64, Timestamp)>,
     /// Workflows whose runs of one key, or all runs, never overtake.
     pub ordered: Vec<WorkflowId>,
     /// Workflows that run one at a time, in order.
@@ -47,6 +49,10 @@ impl Model {
                 let order = Order { workflow, key, status: Status::Waiting, runs: 1 };
                 let before = self.orders.insert((shard, event.place.offset), order);
                 assert!(before.is_none(), "one work order per input");
+                if let Position::Once { key, body, window_seconds } = received.position {
+                    let until = event.at.plus_millis(u64::from(window_seconds) * 1_000);
+                    self.once.insert((shard, received.trigger, key), (event.place.offset, body, until));
+                }
             }
             EventKind::RunsClaimed(claimed) => {
                 for run in &claimed.runs {
@@ -77,6 +83,19 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    /// The work order that an idempotency key stands for at this time, with the hash of its body.
+    pub fn first(
+        &self,
+        shard: ShardId,
+        trigger: TriggerId,
+        position: &Position,
+        now: Timestamp,
+    ) -> Option<(Offset, u64)> {
+        let Position::Once { key, .. } = position else { return None };
+        let first = self.once.get(&(shard, trigger, *key)).filter(|(_, _, until)| now < *until);
+        first.map(|(offset, body, _)| (*offset, *body))
     }
 
     fn order(&mut self, shard: ShardId, offset: Offset) -> &mut Order {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use keyway_engine::{
-    command::{Answer, Apply, Claim, Command, Input, Permits, Release, Rerun, RunClaim, RunReport},
+    command::{Answer, Apply, Claim, Command, Input, Permits, Refusal, Release, Rerun, RunClaim, RunReport},
     decide::decide,
     mailbox::Bell,
     permit::PermitPool,
@@ -23,7 +23,7 @@ use keyway_storage::{
         Event, EventKind, FinalState, Opened, Position, RunFinished, RunStarted, RunState, StepInput,
         TriggerId,
     },
-    key::Tag,
+    key::{Key, Tag},
     log::{Log, MemoryLog},
     place::{Place, ShardId, Timestamp},
     rows::Rows,
@@ -162,7 +162,11 @@ impl World {
         let key = (keyed && !self.random.one_in(5)).then(|| 1 + self.random.below(3) as u64);
         let once = self.random.one_in(4).then(|| self.random.below(20) as u128);
         let position = match once {
-            Some(key) => Position::Once { key, body: 7, window_seconds: 60 },
+            Some(key) => {
+                let (body, window_seconds) =
+                    (u64::from(self.random.one_in(5)), [1, 60, 300][self.random.below(3)]);
+                Position::Once { key, body, window_seconds }
+            }
             None if self.random.one_in(3) => {
                 self.numbers += 1;
                 let number = self.numbers - u64::from(self.random.one_in(4)).min(self.numbers);
@@ -182,14 +186,25 @@ impl World {
             follow: false,
             replays: None,
         };
+        let first = self.model.first(shard, trigger, &position, self.now);
         let before = self.model.orders().len();
         let answer = self.command(shard, Command::Receive(input));
         let made = self.model.orders().len() - before;
         match answer {
-            Answer::Accepted(place) => assert_eq!((made, place.shard), (1, shard)),
-            Answer::Repeated(..) => {
+            Answer::Accepted(place) => {
+                assert_eq!((made, place.shard), (1, shard));
+                assert_eq!(first, None, "the key was taken");
+            }
+            Answer::Repeated(place, _) => {
                 assert_eq!(made, 0);
-                assert_ne!(position, Position::None);
+                match position {
+                    Position::Once { body, .. } => assert_eq!(first, Some((place.offset, body))),
+                    position => assert_ne!(position, Position::None),
+                }
+            }
+            Answer::Refused(Refusal::KeyReused) => {
+                let Position::Once { body, .. } = position else { panic!("it has no key") };
+                assert!(first.is_some_and(|(_, taken)| taken != body), "the key was not taken");
             }
             other => panic!("{other:?}"),
         }
@@ -392,6 +407,9 @@ impl World {
             let (log, state, views) = (own.log.reader(), own.state.reader(), own.views.reader());
             let reader = ShardReader { shard: own.id, log, state, views, stats: Arc::clone(&own.stats) };
             assert_eq!(refold::difference(&reader).unwrap(), None);
+            let rows = |tag| reader.state.scan(Key::new(tag), Key::new(tag).prefix_end()).count() as u64;
+            assert_eq!(rows(Tag::OnceUntil), own.state.keys_count());
+            assert!(rows(Tag::Once) <= rows(Tag::OnceUntil), "a key is never forgotten");
         }
     }
 }

@@ -118,7 +118,7 @@ impl Shard {
             catalog: setup.catalog,
             permits: setup.permits,
             follows: Follows::default(),
-            followed: Vec::new(),
+            callers: Vec::new(),
             bell: setup.bell,
             clock: setup.clock,
             stats: setup.stats,

@@ -10,7 +10,7 @@ use keyway_storage::{
     key::{Key, Tag},
     place::{Offset, RunKey, Timestamp},
     table::{
-        AgainRow, HoldRow, LeaseRow, OnceRow, PositionRow, ProjectRow, RunRow, Table, WaitingEntry,
+        AgainRow, HoldRow, LeaseRow, OnceEnd, OnceRow, PositionRow, ProjectRow, RunRow, Table, WaitingEntry,
         WorkOrderRow,
     },
 };
@@ -89,7 +89,7 @@ impl State {
             Position::Once { key, body, window_seconds } => {
                 let until = at.plus_millis(u64::from(*window_seconds) * 1_000);
                 let row = OnceRow { offset, at, body: *body, until };
-                self.rows.put(OnceRow::key(trigger, *key), row.to_value());
+                self.keys.remember(OnceEnd { until, trigger, key: *key }, row, &mut self.rows);
             }
             Position::Next { stream, number } => {
                 let row = PositionRow { number: *number, offset, at };

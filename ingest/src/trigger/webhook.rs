@@ -4,6 +4,7 @@ pub mod auth;
 pub mod body;
 pub mod directory;
 pub mod key;
+pub mod once;
 #[cfg(feature = "testing")]
 mod rehearsed;
 pub mod reply;

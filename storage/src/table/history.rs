@@ -33,26 +33,6 @@ impl PositionRow {
     }
 }
 
-/// Key: trigger (16), hash of the idempotency key (16). An input that must not come twice.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OnceRow {
-    /// The event that holds it.
-    pub offset: Offset,
-    /// When that was.
-    pub at: Timestamp,
-    /// Hash of its body.
-    pub body: u64,
-    /// Until when a repeat gets the first answer.
-    pub until: Timestamp,
-}
-
-impl OnceRow {
-    /// The key of an idempotency key of a trigger.
-    pub fn key(trigger: TriggerId, key: u128) -> Key {
-        Key::new(Tag::Once).bytes(&trigger.0).u128(key)
-    }
-}
-
 /// Key: offset of the `Received`. A work order of which a run has ended or was asked for.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct WorkOrderRow {

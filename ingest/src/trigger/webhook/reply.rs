@@ -24,26 +24,37 @@ use crate::{
 
 const WORK_ORDER: HeaderName = HeaderName::from_static("x-meta-work-order-id");
 const RUN: HeaderName = HeaderName::from_static("x-meta-run-id");
+const REPLAYED: HeaderName = HeaderName::from_static("x-keyway-replayed");
 /// Longest part of a malformed value that is shown.
 const SHOWN_CHARACTERS_MAX: usize = 200;
 
-/// The ids that an answer carries.
+/// The ids that an answer carries, and whether it was given before.
 #[derive(Clone, Copy)]
 pub struct Accepted {
     work_order: Uuid,
     run: Uuid,
+    repeats: bool,
 }
 
 impl Accepted {
     /// The ids of the work order at `place`, made at `at`, and of its first run.
     pub fn new(ids: &keyway_storage::id::Ids, place: Place, at: Timestamp) -> Self {
-        Self { work_order: ids.work_order(place, at), run: ids.run(RunId { work_order: place, n: 1 }, at) }
+        let run = ids.run(RunId { work_order: place, n: 1 }, at);
+        Self { work_order: ids.work_order(place, at), run, repeats: false }
+    }
+
+    /// The same, for an input that came before.
+    pub fn repeated(ids: &keyway_storage::id::Ids, place: Place, at: Timestamp) -> Self {
+        Self { repeats: true, ..Self::new(ids, place, at) }
     }
 
     fn mark(self, mut answer: Answer) -> Answer {
         let mut text = [0; 36];
         http::add_header(&mut answer, WORK_ORDER, self.work_order.hyphenated().encode_lower(&mut text));
         http::add_header(&mut answer, RUN, self.run.hyphenated().encode_lower(&mut text));
+        if self.repeats {
+            http::add_header(&mut answer, REPLAYED, "true");
+        }
         answer
     }
 

@@ -19,7 +19,6 @@ use keyway_engine::{
     route::Route,
 };
 use keyway_storage::{
-    event::Position,
     id::Ids,
     limits::{BODY_SKIP_FACTOR, BODY_TIMEOUT_MS},
     place::ShardId,
@@ -29,7 +28,7 @@ use super::{
     auth::{self, Verdict},
     body::{BodyError, to_json},
     directory::{Hook, Hooks, Published},
-    key,
+    key, once,
     reply::{self, Accepted},
     request,
     settings::Reply,
@@ -148,10 +147,17 @@ impl Webhooks {
             }
         })?;
         let (uri, secrets) = (&parts.uri, hook.gate.secrets());
+        // Whoever starts a run by GET says in the query what is to be done.
+        let content =
+            if parts.method == Method::GET { uri.query().unwrap_or_default().as_bytes() } else { &body };
+        let window_seconds = hook.settings.idempotency_window_seconds;
+        let position = once::position(&parts.headers, window_seconds, content).map_err(|message| {
+            http::refusal_with(StatusCode::BAD_REQUEST, "invalid_idempotency_key", &message)
+        })?;
         let request = request::describe(&parts.method, uri.path(), uri.query(), &parts.headers, secrets);
         Ok(Input {
             trigger: hook.id,
-            position: Position::None,
+            position,
             key: ordering_key(hook, &parts.headers, &body),
             stream: 0,
             request,
@@ -172,17 +178,15 @@ impl Webhooks {
             return reply::busy();
         }
         let receipt = waiting.receipt().await;
-        match receipt.answer {
-            Decision::Accepted(place) => {
-                let accepted = Accepted::new(&self.ids, place, receipt.at);
-                match hook.settings.reply {
-                    Reply::BeforeStart => accepted.at_once(),
-                    reply => self.follow(waiting, accepted, reply).await,
-                }
-            }
-            Decision::Repeated(place, at) => Accepted::new(&self.ids, place, at).at_once(),
-            Decision::Refused(refusal) => reply::refused(refusal),
-            _ => reply::busy(),
+        let accepted = match receipt.answer {
+            Decision::Accepted(place) => Accepted::new(&self.ids, place, receipt.at),
+            Decision::Repeated(place, at) => Accepted::repeated(&self.ids, place, at),
+            Decision::Refused(refusal) => return reply::refused(refusal),
+            _ => return reply::busy(),
+        };
+        match hook.settings.reply {
+            Reply::BeforeStart => accepted.at_once(),
+            reply => self.follow(waiting, accepted, reply).await,
         }
     }
 
