@@ -12,6 +12,7 @@
 //! 6. Everything has a bound, named with its unit and reason in `storage/src/limits.rs`.
 
 pub mod admin;
+pub mod audit;
 pub mod catalog;
 pub mod command;
 pub mod decide;
@@ -29,4 +30,5 @@ pub mod shard;
 pub mod source;
 pub mod state;
 pub mod stats;
+pub mod verify;
 pub mod view;

@@ -67,6 +67,12 @@ impl Views {
         self.rows.reader()
     }
 
+    /// Whether a work order was made by the event at this offset, as far as the views were brought.
+    pub fn is_work_order(&mut self, offset: Offset) -> Result<bool, ReadError> {
+        let set = self.set(by_trigger_key(ALL_TRIGGERS, offset.0 / BUCKET_OFFSETS))?;
+        Ok(set.contains(offset))
+    }
+
     /// Takes an event in.
     pub fn apply(&mut self, event: &Event) -> Result<(), ReadError> {
         let offset = event.place.offset;

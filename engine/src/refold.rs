@@ -1,54 +1,216 @@
-//! Refold: the rows that the log alone gives, held against those on disk.
+//! Refold: rows derived from the log anew, to put them in the place of others or to hold them against others.
 //!
-//! Invariant: nothing is written. A difference is a bug or damage; the log is right and the rows are wrong.
+//! Invariant: the log is only read. It is folded in slices, so that memory does not grow with it.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use keyway_storage::{
     error::{CommitError, ReadError},
+    event::Event,
     key::{Key, Tag},
+    limits::REFOLD_EVENTS_MAX,
+    log::LogReader,
     place::Offset,
     rows::{Row, Rows, RowsReader},
 };
 
 use crate::{projection::Views, shard::ShardReader, state::State};
 
-/// The first key on which rows and log disagree, with the name of the keyspace; `None` when they are the same.
-pub fn difference(reader: &ShardReader) -> Result<Option<String>, ReadError> {
-    let state_until = watermark_of(&reader.state, Tag::Watermark)?;
-    let views_until = watermark_of(&reader.views, Tag::ViewsWatermark)?;
-    let no_projects = Arc::new(|_, _: Option<&_>| None);
-    let mut state = State::open(reader.shard, Rows::memory(Tag::Watermark), no_projects)?;
-    let mut views = Views::open(Rows::memory(Tag::ViewsWatermark));
-    let mut next = Offset(0);
-    for block in reader.log.blocks(next) {
-        let block = block?;
-        for event in block.events(next) {
-            let event = event?;
-            if event.place.offset < state_until {
-                state.apply(&event)?;
-            }
-            if event.place.offset < views_until {
-                views.apply(&event)?;
-            }
-        }
-        next = block.span().end;
-        let full = |_: CommitError| ReadError::Io("memory is full".to_owned());
-        state.commit(next.min(state_until)).map_err(full)?;
-        views.commit(next.min(views_until)).map_err(full)?;
-    }
-    let in_state = compare("state", &reader.state, &state.reader())?;
-    Ok(if in_state.is_some() { in_state } else { compare("views", &reader.views, &views.reader())? })
+/// Why rows were not derived.
+#[derive(Debug)]
+pub enum RefoldError {
+    /// The log or the rows cannot be read.
+    Read(ReadError),
+    /// The rows cannot be written.
+    Commit(CommitError),
+    /// Whoever watches wants it to end.
+    Stopped,
 }
 
-fn watermark_of(rows: &RowsReader, tag: Tag) -> Result<Offset, ReadError> {
+impl fmt::Display for RefoldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => error.fmt(f),
+            Self::Commit(error) => error.fmt(f),
+            Self::Stopped => f.write_str("stopped before the end; the next start goes on with it"),
+        }
+    }
+}
+
+impl std::error::Error for RefoldError {}
+
+impl From<ReadError> for RefoldError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<CommitError> for RefoldError {
+    fn from(error: CommitError) -> Self {
+        Self::Commit(error)
+    }
+}
+
+/// Sees every event before it is folded.
+pub trait Watcher {
+    /// Called with each event, and with the views of all events before it.
+    fn see(&mut self, _: &Event, _: &mut Views) -> Result<(), ReadError> {
+        Ok(())
+    }
+
+    /// Called after each slice with the first offset that is not folded yet. False ends the work.
+    fn pass(&mut self, next: Offset) -> bool;
+}
+
+/// How far each projection is brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// The first event that the state shall not reflect.
+    pub state: Offset,
+    /// The first event that the views shall not reflect.
+    pub views: Offset,
+}
+
+impl Ends {
+    /// Both as far as this.
+    pub fn both(end: Offset) -> Self {
+        Self { state: end, views: end }
+    }
+}
+
+/// The two projections of one shard while they are derived, each if it is wanted.
+pub struct Refold {
+    state: Option<State>,
+    views: Option<Views>,
+    /// The first event that the watcher has not seen.
+    unseen: Offset,
+}
+
+impl Refold {
+    /// Goes on with these rows from where they are.
+    pub fn open(log: &LogReader, state: Option<Rows>, views: Option<Rows>) -> Result<Self, ReadError> {
+        // Only deciding asks for projects.
+        let no_projects = Arc::new(|_, _: Option<&_>| None);
+        let state = state.map(|rows| State::open(log.shard(), rows, no_projects)).transpose()?;
+        Ok(Self { state, views: views.map(Views::open), unseen: Offset(0) })
+    }
+
+    /// Folds the log into the rows.
+    pub fn run(&mut self, log: &LogReader, ends: Ends, watcher: &mut dyn Watcher) -> Result<(), RefoldError> {
+        let begin = self.watermarks().into_iter().flatten().min().unwrap_or_default();
+        let end = ends.state.max(ends.views);
+        let (mut next, mut in_slice) = (begin, 0);
+        for block in log.blocks(begin).take_while(|_| begin < end) {
+            let block = block?;
+            for event in block.events(next) {
+                let event = event.map_err(ReadError::from)?;
+                if event.place.offset >= end {
+                    break;
+                }
+                self.apply(&event, ends, watcher)?;
+                next = event.place.offset.advance(1);
+                in_slice += 1;
+                if in_slice >= REFOLD_EVENTS_MAX {
+                    in_slice = 0;
+                    self.commit(next, ends)?;
+                    if !watcher.pass(next) {
+                        return Err(RefoldError::Stopped);
+                    }
+                }
+            }
+            if next >= end {
+                break;
+            }
+        }
+        self.commit(next, ends)?;
+        watcher.pass(next);
+        Ok(())
+    }
+
+    fn watermarks(&self) -> [Option<Offset>; 2] {
+        [self.state.as_ref().map(State::watermark), self.views.as_ref().map(Views::watermark)]
+    }
+
+    fn apply(&mut self, event: &Event, ends: Ends, watcher: &mut dyn Watcher) -> Result<(), ReadError> {
+        let offset = event.place.offset;
+        if let Some(views) = &mut self.views
+            && (self.unseen..ends.views).contains(&offset)
+        {
+            watcher.see(event, views)?;
+            self.unseen = offset.advance(1);
+        }
+        if let Some(state) = &mut self.state
+            && (state.watermark()..ends.state).contains(&offset)
+        {
+            state.apply(event)?;
+        }
+        if let Some(views) = &mut self.views
+            && (views.watermark()..ends.views).contains(&offset)
+        {
+            views.apply(event)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, next: Offset, ends: Ends) -> Result<(), CommitError> {
+        if let Some(state) = &mut self.state {
+            state.commit(next.min(ends.state).max(state.watermark()))?;
+            // Nobody waits for news of what is long over.
+            state.drain_freed().for_each(drop);
+            state.drain_stops().for_each(drop);
+        }
+        if let Some(views) = &mut self.views {
+            views.commit(next.min(ends.views).max(views.watermark()))?;
+        }
+        Ok(())
+    }
+
+    /// A reader of the rows of `state`, if they are derived.
+    pub fn state(&self) -> Option<RowsReader> {
+        self.state.as_ref().map(State::reader)
+    }
+
+    /// A reader of the rows of `views`, if they are derived.
+    pub fn views(&self) -> Option<RowsReader> {
+        self.views.as_ref().map(Views::reader)
+    }
+}
+
+/// Lets everything pass.
+struct Blind;
+
+impl Watcher for Blind {
+    fn pass(&mut self, _: Offset) -> bool {
+        true
+    }
+}
+
+/// The first key on which rows and log disagree, with the name of the keyspace; `None` when they are the same.
+pub fn difference(reader: &ShardReader) -> Result<Option<String>, RefoldError> {
+    let ends = Ends {
+        state: watermark_of(&reader.state, Tag::Watermark)?,
+        views: watermark_of(&reader.views, Tag::ViewsWatermark)?,
+    };
+    let (state, views) = (Rows::memory(Tag::Watermark), Rows::memory(Tag::ViewsWatermark));
+    let mut refold = Refold::open(&reader.log, Some(state), Some(views))?;
+    refold.run(&reader.log, ends, &mut Blind)?;
+    let (state, views) = (refold.state(), refold.views());
+    let in_state = state.map(|folded| compare(&reader.state, &folded)).transpose()?.flatten();
+    let in_views = views.map(|folded| compare(&reader.views, &folded)).transpose()?.flatten();
+    let named = |name: &str, how: Option<String>| how.map(|how| format!("{name}: {how}"));
+    Ok(named("state", in_state).or(named("views", in_views)))
+}
+
+/// The first offset that rows do not reflect.
+pub fn watermark_of(rows: &RowsReader, tag: Tag) -> Result<Offset, ReadError> {
     let value = rows.get(&Key::new(tag))?;
     Ok(value.map_or(Offset(0), |value| {
         Offset(u64::from_le_bytes(value[..].try_into().expect("a watermark is eight bytes")))
     }))
 }
 
-fn compare(keyspace: &str, disk: &RowsReader, folded: &RowsReader) -> Result<Option<String>, ReadError> {
+/// The first row on which those on disk and those from the log disagree.
+pub fn compare(disk: &RowsReader, folded: &RowsReader) -> Result<Option<String>, ReadError> {
     let everything = (Key::new(Tag::Block), Key::from_slice(&[u8::MAX]));
     let mut disk = disk.scan(everything.0, everything.1);
     let mut folded = folded.scan(everything.0, everything.1);
@@ -58,9 +220,7 @@ fn compare(keyspace: &str, disk: &RowsReader, folded: &RowsReader) -> Result<Opt
         match (left, right) {
             (None, None) => return Ok(None),
             (left, right) if left == right => {}
-            (left, right) => {
-                return Ok(Some(format!("{keyspace}: on disk {left:?}, from the log {right:?}")));
-            }
+            (left, right) => return Ok(Some(format!("on disk {left:?}, from the log {right:?}"))),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: a data dir is there whole or not at all. It is made beside its place and renamed into it; a crash in
 //! between leaves a `.new` that the next start throws away.
 
+mod journal;
+mod tails;
 mod tree;
 
 use std::{
@@ -22,10 +24,12 @@ use crate::{
     id::Ids,
     key::Tag,
     limits::{CACHE_BYTES, JOURNALS_BYTES_MAX, KV_SEPARATION_BYTES_MIN, MEMTABLE_BYTES, SHARDS_MAX},
-    log::{EmbeddedLog, SyncProbe},
-    place::ShardId,
+    log::{EmbeddedLog, Log, SyncProbe},
+    place::{Offset, ShardId},
     rows::Rows,
 };
+
+use journal::Strictness;
 
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -55,10 +59,21 @@ pub enum Durability {
     Os,
 }
 
+/// A file that is not what was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// The file.
+    pub path: PathBuf,
+    /// How it shows.
+    pub how: String,
+}
+
 /// An open data dir. Holds the lock.
 pub struct DataDir {
     path: PathBuf,
     manifest: Manifest,
+    /// Where each log ended when the data dir was closed; empty when it never was.
+    tails: Vec<Offset>,
     _lock: File,
 }
 
@@ -78,11 +93,59 @@ impl DataDir {
         assert!(shards >= 1);
         assert!(shards <= SHARDS_MAX);
         if !path.join("manifest").exists() {
-            create(path, shards)?;
+            create(path, &Manifest::new(shards))?;
+        }
+        Self::open_existing(path)
+    }
+
+    /// Opens a data dir that is there.
+    pub fn open_existing(path: &Path) -> Result<Self, OpenError> {
+        if !path.join("manifest").exists() {
+            return Err(OpenError::Missing { path: path.to_path_buf() });
         }
         let lock = lock(path)?;
         let manifest = read_manifest(&path.join("manifest"))?;
-        Ok(Self { path: path.to_path_buf(), manifest, _lock: lock })
+        let tails = tails::read(path)?;
+        Ok(Self { path: path.to_path_buf(), manifest, tails, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes where each log ends, when nothing will be appended any more.
+    pub fn note_tails(&self, tails: &[Offset]) -> io::Result<()> {
+        assert_eq!(tails.len(), usize::from(self.manifest.shards));
+        tails::write(&self.path, tails)
+    }
+
+    /// What is wrong with the files of a shard that is not open. Reads all of them, changes none.
+    pub fn inspect(&self, shard: ShardId) -> Result<Vec<Fault>, OpenError> {
+        let path = self.shard_path(shard);
+        let mut faults = journal::check(&path, Strictness::Verify)?;
+        faults.extend(tree::check_files(&path)?);
+        Ok(faults)
+    }
+
+    /// Rows for a while: beside the shards, and gone when they are dropped.
+    pub fn scratch(&self) -> Result<(Rows, Rows), OpenError> {
+        let path = self.path.join("scratch");
+        let failed = |error: fjall::Error| open_error(&path, error);
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        }
+        let builder = Database::builder(&path).cache_size(CACHE_BYTES).temporary(true);
+        let database = builder.manual_journal_persist(true).worker_threads(1).open().map_err(failed)?;
+        let open = |name, tag| {
+            let keyspace = database.keyspace(name, rows_options).map_err(failed)?;
+            Rows::open(&database, &keyspace, tag).map_err(|error| damaged(&path, &error))
+        };
+        Ok((open("state", Tag::Watermark)?, open("views", Tag::ViewsWatermark)?))
+    }
+
+    fn shard_path(&self, shard: ShardId) -> PathBuf {
+        self.path.join(format!("shard-{:03}", shard.0))
     }
 
     /// What the data dir is.
@@ -107,9 +170,9 @@ impl DataDir {
         durability: Durability,
         probe: Option<Arc<dyn SyncProbe>>,
     ) -> Result<Store, OpenError> {
-        let path = self.path.join(format!("shard-{:03}", shard.0));
+        let path = self.shard_path(shard);
         let failed = |error: fjall::Error| open_error(&path, error);
-        tree::check(&path)?;
+        check_files(&path, durability)?;
         let database = Database::builder(&path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNALS_BYTES_MAX)
@@ -118,11 +181,7 @@ impl DataDir {
             .open()
             .map_err(failed)?;
         let separation = KvSeparationOptions::default().separation_threshold(KV_SEPARATION_BYTES_MIN);
-        let log_options = || {
-            let options = KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-            options.with_kv_separation(Some(separation.clone()))
-        };
-        let rows_options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let log_options = || rows_options().with_kv_separation(Some(separation.clone()));
         let blocks = database.keyspace("log", log_options).map_err(failed)?;
         let state = database.keyspace("state", rows_options).map_err(failed)?;
         let views = database.keyspace("views", rows_options).map_err(failed)?;
@@ -130,20 +189,46 @@ impl DataDir {
             Durability::Fsync => PersistMode::SyncData,
             Durability::Os => PersistMode::Buffer,
         };
-        let damaged = |error: crate::error::ReadError| OpenError::Damaged {
-            path: path.clone(),
-            how: error.to_string(),
-        };
-        Ok(Store {
-            log: EmbeddedLog::open(shard, &database, &blocks, path.clone(), mode, probe)?,
-            state: Rows::open(&database, &state, Tag::Watermark).map_err(damaged)?,
-            views: Rows::open(&database, &views, Tag::ViewsWatermark).map_err(damaged)?,
-        })
+        let log = EmbeddedLog::open(shard, &database, &blocks, path.clone(), mode, probe)?;
+        self.check_tail(shard, log.live().end)?;
+        let rows =
+            |keyspace, tag| Rows::open(&database, keyspace, tag).map_err(|error| damaged(&path, &error));
+        Ok(Store { log, state: rows(&state, Tag::Watermark)?, views: rows(&views, Tag::ViewsWatermark)? })
+    }
+
+    fn check_tail(&self, shard: ShardId, end: Offset) -> Result<(), OpenError> {
+        let noted = self.tails.get(usize::from(shard.0)).copied().unwrap_or_default();
+        if end >= noted {
+            return Ok(());
+        }
+        let how = format!("its log ends at offset {}, but was closed at offset {}", end.0, noted.0);
+        Err(OpenError::Damaged { path: self.shard_path(shard), how })
+    }
+}
+
+fn rows_options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+}
+
+fn damaged(path: &Path, error: &crate::error::ReadError) -> OpenError {
+    OpenError::Damaged { path: path.to_path_buf(), how: error.to_string() }
+}
+
+/// Refuses what the store would cut off or trip over.
+fn check_files(database: &Path, durability: Durability) -> Result<(), OpenError> {
+    let mut faults = tree::check(database)?;
+    // Without syncs a power cut may leave any hole.
+    if durability == Durability::Fsync {
+        faults.extend(journal::check(database, Strictness::Start)?);
+    }
+    match faults.into_iter().next() {
+        Some(Fault { path, how }) => Err(OpenError::Damaged { path, how }),
+        None => Ok(()),
     }
 }
 
 /// Makes a data dir beside its place, whole and synced, and renames it into its place.
-fn create(path: &Path, shards: u16) -> Result<(), OpenError> {
+fn create(path: &Path, manifest: &Manifest) -> Result<(), OpenError> {
     let io = |source| OpenError::Io { path: path.to_path_buf(), source };
     if path.exists() && fs::read_dir(path).map_err(io)?.next().is_some() {
         let how = "it is not empty, but has no manifest; name an empty or new directory".to_owned();
@@ -160,12 +245,6 @@ fn create(path: &Path, shards: u16) -> Result<(), OpenError> {
         fs::remove_dir_all(&new).map_err(io)?;
     }
     fs::create_dir(&new).map_err(io)?;
-    let manifest = Manifest {
-        format: FORMAT,
-        shards,
-        id_key: *Uuid::new_v4().as_bytes(),
-        id: *Uuid::new_v4().as_bytes(),
-    };
     let mut file = File::create(new.join("manifest")).map_err(io)?;
     file.write_all(&manifest.to_bytes()).map_err(io)?;
     file.sync_all().map_err(io)?;
@@ -198,6 +277,12 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 }
 
 impl Manifest {
+    /// What a new data dir is.
+    pub fn new(shards: u16) -> Self {
+        let (id_key, id) = (*Uuid::new_v4().as_bytes(), *Uuid::new_v4().as_bytes());
+        Self { format: FORMAT, shards, id_key, id }
+    }
+
     fn to_bytes(self) -> [u8; MANIFEST_BYTES] {
         let mut bytes = [0; MANIFEST_BYTES];
         bytes[0..4].copy_from_slice(&MAGIC);

@@ -119,6 +119,11 @@ impl From<fjall::Error> for ReadError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// There is none.
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// Another process has it open.
     InUse {
         /// The data dir.
@@ -152,6 +157,7 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Missing { path } => write!(f, "there is no data dir at {}", path.display()),
             Self::InUse { path, holder: Some(pid) } => {
                 write!(
                     f,

@@ -221,3 +221,7 @@ pub const BULK_REQUESTS_MAX: usize = 4;
 pub const BULK_WINDOW: usize = 32;
 
 const _: () = assert!(BULK_WINDOW < ADMIN_REQUESTS_MAX);
+/// Events that are folded between two commits when rows are derived anew. Bounds the memory of a rebuild.
+pub const REFOLD_EVENTS_MAX: usize = 16_384;
+/// Most findings of one shard that are named; nobody reads further.
+pub const FINDINGS_MAX: usize = 100;

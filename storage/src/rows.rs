@@ -54,7 +54,18 @@ impl Rows {
         let mut rows =
             Self { store, watermark_key: Key::new(watermark), watermark: Offset(0), buffer: BTreeMap::new() };
         rows.watermark = rows.read_watermark()?;
+        if rows.watermark == Offset(0) && rows.is_stale() {
+            // A rebuild was interrupted before it had deleted everything.
+            rows.clear().map_err(|error| ReadError::Io(error.to_string()))?;
+        }
         Ok(rows)
+    }
+
+    fn is_stale(&self) -> bool {
+        let everything = (Key::new(Tag::Block), Key::from_slice(&[u8::MAX]));
+        let mut rows = self.store.scan(&everything.0, &everything.1);
+        // A row that cannot be read is there, too.
+        rows.any(|row| row.is_err() || row.is_ok_and(|(key, _)| key != self.watermark_key))
     }
 
     fn read_watermark(&self) -> Result<Offset, ReadError> {
@@ -142,7 +153,12 @@ impl Rows {
     /// Deletes all rows and the watermark, so that they are derived anew.
     pub fn clear(&mut self) -> Result<(), CommitError> {
         self.buffer.clear();
+        // First and durable: whatever a crash then leaves of the rows is not taken for the fold of anything.
+        let mark = Bytes::copy_from_slice(&0u64.to_le_bytes());
+        self.store.write(&BTreeMap::from([(self.watermark_key, Some(mark))]))?;
+        self.store.sync()?;
         self.store.clear()?;
+        self.store.sync()?;
         self.watermark = Offset(0);
         Ok(())
     }
@@ -232,6 +248,16 @@ impl Store {
                 }
                 Ok(())
             }
+        }
+    }
+
+    fn sync(&self) -> Result<(), CommitError> {
+        match self {
+            Self::Disk(database, _) => {
+                let synced = database.persist(PersistMode::SyncData);
+                synced.map_err(|error| CommitError::Poisoned(error.to_string()))
+            }
+            Self::Memory(_) => Ok(()),
         }
     }
 

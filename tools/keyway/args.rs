@@ -3,6 +3,7 @@
 //! Invariant: every flag can also be set as `KEYWAY_<FLAG>`; the command line wins over the environment.
 
 mod list;
+mod offline;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use list::{
     BlockedKey, ById, Cut, EventId, ListDeadLetters, ListEvents, ListHistory, Rerun, ShowRun, ShowWorkOrder,
     TailEvents,
 };
+pub use offline::{Completions, Man, Rebuild, Verify, What};
 pub use serve::Serve;
 
 /// High-throughput, event-sourced trigger engine: webhooks, cron ticks and Kafka messages start workflows.
@@ -77,6 +79,14 @@ pub enum Command {
     /// Look at inputs that could not become work orders.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Check a data dir that no server has open: every byte, every event, every row.
+    Verify(Verify),
+    /// Derive anew what was derived from the log of a data dir that no server has open.
+    Rebuild(Rebuild),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+    /// Print the man page, or write those of all commands.
+    Man(Man),
 }
 
 /// A project file.
@@ -196,7 +206,7 @@ impl Args {
 }
 
 /// The whole command line, with a variable for each flag.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     with_variables(Args::command())
 }
 

@@ -5,10 +5,12 @@
 mod apply;
 mod args;
 mod client;
+mod describe;
 mod events;
 mod failure;
 mod history;
 mod item;
+mod offline;
 mod print;
 mod request;
 mod serve;
@@ -62,5 +64,9 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::DeadLetters(DeadLetters::Discard { id, reason }) => {
             request::discard(&client()?, &id, &reason, &mut out)
         }
+        Command::Verify(flags) => offline::verify::verify(&flags, common.data_dir.as_deref(), &mut out),
+        Command::Rebuild(flags) => offline::rebuild::rebuild(&flags, common.data_dir.as_deref(), &mut out),
+        Command::Completions(which) => describe::completions(&which),
+        Command::Man(which) => describe::man(&which),
     }
 }

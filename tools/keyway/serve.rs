@@ -22,7 +22,7 @@ use keyway_ingest::{
 };
 use keyway_storage::{
     directory::{DataDir, Durability},
-    error::OpenError,
+    place::Offset,
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -32,6 +32,7 @@ use signal_hook::{
 use crate::{
     args::serve::{self, Serve},
     failure::Failure,
+    offline::refuse,
     validate,
 };
 use engine::Engine;
@@ -65,7 +66,14 @@ pub fn serve(flags: &Serve, data_dir: Option<&Path>) -> Result<(), Failure> {
     let _ = engine.api.public_url.set(url.clone());
     println!("keyway: ready on {url}, api on http://{}", edge.api_address);
     let ended = wait(flags, &engine, &wakes);
-    stop(flags, engine, edge);
+    let tails = stop(flags, engine, edge);
+    // Without syncs nobody knows how much of the logs is on the disk.
+    if ended.is_ok()
+        && durability == Durability::Fsync
+        && let Err(error) = data.note_tails(&tails)
+    {
+        tracing::warn!(%error, "where the logs end could not be noted");
+    }
     ended
 }
 
@@ -91,14 +99,6 @@ fn edge_settings(flags: &Serve) -> EdgeSettings {
         connections_max: flags.connections_max as usize,
         drain_timeout: Duration::from_secs(flags.drain_seconds),
         hello: flags.hello,
-    }
-}
-
-fn refuse(error: OpenError) -> Failure {
-    match error {
-        OpenError::InUse { .. } => Failure::InUse(error.to_string()),
-        OpenError::Damaged { .. } => Failure::Damaged(error.to_string()),
-        other => Failure::Failed(other.to_string()),
     }
 }
 
@@ -140,11 +140,11 @@ fn reload(flags: &Serve, engine: &Engine) {
     }
 }
 
-/// Lets go in the order in which work flows: doors, executor, shards.
-fn stop(flags: &Serve, engine: Engine, edge: Edge) {
+/// Lets go in the order in which work flows: doors, executor, shards. Returns where the logs end.
+fn stop(flags: &Serve, engine: Engine, edge: Edge) -> Vec<Offset> {
     let deadline = Instant::now() + Duration::from_secs(flags.drain_seconds);
     engine.api.draining.store(true, Ordering::Release);
     tracing::info!("stopping: finishing what is in flight");
     edge.close();
-    engine.close(deadline);
+    engine.close(deadline)
 }

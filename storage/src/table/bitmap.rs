@@ -35,6 +35,12 @@ impl Bitmap {
         self.0[bit / 8] &= !(1 << (bit % 8));
     }
 
+    /// Whether an offset is in.
+    pub fn contains(&self, offset: Offset) -> bool {
+        let bit = (offset.0 % BUCKET_OFFSETS) as usize;
+        self.0[bit / 8] & (1 << (bit % 8)) != 0
+    }
+
     /// Whether no offset is in.
     pub fn is_empty(&self) -> bool {
         self.0 == [0; 32]

@@ -28,10 +28,11 @@ use keyway_ingest::{
 use keyway_storage::{
     directory::{DataDir, Durability},
     event::{EventKind, MadeId, ProjectApplied},
+    place::Offset,
 };
 
-use super::{Wake, cores, project::Files, refuse};
-use crate::{args::serve::Serve, failure::Failure, validate};
+use super::{Wake, cores, project::Files};
+use crate::{args::serve::Serve, failure::Failure, offline::refuse, validate};
 
 /// The running engine.
 pub struct Engine {
@@ -106,8 +107,8 @@ impl Engine {
         Ok(Self { api, passage, pool, bells, shards, executors })
     }
 
-    /// Lets runs end until the deadline, then the shards.
-    pub fn close(self, deadline: Instant) {
+    /// Lets runs end until the deadline, then the shards. Returns where the logs end.
+    pub fn close(self, deadline: Instant) -> Vec<Offset> {
         self.api.sources.iter().for_each(|sources| sources.close());
         self.pool.stop();
         for executor in self.executors {
@@ -123,6 +124,7 @@ impl Engine {
         for shard in self.shards {
             drop(shard.join());
         }
+        self.api.readers.iter().map(|reader| reader.stats.tail()).collect()
     }
 }
 

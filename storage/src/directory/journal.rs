@@ -1,0 +1,244 @@
+//! The journals of a database, read before the store reads them.
+//!
+//! Invariant: nothing is changed here. The store cuts a journal off where it can no longer read it (as of fjall 3.1),
+//! whether a crash left it so or the disk lost a bit; here the two are told apart while both can still be seen.
+//!
+//! A journal is a row of batches, then zeros. A batch: tag 1, number of items u32, sequence number u64; items, each
+//! with tag 2, type u8, compression u8, keyspace u64, bytes of key u16, of value u32, of value as stored u32, key,
+//! value, or with tag 4 and a keyspace u64; tag 3, xxh3-64 of the items, `FJL` 3. Numbers are little-endian.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Fault;
+use crate::{error::OpenError, key::Tag, limits::BLOCK_BYTES_MAX};
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+const MAGIC: [u8; 4] = [b'F', b'J', b'L', 3];
+/// Bytes of a block's key: tag and offset.
+const BLOCK_KEY_BYTES: usize = 9;
+/// Blocks behind a hole that prove that the hole was durable once: the second is written after the first was synced.
+const BLOCKS_PROVING_DAMAGE: usize = 2;
+
+/// How strictly a journal is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Strictness {
+    /// Damage that is beyond doubt: what a power cut may leave is let through.
+    Start,
+    /// Everything that a process that was killed does not leave behind.
+    Verify,
+}
+
+/// What is wrong with the journals of a database.
+pub fn check(database: &Path, strictness: Strictness) -> Result<Vec<Fault>, OpenError> {
+    let journals = journals(database)?;
+    let (mut faults, mut sequence) = (Vec::new(), None);
+    for (index, (_, path)) in journals.iter().enumerate() {
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let rest = Tape::open(path).and_then(|mut tape| tape.rest(&mut sequence)).map_err(io)?;
+        let is_active = index + 1 == journals.len();
+        if let Some(how) = rest.fault(is_active, strictness) {
+            faults.push(Fault { path: path.clone(), how });
+        }
+    }
+    Ok(faults)
+}
+
+/// The journals by their numbers; the last one is written to.
+fn journals(database: &Path) -> Result<Vec<(u64, PathBuf)>, OpenError> {
+    let io = |source| OpenError::Io { path: database.to_path_buf(), source };
+    if !database.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(database).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+        if let Some(number) = number.filter(|_| path.extension().is_some_and(|it| it == "jnl")) {
+            found.push((number, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What follows the last whole batch of a journal.
+#[derive(Default, Debug)]
+struct Rest {
+    /// Where it begins.
+    at: u64,
+    /// Whether there is anything but zeros.
+    any: bool,
+    /// Whether the end of a batch is in it.
+    ends: bool,
+    /// Whole batches in it that hold a block of the log.
+    blocks: usize,
+}
+
+impl Rest {
+    fn fault(&self, is_active: bool, strictness: Strictness) -> Option<String> {
+        let at = self.at;
+        if self.any && !is_active {
+            return Some(format!("bytes from {at} on are not what was written"));
+        }
+        if self.blocks >= BLOCKS_PROVING_DAMAGE {
+            return Some(format!("bytes at {at} are not what was written, and later turns follow them"));
+        }
+        let torn = self.ends && strictness == Strictness::Verify;
+        torn.then(|| {
+            format!(
+                "bytes at {at} are not what was written: the last turn is damaged, or a power cut tore it"
+            )
+        })
+    }
+}
+
+/// A journal as it is read.
+struct Tape {
+    reader: BufReader<File>,
+    at: u64,
+    scratch: Vec<u8>,
+}
+
+/// What comes next in a journal.
+enum Step {
+    Batch { sequence: u64, holds_block: bool },
+    End,
+    Broken,
+}
+
+impl Tape {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { reader: BufReader::with_capacity(1 << 16, File::open(path)?), at: 0, scratch: Vec::new() })
+    }
+
+    /// Reads whole batches, then looks at what is behind them. The checksum of a batch leaves its sequence number out:
+    /// that it rises from batch to batch is all there is to tell whether it is right.
+    fn rest(&mut self, last: &mut Option<u64>) -> io::Result<Rest> {
+        let mut begin = self.at;
+        while let Step::Batch { sequence, .. } = self.step()?
+            && last.is_none_or(|last| last < sequence)
+        {
+            *last = Some(sequence);
+            begin = self.at;
+        }
+        let mut rest = Rest { at: begin, ..Rest::default() };
+        self.seek(begin)?;
+        while self.seek_end_of_batch(&mut rest.any)? {
+            rest.ends = true;
+            let mut end = self.at;
+            while let Step::Batch { holds_block, .. } = self.step()? {
+                rest.blocks += usize::from(holds_block);
+                end = self.at;
+            }
+            self.seek(end)?;
+        }
+        Ok(rest)
+    }
+
+    /// Reads a batch. What cannot be one is broken; an error is only one of the system.
+    fn step(&mut self) -> io::Result<Step> {
+        match self.batch() {
+            Ok(step) => Ok(step),
+            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof) => Ok(Step::Broken),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn batch(&mut self) -> io::Result<Step> {
+        let mut tag = [0];
+        if self.reader.read(&mut tag)? == 0 {
+            return Ok(Step::End);
+        }
+        self.at += 1;
+        match tag[0] {
+            0 => return Ok(Step::End),
+            START => {}
+            _ => return Ok(Step::Broken),
+        }
+        let start: [u8; 12] = self.array()?;
+        let count = u32::from_le_bytes(start[..4].try_into().expect("four bytes"));
+        let sequence = u64::from_le_bytes(start[4..].try_into().expect("eight bytes"));
+        let (mut hash, mut holds_block) = (Xxh3::new(), false);
+        for _ in 0..count {
+            let [tag] = self.array()?;
+            hash.update(&[tag]);
+            match tag {
+                CLEAR => hash.update(&self.array::<8>()?),
+                ITEM => match self.item(&mut hash)? {
+                    Some(is_block) => holds_block |= is_block,
+                    None => return Ok(Step::Broken),
+                },
+                _ => return Ok(Step::Broken),
+            }
+        }
+        let end: [u8; 13] = self.array()?;
+        let whole = end[0] == END && end[9..] == MAGIC && end[1..9] == hash.digest().to_le_bytes();
+        Ok(if whole { Step::Batch { sequence, holds_block } } else { Step::Broken })
+    }
+
+    /// Reads an item behind its tag, and says whether it is a block; `None` is no item.
+    fn item(&mut self, hash: &mut Xxh3) -> io::Result<Option<bool>> {
+        let head: [u8; 20] = self.array()?;
+        hash.update(&head);
+        let key_bytes = usize::from(u16::from_le_bytes([head[10], head[11]]));
+        let value_bytes = u32::from_le_bytes(head[16..20].try_into().expect("four bytes")) as usize;
+        // A block, packed, with its header and table, is never twice as large as its events may be.
+        if value_bytes > 2 * BLOCK_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.resize(key_bytes + value_bytes, 0);
+        let read = self.reader.read_exact(&mut scratch);
+        self.at += scratch.len() as u64;
+        hash.update(&scratch);
+        let is_block = key_bytes == BLOCK_KEY_BYTES && scratch[0] == Tag::Block as u8;
+        self.scratch = scratch;
+        read.map(|()| Some(is_block))
+    }
+
+    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.reader.read_exact(&mut bytes)?;
+        self.at += N as u64;
+        Ok(bytes)
+    }
+
+    /// Goes behind the next end of a batch, if there is one, and notes whether anything but zeros comes before it.
+    fn seek_end_of_batch(&mut self, any: &mut bool) -> io::Result<bool> {
+        let mut last = [0; 4];
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            let length = buffer.len();
+            if length == 0 {
+                return Ok(false);
+            }
+            // A journal is made with 64 MiB of zeros: they are passed over in large steps.
+            let is_zero = last == [0; 4] && buffer.iter().all(|byte| *byte == 0);
+            let mut read = if is_zero { length } else { 0 };
+            while read < length && last != MAGIC {
+                *any |= buffer[read] != 0;
+                last = [last[1], last[2], last[3], buffer[read]];
+                read += 1;
+            }
+            self.reader.consume(read);
+            self.at += read as u64;
+            if last == MAGIC {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn seek(&mut self, at: u64) -> io::Result<()> {
+        self.at = self.reader.seek(SeekFrom::Start(at))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! Damage: one flipped bit, one lost byte, anywhere in a data dir, and what is said about it before the store opens it.
+//!
+//! The store by itself cuts a journal off at the first byte that it cannot read, without a word: acknowledged turns
+//! would be gone. What `inspect` finds, and what an open refuses, is the only thing that stands between.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use keyway_storage::{
+    block::Block,
+    directory::{DataDir, Durability, Fault},
+    event::ReplayStarted,
+    key::{Key, Tag},
+    log::Log,
+    place::{Offset, ShardId, Timestamp},
+    rows::Rows,
+};
+
+const SHARD: ShardId = ShardId(0);
+/// Flips per file: more in a small one than it has bytes makes no sense, so every byte of those.
+const FLIPS_PER_FILE: usize = 200;
+const LARGE_BYTES: usize = 3 << 20;
+
+/// Bytes that do not compress to nothing.
+fn noise(bytes: usize, seed: u64) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..bytes).map(|_| next()).collect::<Vec<_>>().into()
+}
+
+/// A data dir of so many turns of one event with so large a body each, closed in order.
+fn write(path: &Path, turns: u64, bytes: usize) {
+    let data = DataDir::open(path, 1).unwrap();
+    let mut store = data.open_shard(SHARD, Durability::Fsync, None).unwrap();
+    let mut block = Block::new(SHARD);
+    for turn in 0..turns {
+        block.begin(Offset(turn), Timestamp(1_000 * turn));
+        block.push(&ReplayStarted { id: [1; 16], filter: noise(bytes, turn) }.into());
+        store.log.append(&mut block).unwrap();
+        store.state.put(Key::new(Tag::Gone).u64(turn), noise(bytes / 8, turn + 7_000));
+        store.state.commit(Offset(turn + 1)).unwrap();
+    }
+    let end = store.log.live().end;
+    drop(store);
+    data.note_tails(&[end]).unwrap();
+}
+
+/// Everything that can be read of it, as one text; or what refused it.
+fn read_all(path: &Path) -> Result<String, String> {
+    let data = DataDir::open_existing(path).map_err(|error| error.to_string())?;
+    let store = data.open_shard(SHARD, Durability::Fsync, None).map_err(|error| error.to_string())?;
+    let mut text = format!("{:?} {:?}", store.log.live(), store.state.watermark());
+    for block in store.log.reader().blocks(Offset(0)) {
+        for event in block.map_err(|error| error.to_string())?.events(Offset(0)) {
+            let event = event.map_err(|damage| damage.to_string())?;
+            text += &format!("{:?} {:?}", event.at, event.kind);
+        }
+    }
+    for row in store.state.reader().scan(Key::new(Tag::Block), Key::from_slice(&[u8::MAX])) {
+        text += &format!("{:?}", row.map_err(|error| error.to_string())?);
+    }
+    Ok(text)
+}
+
+/// What a look without opening finds.
+fn inspect(path: &Path) -> Result<Vec<Fault>, String> {
+    let data = DataDir::open_existing(path).map_err(|error| error.to_string())?;
+    data.inspect(SHARD).map_err(|error| error.to_string())
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => files(&entry.path(), found),
+            false => found.push(entry.path()),
+        }
+    }
+}
+
+/// Flips bits all over a data dir; returns how many were found by looking.
+fn flip_everywhere(path: &Path) -> usize {
+    let whole = read_all(path).unwrap();
+    // What is written by that open belongs to the data dir that is damaged.
+    assert_eq!(inspect(path).unwrap(), []);
+    let (mut all, mut found) = (Vec::new(), 0);
+    files(path, &mut all);
+    for file in all {
+        let bytes = fs::read(&file).unwrap();
+        for at in (0..bytes.len()).step_by((bytes.len() / FLIPS_PER_FILE).max(1)) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            fs::write(&file, &flipped).unwrap();
+            match inspect(path) {
+                Ok(faults) if faults.is_empty() => {
+                    let home = tempfile::tempdir().unwrap();
+                    copy(path, home.path());
+                    let read = read_all(home.path());
+                    assert!(read.is_err() || read == Ok(whole.clone()), "{} at {at}", file.display());
+                }
+                _ => found += 1,
+            }
+        }
+        fs::write(&file, bytes).unwrap();
+    }
+    found
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_is_found_or_changes_nothing_that_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write(&path, 40, 300);
+    assert!(flip_everywhere(&path) > 200);
+}
+
+#[test]
+fn a_flipped_bit_in_tables_and_blobs_is_found_without_opening_them() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write(&path, 50, LARGE_BYTES);
+    let mut all = Vec::new();
+    files(&path, &mut all);
+    let is_in = |file: &PathBuf, folder: &str| file.parent().is_some_and(|it| it.ends_with(folder));
+    all.retain(|file| !file.starts_with(path.join("shard-000/keyspaces/0")));
+    let tables: Vec<_> = all.iter().filter(|file| is_in(file, "tables") || is_in(file, "blobs")).collect();
+    assert!(tables.iter().any(|file| is_in(file, "blobs")), "blocks were written out");
+    for file in tables {
+        let bytes = fs::read(file).unwrap();
+        for at in [0, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1] {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            fs::write(file, flipped).unwrap();
+            let faults = inspect(&path).unwrap();
+            assert_eq!(faults.iter().map(|fault| &fault.path).collect::<Vec<_>>(), [file]);
+        }
+        fs::write(file, bytes).unwrap();
+    }
+    assert_eq!(inspect(&path).unwrap(), []);
+}
+
+#[test]
+fn a_journal_with_a_hole_before_whole_turns_is_refused_at_a_start() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write(&path, 10, 300);
+    fs::remove_file(path.join("tails")).unwrap();
+    let journal = path.join("shard-000/0.jnl");
+    let mut bytes = fs::read(&journal).unwrap();
+    // The tag of the first batch: the store would take this for the end of the journal.
+    bytes[0] ^= 0x40;
+    fs::write(&journal, &bytes).unwrap();
+    let error = read_all(&path).unwrap_err();
+    assert!(error.contains("later turns follow"), "{error}");
+    assert_eq!(fs::read(&journal).unwrap(), bytes, "nothing was cut off");
+}
+
+#[test]
+fn a_torn_end_of_a_journal_is_what_a_crash_leaves_and_no_damage() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write(&path, 10, 300);
+    fs::remove_file(path.join("tails")).unwrap();
+    let journal = path.join("shard-000/0.jnl");
+    let bytes = fs::read(&journal).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    for cut in [1, 5, 40, 200, 500] {
+        let mut torn = bytes.clone();
+        torn[used - cut..].fill(0);
+        fs::write(&journal, torn).unwrap();
+        assert_eq!(inspect(&path).unwrap(), [], "{cut}");
+    }
+    assert!(read_all(&path).unwrap().starts_with("Span { first: Offset(0), end: Offset("));
+}
+
+#[test]
+fn a_log_that_ends_before_where_it_was_closed_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write(&path, 10, 300);
+    let journal = path.join("shard-000/0.jnl");
+    let mut bytes = fs::read(&journal).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[used - 1_000..].fill(0);
+    fs::write(&journal, bytes).unwrap();
+    let error = read_all(&path).unwrap_err();
+    assert!(error.contains("but was closed at offset 10"), "{error}");
+}
+
+#[test]
+fn rows_of_a_rebuild_that_was_cut_short_are_not_taken_for_the_fold() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write(&path, 3, 100);
+    // As a crash leaves it: the watermark is back at zero, and not all rows are gone.
+    let database = Database::builder(path.join("shard-000")).open().unwrap();
+    let state = database.keyspace("state", KeyspaceCreateOptions::default).unwrap();
+    let mut sealed = vec![1, 0, 0, 0, 0, 0, 0, 0, 0];
+    sealed.extend_from_slice(&(xxhash_rust::xxh3::xxh3_64(&sealed) as u32).to_le_bytes());
+    state.insert([Tag::Watermark as u8], sealed).unwrap();
+    database.persist(PersistMode::SyncAll).unwrap();
+    drop((state, database));
+    let store = DataDir::open_existing(&path).unwrap().open_shard(SHARD, Durability::Fsync, None).unwrap();
+    assert_eq!(store.state.watermark(), Offset(0));
+    assert_eq!(store.state.get(&Key::new(Tag::Gone).u64(1)).unwrap(), None);
+}
+
+#[test]
+fn cleared_rows_stay_cleared_over_a_reopen() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write(&path, 50, LARGE_BYTES / 4);
+    let clear = |mut rows: Rows| {
+        rows.clear().unwrap();
+        rows.put(Key::new(Tag::Gone).u64(9), Bytes::from_static(b"new"));
+        rows.commit(Offset(1)).unwrap();
+    };
+    let data = DataDir::open_existing(&path).unwrap();
+    clear(data.open_shard(SHARD, Durability::Fsync, None).unwrap().state);
+    drop(data);
+    let store = DataDir::open_existing(&path).unwrap().open_shard(SHARD, Durability::Fsync, None).unwrap();
+    assert_eq!(store.state.watermark(), Offset(1));
+    assert_eq!(store.state.get(&Key::new(Tag::Gone).u64(9)).unwrap().as_deref(), Some(&b"new"[..]));
+    assert_eq!(store.state.get(&Key::new(Tag::Gone).u64(8)).unwrap(), None);
+    assert_eq!(store.log.live().end, Offset(50));
+}
+
+#[test]
+fn a_data_dir_that_is_not_there_is_not_made_by_looking_at_it() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    let error = DataDir::open_existing(&path).err().unwrap().to_string();
+    assert!(error.starts_with("there is no data dir at"), "{error}");
+    assert!(!path.exists());
+}

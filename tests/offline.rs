@@ -1,0 +1,184 @@
+//! A data dir without a server: what verify finds in it, and what rebuild makes of it.
+//!
+//! The log is the truth: rows that say something else are found and derived anew; a log that is damaged is named, and
+//! nothing is done to it.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+use common::{code, keyway::Keyway, stderr, stdout, tool};
+use keyway_storage::{
+    directory::{DataDir, Durability},
+    key::{Key, Tag},
+    log::Log,
+};
+use serde_json::Value;
+
+const TRIGGER: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+const INPUTS: usize = 30;
+
+const PROJECT: &str = r#"
+id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11
+name: clinic
+workflows:
+  intake:
+    jobs:
+      greet:
+        name: Greet
+        body: "fn(state => { console.log('hello', state.data.n); return { data: { n: state.data.n + 1 } }; })"
+    triggers:
+      webhook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}
+    edges:
+      webhook->greet: {source_trigger: webhook, target_job: greet, condition_type: always, enabled: true}
+"#;
+
+/// A home folder whose data dir holds finished runs; gives one of them.
+fn furnished() -> (tempfile::TempDir, String) {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+    let server = Keyway::start(home.path(), &["--shards", "2"]);
+    let mut run = String::new();
+    for n in 0..INPUTS {
+        let (status, answer) = server.post(TRIGGER, &format!("{{\"n\":{n}}}"));
+        assert_eq!(status, 200, "{answer}");
+        run = answer["run_id"].as_str().unwrap().to_owned();
+        server.ended_run(&run);
+    }
+    assert_eq!(server.stop().code(), Some(0));
+    (home, run)
+}
+
+/// Runs the tool on the data dir of a home folder: exit code, stdout, stderr.
+fn offline(home: &Path, line: &[&str]) -> (i32, String, String) {
+    let output = tool().args(line).arg("--data-dir").arg(home.join("data")).output().unwrap();
+    (code(&output), stdout(&output), stderr(&output))
+}
+
+/// What the API says of everything.
+fn answers(home: &Path, run: &str) -> Vec<Value> {
+    let server = Keyway::start(home, &[]);
+    let paths = [
+        "/api/work_orders?page_size=100".to_owned(),
+        "/api/runs?page_size=100&state=success".to_owned(),
+        format!("/api/runs/{run}?include=states"),
+        format!("/api/log_lines?run_id={run}"),
+    ];
+    let mut found: Vec<_> = paths.iter().map(|path| server.get(path).1).collect();
+    found.iter_mut().for_each(|answer| drop(answer["links"].take()));
+    assert_eq!(found[0]["data"].as_array().unwrap().len(), INPUTS);
+    assert_eq!(server.stop().code(), Some(0));
+    found
+}
+
+#[test]
+fn a_data_dir_that_was_closed_or_killed_is_well() {
+    let (home, _) = furnished();
+    let (code, text, errors) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}{errors}");
+    assert_eq!(text.lines().filter(|line| line.ends_with("events, all is well")).count(), 2, "{text}");
+    let server = Keyway::start(home.path(), &[]);
+    for n in 0..20 {
+        server.post(TRIGGER, &format!("{{\"n\":{n}}}"));
+    }
+    server.kill();
+    let (code, text, errors) = offline(home.path(), &["verify", "--json"]);
+    assert_eq!(code, 0, "{text}{errors}");
+    let sheet: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(sheet["findings"], serde_json::json!([]));
+    assert_eq!(sheet["shards"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_data_dir_in_use_is_left_alone_and_one_that_is_not_there_is_not_made() {
+    let home = tempfile::tempdir().unwrap();
+    for line in ["verify", "rebuild"] {
+        let (code, _, errors) = offline(home.path(), &[line]);
+        assert_eq!(code, 1, "{errors}");
+        assert!(errors.contains("there is no data dir at"), "{errors}");
+    }
+    assert!(!home.path().join("data").exists());
+    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+    let _server = Keyway::start(home.path(), &[]);
+    for line in ["verify", "rebuild"] {
+        let (code, _, errors) = offline(home.path(), &[line]);
+        assert_eq!(code, 5, "{errors}");
+    }
+}
+
+#[test]
+fn rebuilt_rows_are_those_that_were_there() {
+    let (home, run) = furnished();
+    let before = answers(home.path(), &run);
+    for what in ["state", "views", "all"] {
+        let (code, text, errors) = offline(home.path(), &["rebuild", what]);
+        assert_eq!(code, 0, "{errors}");
+        assert!(text.starts_with(&format!("shard 0: {what} derived from ")), "{text}");
+        let (code, text, _) = offline(home.path(), &["verify"]);
+        assert_eq!(code, 0, "{text}");
+    }
+    assert_eq!(answers(home.path(), &run), before);
+}
+
+#[test]
+fn rows_that_the_log_contradicts_are_found_and_derived_anew() {
+    let (home, run) = furnished();
+    let before = answers(home.path(), &run);
+    {
+        let data = DataDir::open_existing(&home.path().join("data")).unwrap();
+        for shard in data.shards() {
+            let mut store = data.open_shard(shard, Durability::Fsync, None).unwrap();
+            let end = store.log.live().end;
+            store.state.put(Key::new(Tag::DeadLetter).u64(3), Bytes::new());
+            store.state.commit(end).unwrap();
+        }
+    }
+    let (code, text, errors) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 6, "{text}");
+    assert_eq!(text.matches("rows: state: on disk").count(), 2, "{text}");
+    assert!(errors.contains("--repair"), "{errors}");
+    let (code, text, errors) = offline(home.path(), &["verify", "--repair"]);
+    assert_eq!(code, 0, "{text}{errors}");
+    assert_eq!(text.matches("state derived anew").count(), 2, "{text}");
+    assert_eq!(offline(home.path(), &["verify"]).0, 0);
+    assert_eq!(answers(home.path(), &run), before);
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_named_and_neither_served_nor_mended() {
+    let (home, _) = furnished();
+    let journal = home.path().join("data/shard-000/0.jnl");
+    let mut bytes = fs::read(&journal).unwrap();
+    let middle = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&journal, &bytes).unwrap();
+    for line in [&["verify"][..], &["verify", "--repair"], &["verify", "--json"]] {
+        let (code, text, errors) = offline(home.path(), line);
+        assert_eq!(code, 6, "{text}");
+        assert!(text.contains("shard-000/0.jnl"), "{text}");
+        assert!(errors.contains("damage found"), "{errors}");
+    }
+    let (status, trace) = Keyway::try_start(home.path(), &[]).err().expect("it does not start");
+    assert_eq!(status.code(), Some(6), "{trace}");
+    assert_eq!(fs::read(&journal).unwrap(), bytes);
+}
+
+#[test]
+fn shells_and_manuals_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = tool().args(["completions", shell]).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        for command in ["dead-letters", "verify", "rebuild", "validate"] {
+            assert!(stdout(&output).contains(command), "{shell}: {command}");
+        }
+    }
+    let page = tool().arg("man").output().unwrap();
+    assert!(stdout(&page).starts_with(".ie") || stdout(&page).contains(".TH keyway 1"));
+    let folder = tempfile::tempdir().unwrap();
+    let output = tool().arg("man").arg(folder.path().join("man1")).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(folder.path().join("man1/keyway-events-list.1").exists());
+}
