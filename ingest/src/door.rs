@@ -24,7 +24,7 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use keyway_storage::limits::{API_BODY_BYTES_MAX, HEADER_TIMEOUT_MS};
+use keyway_storage::limits::{API_BODY_BYTES_MAX, HEAD_BYTES_MAX};
 
 use crate::{
     count::AnswerCounts,
@@ -59,6 +59,8 @@ pub struct Door {
     pub drain_timeout: Duration,
     /// Origins that browsers may call from; empty allows all.
     pub cors_origins: Arc<[HeaderValue]>,
+    /// How long a client may take to send a head.
+    pub header_timeout: Duration,
     /// Most connections at once.
     pub connections_max: usize,
     /// Whether `/hello` is served, for measuring against.
@@ -230,7 +232,10 @@ async fn serve_connection<R: Runtime>(
         async move { Ok::<_, Infallible>(door.answer(request, peer, audience).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(door.webhooks.wheel.clone()).header_read_timeout(Duration::from_millis(HEADER_TIMEOUT_MS));
+    builder
+        .timer(door.webhooks.wheel.clone())
+        .header_read_timeout(door.header_timeout)
+        .max_header_size(HEAD_BYTES_MAX);
     // Without `pipeline_flush`: it would keep the 400 for a request that does not parse from being sent.
     builder.half_close(true);
     let mut connection = pin!(builder.serve_connection(stream, service));

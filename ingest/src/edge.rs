@@ -19,11 +19,12 @@ use crate::{
     http::ApiHandler,
     parked::{Inbox, Parked},
     reader::Readers,
-    runtime::{Choice, Epoll, IoUring, reserve, signal::Signal, wheel::Wheel},
+    runtime::{Choice, Epoll, IoUring, Runtime, reserve, signal::Signal, wheel::Wheel},
     trigger::{
         Sources,
         webhook::{
             directory::Published,
+            intake::{Intake, Spawn},
             serve::Webhooks,
             source::{Sent, WebhookSource, WebhookSources},
         },
@@ -42,6 +43,10 @@ pub struct EdgeSettings {
     pub cors_origins: Vec<HeaderValue>,
     /// Largest webhook body.
     pub body_bytes_max: usize,
+    /// How long a client may take to send a head.
+    pub header_timeout: Duration,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
     /// Most connections of one door.
     pub connections_max: usize,
     /// How long a door waits for what is in flight when it ends.
@@ -112,10 +117,12 @@ impl Edge {
                     (Arc::clone(&passage.shards), Arc::clone(&passage.published));
                 let (inbox, readers, drain) = (Arc::clone(inbox), Arc::clone(&readers), Arc::clone(&drain));
                 let (cors_origins, hello) = (settings.cors_origins.clone().into(), settings.hello);
-                let (body_bytes_max, connections_max) = (settings.body_bytes_max, settings.connections_max);
+                let (body_bytes_max, body_timeout) = (settings.body_bytes_max, settings.body_timeout);
+                let (header_timeout, connections_max) = (settings.header_timeout, settings.connections_max);
                 let (answers, drain_timeout) = (Arc::clone(answers), settings.drain_timeout);
+                let wheel = Wheel::default();
                 // Built on its own thread: a door's parked requests never leave it.
-                move || Door {
+                move |spawn: Spawn| Door {
                     index,
                     listen: address,
                     api_listen: (index == 0 || same).then_some(api_address),
@@ -127,8 +134,8 @@ impl Edge {
                         published,
                         hooks: Default::default(),
                         ids,
-                        wheel: Wheel::default(),
-                        body_bytes_max,
+                        wheel: wheel.clone(),
+                        intake: Intake::new(body_bytes_max, body_timeout, wheel, spawn),
                     },
                     inbox,
                     answers,
@@ -136,6 +143,7 @@ impl Edge {
                     drain,
                     drain_timeout,
                     cors_origins,
+                    header_timeout,
                     connections_max,
                     hello,
                 }
@@ -144,8 +152,8 @@ impl Edge {
             doors.push(door.spawn(move || {
                 let ready = move |opened| drop(sender.send(opened));
                 match runtime.resolve() {
-                    Choice::Epoll => make().run::<Epoll>(ready),
-                    Choice::Auto | Choice::IoUring => make().run::<IoUring>(ready),
+                    Choice::Epoll => make(Epoll::spawn).run::<Epoll>(ready),
+                    Choice::Auto | Choice::IoUring => make(IoUring::spawn).run::<IoUring>(ready),
                 }
             })?);
         }

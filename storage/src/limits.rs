@@ -164,18 +164,30 @@ pub const ACCEPT_BACKLOG: i32 = 4_096;
 pub const READ_BUFFER_BYTES: usize = 16 << 10;
 /// Memory that a door registers with io_uring.
 pub const RING_MEMORY_BYTES: usize = 1 << 20;
+/// Largest head of a request: its line and its headers. Larger ones are answered 431.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long a client may take to send the head of a request.
 pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// How long a client may take to send the body of a request.
 pub const BODY_TIMEOUT_MS: u64 = 60_000;
 /// A body that is over its limit is read and thrown away up to this many times the limit, so that the refusal arrives.
 pub const BODY_SKIP_FACTOR: usize = 10;
+/// Most bytes that one door holds of bodies that are coming in; whoever sends beyond it is answered 503.
+pub const BODIES_BYTES_MAX: usize = 128 << 20;
+/// Most names in a form or a query, each part of a nested name counted: each may cost a few hundred bytes of memory.
+pub const FORM_NAMES_MAX: usize = 20_000;
+/// Most members of a gzip body. Those that write logs in members make one of some 64 kB each.
+pub const GZIP_MEMBERS_MAX: usize = 4_096;
 /// Deepest nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 128;
 /// Most inputs on their way from the doors to one shard.
 pub const INPUTS_MAX: usize = 16_384;
 /// Most bytes of inputs on their way from the doors to one shard.
 pub const INPUTS_BYTES_MAX: usize = 64 << 20;
+
+// The largest body with all that its head can become as JSON fits in an empty batch, or it would wait there for ever.
+const _: () = assert!(PAYLOAD_BYTES_MAX + 16 * HEAD_BYTES_MAX < BATCH_BYTES_MAX);
+const _: () = assert!(BODIES_BYTES_MAX > PAYLOAD_BYTES_MAX);
 /// When a client that was refused for want of room should try again.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 /// Most API requests that wait for a reader thread.

@@ -96,6 +96,8 @@ fn edge_settings(flags: &Serve) -> EdgeSettings {
         runtime,
         cors_origins: origins.filter_map(|origin| HeaderValue::from_str(origin).ok()).collect(),
         body_bytes_max: flags.body_bytes_max as usize,
+        header_timeout: Duration::from_millis(flags.header_timeout_ms),
+        body_timeout: Duration::from_millis(flags.body_timeout_ms),
         connections_max: flags.connections_max as usize,
         drain_timeout: Duration::from_secs(flags.drain_seconds),
         hello: flags.hello,

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -51,6 +51,17 @@ impl Wheel {
     /// Waits for so long, up to a tick longer.
     pub fn wait(&self, duration: Duration) -> Nap {
         self.wait_until(Instant::now() + duration)
+    }
+
+    /// What the future gives, if it does so within this time.
+    pub async fn within<F: Future>(&self, duration: Duration, future: F) -> Option<F::Output> {
+        let mut nap = self.wait(duration);
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Pin::new(&mut nap).poll(cx).map(|()| None),
+        })
+        .await
     }
 
     fn wait_until(&self, deadline: Instant) -> Nap {

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod body;
 pub mod directory;
+pub mod intake;
 pub mod key;
 pub mod once;
 #[cfg(feature = "testing")]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use keyway_storage::limits::{PAYLOAD_BYTES_MAX, SHARDS_MAX};
+use keyway_storage::limits::{BODY_TIMEOUT_MS, HEADER_TIMEOUT_MS, PAYLOAD_BYTES_MAX, SHARDS_MAX};
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,12 @@ pub struct Serve {
     /// Most open connections; one more is closed at once.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections_max: u32,
+    /// Most milliseconds that a client may take to send the head of a request.
+    #[arg(long, value_name = "MS", hide = true, default_value_t = HEADER_TIMEOUT_MS, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub header_timeout_ms: u64,
+    /// Most milliseconds that a client may take to send the body of a request.
+    #[arg(long, value_name = "MS", hide = true, default_value_t = BODY_TIMEOUT_MS, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub body_timeout_ms: u64,
     /// Answer GET /hello on the public listener: the bare stack, for measuring.
     #[arg(long, hide = true)]
     pub hello: bool,

@@ -3,7 +3,10 @@
 //! Source: OpenFn's Triggers page; `openfn-semantics` 1.5, 1.7 and 1.10.
 
 use bytes::Bytes;
-use hyper::{StatusCode, header::HeaderName};
+use hyper::{
+    StatusCode,
+    header::{ACCEPT_ENCODING, HeaderName},
+};
 use keyway_engine::{
     command::{Refusal, RunEnd},
     run::run_state_name,
@@ -16,7 +19,10 @@ use keyway_storage::{
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::settings::Reply;
+use super::{
+    body::{BodyError, coding::CODINGS},
+    settings::Reply,
+};
 use crate::{
     http::{self, Answer},
     time::rfc3339,
@@ -185,6 +191,21 @@ pub fn refused(refusal: Refusal) -> Answer {
         Refusal::KeyReused => http::refusal(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         Refusal::TooLarge => too_large(),
         _ => busy(),
+    }
+}
+
+/// The answer to a body that cannot be taken.
+pub fn unusable(error: BodyError) -> Answer {
+    let unsupported = || http::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type");
+    match error {
+        BodyError::Invalid(message) => http::refusal_with(StatusCode::BAD_REQUEST, "invalid_body", &message),
+        BodyError::TooLarge => too_large(),
+        BodyError::Unsupported => unsupported(),
+        BodyError::UnknownCoding => {
+            let mut answer = unsupported();
+            http::add_header(&mut answer, ACCEPT_ENCODING, CODINGS);
+            answer
+        }
     }
 }
 

@@ -4,32 +4,47 @@
 //! parameters, lower-case header names of which the last value counts.
 
 use bytes::Bytes;
-use hyper::{HeaderMap, Method, header::HeaderName};
-use serde_json::{Map, Value};
+use encoding_rs::UTF_8;
+use hyper::{
+    HeaderMap, Version,
+    header::{HOST, HeaderName, TRANSFER_ENCODING},
+    http::request::Parts,
+};
+use serde_json::Value;
+
+use super::body::form::Params;
 
 const REDACTED: &str = "[REDACTED]";
 
-/// The JSON of a request.
-pub fn describe(
-    method: &Method,
-    path: &str,
-    query: Option<&str>,
-    headers: &HeaderMap,
-    secrets: &[String],
-) -> Bytes {
+/// Whether another server could take a request with this head for a different one (RFC 9112, sections 3.2 and 6.1).
+pub fn is_ambiguous(parts: &Parts) -> bool {
+    let codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let is_coded = codings
+        .enumerate()
+        .any(|(index, value)| index > 0 || !value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let hosts = parts.headers.get_all(HOST).iter().take(2).count();
+    is_coded || hosts > 1 || hosts == 0 && parts.version == Version::HTTP_11
+}
+
+/// The JSON of a request, or what is wrong with its query.
+pub fn describe(parts: &Parts, secrets: &[String]) -> Result<Bytes, String> {
+    let (uri, headers) = (&parts.uri, &parts.headers);
     let mut json = Vec::with_capacity(512);
     json.extend_from_slice(b"{\"method\":");
-    text(&mut json, method.as_str());
+    text(&mut json, parts.method.as_str());
     json.extend_from_slice(b",\"path\":[");
-    for (index, segment) in path.split('/').filter(|segment| !segment.is_empty()).enumerate() {
+    for (index, segment) in uri.path().split('/').filter(|segment| !segment.is_empty()).enumerate() {
         if index > 0 {
             json.push(b',');
         }
         text(&mut json, segment);
     }
     json.extend_from_slice(b"],\"query_params\":");
-    match query {
-        Some(query) => json.extend_from_slice(Value::Object(nested(query)).to_string().as_bytes()),
+    match uri.query() {
+        Some(query) => {
+            let params = Params::of_urlencoded(query.as_bytes(), UTF_8)?;
+            json.extend_from_slice(params.into_value().to_string().as_bytes());
+        }
         None => json.extend_from_slice(b"{}"),
     }
     json.extend_from_slice(b",\"headers\":{");
@@ -42,7 +57,7 @@ pub fn describe(
         header(&mut json, name, headers, secrets);
     }
     json.extend_from_slice(b"}}");
-    Bytes::from(json)
+    Ok(Bytes::from(json))
 }
 
 fn header(json: &mut Vec<u8>, name: &HeaderName, headers: &HeaderMap, secrets: &[String]) {
@@ -68,50 +83,5 @@ fn text(json: &mut Vec<u8>, value: &str) {
         json.push(b'"');
     } else {
         json.extend_from_slice(Value::from(value).to_string().as_bytes());
-    }
-}
-
-/// URL-encoded parameters, nested as in Plug: `a[b]=1` is `{"a": {"b": "1"}}`, `c[]=1&c[]=2` is `{"c": ["1", "2"]}`.
-pub fn nested(encoded: &str) -> Map<String, Value> {
-    let mut params = Map::new();
-    for (name, value) in form_urlencoded::parse(encoded.as_bytes()) {
-        insert(&mut params, &name, value.into_owned());
-    }
-    params
-}
-
-fn insert(params: &mut Map<String, Value>, name: &str, value: String) {
-    let parts = match name.split_once('[') {
-        Some((first, rest)) if rest.ends_with(']') && !first.is_empty() => {
-            let inner = rest[..rest.len() - 1].split("][").map(str::to_owned);
-            std::iter::once(first.to_owned()).chain(inner).collect()
-        }
-        _ => vec![name.to_owned()],
-    };
-    put(params, &parts, value);
-}
-
-fn put(params: &mut Map<String, Value>, parts: &[String], value: String) {
-    match parts {
-        [] => {}
-        [last] => {
-            params.insert(last.clone(), Value::String(value));
-        }
-        [list, empty] if empty.is_empty() => {
-            let entry = params.entry(list.clone()).or_insert_with(|| Value::Array(Vec::new()));
-            match entry {
-                Value::Array(items) => items.push(Value::String(value)),
-                other => *other = Value::Array(vec![Value::String(value)]),
-            }
-        }
-        [first, rest @ ..] => {
-            let entry = params.entry(first.clone()).or_insert_with(|| Value::Object(Map::new()));
-            if !entry.is_object() {
-                *entry = Value::Object(Map::new());
-            }
-            if let Value::Object(inner) = entry {
-                put(inner, rest, value);
-            }
-        }
     }
 }

@@ -4,30 +4,21 @@
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::{
-    HeaderMap, Method, Request, StatusCode,
-    body::{Body, Incoming},
-    header::CONTENT_TYPE,
-    http::request::Parts,
-};
+use bytes::Bytes;
+use hyper::{HeaderMap, Method, Request, StatusCode, body::Incoming, http::request::Parts};
 use keyway_engine::{
     command::{Answer as Decision, Input},
     mailbox::Mailbox,
     project::Ordering,
     route::Route,
 };
-use keyway_storage::{
-    id::Ids,
-    limits::{BODY_SKIP_FACTOR, BODY_TIMEOUT_MS},
-    place::ShardId,
-};
+use keyway_storage::{id::Ids, place::ShardId};
 
 use super::{
     auth::{self, Verdict},
-    body::{BodyError, to_json},
+    body::Format,
     directory::{Hook, Hooks, Published},
+    intake::{self, Intake, Upload},
     key, once,
     reply::{self, Accepted},
     request,
@@ -59,51 +50,52 @@ pub struct Webhooks {
     pub ids: Ids,
     /// The door's timers.
     pub wheel: Wheel,
-    /// Largest body.
-    pub body_bytes_max: usize,
-}
-
-/// A request's body: read already where its signature had to be checked.
-enum Content {
-    Read(Bytes),
-    Unread(Incoming),
+    /// Takes in bodies.
+    pub intake: Intake,
 }
 
 impl Webhooks {
     /// Serves a request whose path begins with `/i/`.
     pub async fn serve(&self, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
-        let Some(hook) = self.find(parts.uri.path()) else { return reply::not_found() };
-        let body = match hook.gate.judge(&parts.headers, time::now()) {
-            Verdict::Pass => Content::Unread(body),
-            Verdict::Nothing => return http::refusal(StatusCode::UNAUTHORIZED, "Unauthorized"),
-            Verdict::Wrong => return reply::not_found(),
-            Verdict::Signed(signed) => match self.read(body).await {
-                Ok(body) if auth::fits(&signed, &body) => Content::Read(body),
-                Ok(_) => return reply::not_found(),
-                Err(answer) => return answer,
-            },
-        };
+        if request::is_ambiguous(&parts) {
+            return intake::closing(http::refusal(StatusCode::BAD_REQUEST, "Bad Request"));
+        }
+        let mut upload = self.intake.receive(&parts, body);
+        match self.examine(&parts, &mut upload).await {
+            Ok((hook, input)) => self.send(&hook, input, upload).await,
+            Err(answer) => self.intake.refuse(upload, answer),
+        }
+    }
+
+    /// Who is called and with what, or the refusal. The body is read as late as can be.
+    async fn examine(&self, parts: &Parts, upload: &mut Upload) -> Result<(Arc<Hook>, Input), Answer> {
+        let hook = self.find(parts.uri.path()).ok_or_else(reply::not_found)?;
+        match hook.gate.judge(&parts.headers, time::now()) {
+            Verdict::Pass => {}
+            Verdict::Nothing => return Err(http::refusal(StatusCode::UNAUTHORIZED, "Unauthorized")),
+            Verdict::Wrong => return Err(reply::not_found()),
+            Verdict::Signed(signed) => {
+                let body = self.intake.read(upload).await?;
+                auth::fits(&signed, &body).then_some(()).ok_or_else(reply::not_found)?;
+            }
+        }
         match parts.method {
             Method::POST => {}
             Method::GET if hook.settings.allow_get => {}
             Method::GET | Method::HEAD => {
                 let body = serde_json::json!({ "message": FOUND }).to_string();
-                return http::json(StatusCode::OK, body);
+                return Err(http::json(StatusCode::OK, body));
             }
-            _ => return reply::not_found(),
+            _ => return Err(reply::not_found()),
         }
-        let body = match body {
-            Content::Read(body) => body,
-            Content::Unread(body) => match self.read(body).await {
-                Ok(body) => body,
-                Err(answer) => return answer,
-            },
+        let format = match upload.is_empty() {
+            true => Format::EMPTY,
+            false => Format::of(&parts.headers, hook.settings.accept).map_err(reply::unusable)?,
         };
-        match self.input(&hook, &parts, body) {
-            Ok(input) => self.send(&hook, input).await,
-            Err(answer) => answer,
-        }
+        let body = self.intake.read(upload).await?;
+        let input = self.input(&hook, parts, &format, body)?;
+        Ok((hook, input))
     }
 
     fn find(&self, path: &str) -> Option<Arc<Hook>> {
@@ -113,48 +105,16 @@ impl Webhooks {
         hooks.1.find(segments).cloned()
     }
 
-    /// Reads the body, or says why not. What is over the limit is still read, up to a bound, so that the answer
-    /// reaches a client that is still sending.
-    async fn read(&self, body: Incoming) -> Result<Bytes, Answer> {
-        let mut nap = self.wheel.wait(Duration::from_millis(BODY_TIMEOUT_MS));
-        let mut reading = std::pin::pin!(read_bounded(body, self.body_bytes_max));
-        let read = std::future::poll_fn(|cx| {
-            use std::{future::Future, pin::Pin, task::Poll};
-            if let Poll::Ready(read) = reading.as_mut().poll(cx) {
-                return Poll::Ready(Some(read));
-            }
-            Pin::new(&mut nap).poll(cx).map(|()| None)
-        });
-        match read.await {
-            Some(Ok(body)) => Ok(body),
-            Some(Err(answer)) => Err(answer),
-            None => {
-                let mut answer = http::refusal(StatusCode::REQUEST_TIMEOUT, "Request Timeout");
-                http::add_header(&mut answer, hyper::header::CONNECTION, "close");
-                Err(answer)
-            }
-        }
-    }
-
-    fn input(&self, hook: &Hook, parts: &Parts, body: Bytes) -> Result<Input, Answer> {
-        let content_type = parts.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or("invalid"));
-        let body = to_json(content_type, hook.settings.accept, body).map_err(|error| match error {
-            BodyError::Invalid(message) => {
-                http::refusal_with(StatusCode::BAD_REQUEST, "invalid_body", &message)
-            }
-            BodyError::Unsupported => {
-                http::refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type")
-            }
-        })?;
-        let (uri, secrets) = (&parts.uri, hook.gate.secrets());
+    fn input(&self, hook: &Hook, parts: &Parts, format: &Format, body: Bytes) -> Result<Input, Answer> {
+        let body = format.to_json(body, self.intake.bytes_max()).map_err(reply::unusable)?;
+        let bad = |code| move |message: String| http::refusal_with(StatusCode::BAD_REQUEST, code, &message);
         // Whoever starts a run by GET says in the query what is to be done.
-        let content =
-            if parts.method == Method::GET { uri.query().unwrap_or_default().as_bytes() } else { &body };
+        let query = parts.uri.query().unwrap_or_default();
+        let content = if parts.method == Method::GET { query.as_bytes() } else { &body };
         let window_seconds = hook.settings.idempotency_window_seconds;
-        let position = once::position(&parts.headers, window_seconds, content).map_err(|message| {
-            http::refusal_with(StatusCode::BAD_REQUEST, "invalid_idempotency_key", &message)
-        })?;
-        let request = request::describe(&parts.method, uri.path(), uri.query(), &parts.headers, secrets);
+        let position = once::position(&parts.headers, window_seconds, content)
+            .map_err(bad("invalid_idempotency_key"))?;
+        let request = request::describe(parts, hook.gate.secrets()).map_err(bad("invalid_query"))?;
         Ok(Input {
             trigger: hook.id,
             position,
@@ -167,7 +127,7 @@ impl Webhooks {
         })
     }
 
-    async fn send(&self, hook: &Hook, input: Input) -> Answer {
+    async fn send(&self, hook: &Hook, input: Input, upload: Upload) -> Answer {
         let serial = hook.serial.then_some(hook.workflow);
         let route = Route { trigger: hook.id, serial, key: input.key, position: &input.position };
         let shard = route.owner(self.shards.len() as u16).unwrap_or(self.home);
@@ -177,6 +137,8 @@ impl Webhooks {
         if mailbox.put((waiting.ticket(), input), bytes).is_err() {
             return reply::busy();
         }
+        // From here on the mailbox counts the body.
+        drop(upload);
         let receipt = waiting.receipt().await;
         let accepted = match receipt.answer {
             Decision::Accepted(place) => Accepted::new(&self.ids, place, receipt.at),
@@ -193,60 +155,13 @@ impl Webhooks {
     /// Waits for the end of the run, as long as the trigger says.
     async fn follow(&self, mut waiting: Waiting, accepted: Accepted, reply: Reply) -> Answer {
         let Reply::AfterCompletion { timeout_seconds, .. } = reply else { return accepted.at_once() };
-        let mut nap = self.wheel.wait(Duration::from_secs(u64::from(timeout_seconds)));
-        let mut receipt = std::pin::pin!(waiting.receipt());
-        let ended = std::future::poll_fn(|cx| {
-            use std::{future::Future, pin::Pin, task::Poll};
-            if let Poll::Ready(receipt) = receipt.as_mut().poll(cx) {
-                return Poll::Ready(Some(receipt));
-            }
-            Pin::new(&mut nap).poll(cx).map(|()| None)
-        });
+        let timeout = Duration::from_secs(u64::from(timeout_seconds));
+        let ended = self.wheel.within(timeout, waiting.receipt());
         match ended.await.map(|receipt| receipt.answer) {
             Some(Decision::Ended(end)) => accepted.at_end(reply, &end),
             _ => accepted.timed_out(),
         }
     }
-}
-
-async fn read_bounded(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Answer> {
-    let announced = body.size_hint().lower() as usize;
-    if announced > bytes_max.saturating_mul(BODY_SKIP_FACTOR) {
-        return Err(closing(reply::too_large()));
-    }
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
-    let mut bytes = 0usize;
-    while let Some(frame) = body.frame().await {
-        let broken =
-            |_| closing(http::refusal_with(StatusCode::BAD_REQUEST, "invalid_body", "The body broke off."));
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-        bytes += data.len();
-        if bytes > bytes_max.saturating_mul(BODY_SKIP_FACTOR) {
-            return Err(closing(reply::too_large()));
-        }
-        if bytes > bytes_max {
-            (first, rest) = (None, BytesMut::new());
-        } else if first.is_none() && rest.is_empty() {
-            // Nearly every body comes in one piece, and is kept as that piece.
-            first = Some(data);
-        } else {
-            if let Some(first) = first.take() {
-                rest.reserve(announced.min(bytes_max));
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&data);
-        }
-    }
-    if bytes > bytes_max {
-        return Err(reply::too_large());
-    }
-    Ok(first.unwrap_or_else(|| rest.freeze()))
-}
-
-fn closing(mut answer: Answer) -> Answer {
-    http::add_header(&mut answer, hyper::header::CONNECTION, "close");
-    answer
 }
 
 /// Hash of the ordering key, if the trigger orders by key and the request has one.
