@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use keyway_storage::{
     event::{
-        EventKind, JobId, LaneId, MadeId, Position, Reason, RunError, RunState, StepInput, TriggerId,
-        WorkflowId,
+        Concern, EventKind, JobId, LaneId, MadeId, Noticed, Position, Reason, RunError, RunState, StepInput,
+        TriggerId, WorkflowId,
     },
     place::{Offset, Place, RunKey, Timestamp},
 };
@@ -38,6 +38,10 @@ pub enum Command {
     Apply(Apply),
     /// Enable or disable a trigger.
     Switch(Switch),
+    /// Tell people of something.
+    Warn(Warn),
+    /// Record that people were told.
+    Noticed(Noticed),
 }
 
 /// An input on its way to become a work order.
@@ -158,6 +162,17 @@ pub struct Switch {
     pub trigger: TriggerId,
     /// Whether it shall be enabled.
     pub enabled: bool,
+}
+
+/// A wish that people be told of something about a trigger.
+#[derive(Debug)]
+pub struct Warn {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// What it is about.
+    pub concern: Concern,
+    /// One sentence.
+    pub message: Box<str>,
 }
 
 /// Names a command inside its source, so that the answer finds its way back.

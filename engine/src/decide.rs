@@ -10,6 +10,7 @@ mod receive;
 mod report;
 mod request;
 mod time;
+mod warn;
 
 use keyway_storage::{
     error::ReadError,
@@ -42,5 +43,7 @@ pub fn decide(
         Command::Discard(discard) => request::discard(state, discard, out),
         Command::Apply(apply) => Ok(request::apply(apply, out)),
         Command::Switch(switch) => Ok(request::switch(state, switch, out)),
+        Command::Warn(asked) => warn::take_warning(state, asked, now, out),
+        Command::Noticed(noticed) => warn::notice(state, noticed, out),
     }
 }

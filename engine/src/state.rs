@@ -15,13 +15,16 @@ use std::{
 
 use bytes::Bytes;
 use keyway_storage::{
-    error::{CommitError, ReadError},
+    error::{CommitError, Damage, ReadError},
     event::{Event, LaneId, ProjectApplied, RunState, TriggerId, WorkflowId},
     key::{Key, Tag},
     limits::{LEASES_MAX, ONCE_KEYS_MAX},
     place::{Offset, RunKey, ShardId, Timestamp},
     rows::{Rows, RowsReader},
-    table::{CountsRow, HoldRow, LeaseRow, OnceRow, PositionRow, ProjectRow, Table, WorkOrderRow},
+    table::{
+        CountsRow, HoldRow, LeaseRow, OnceRow, PositionRow, ProjectRow, Subject, Table, WorkOrderRow,
+        notice_key,
+    },
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -232,6 +235,17 @@ impl State {
         Ok(self.rows.get(&Key::new(Tag::DeadLetter).u64(letter.0))?.is_some())
     }
 
+    /// When people were last warned of something.
+    pub fn warned_at(&self, subject: &Subject) -> Result<Option<Timestamp>, ReadError> {
+        let value = self.rows.get(&subject.key(Tag::Embargo))?;
+        Ok(value.as_deref().map(timestamp_from).transpose()?)
+    }
+
+    /// What a warning that was not delivered yet is about, as the end of its keys, and its time.
+    pub fn open_notice(&self, warned: Offset) -> Result<Option<Bytes>, ReadError> {
+        self.rows.get(&notice_key(warned))
+    }
+
     /// The hold on a lane.
     pub fn hold(&self, lane: LaneId) -> Option<&HoldRow> {
         self.queue.hold(lane)
@@ -305,6 +319,12 @@ fn open_leases(rows: &Rows) -> Result<Vec<LeaseRow>, ReadError> {
     let prefix = Key::new(Tag::Lease);
     let found = rows.scan(prefix, prefix.prefix_end(), LEASES_MAX)?;
     found.into_iter().map(|(_, value)| Ok(LeaseRow::from_value(&value)?)).collect()
+}
+
+/// A row that is a time.
+pub fn timestamp_from(value: &[u8]) -> Result<Timestamp, Damage> {
+    let bytes = value.try_into().map_err(|_| Damage::new("row", "it is not a time"))?;
+    Ok(Timestamp(u64::from_le_bytes(bytes)))
 }
 
 impl Positions for State {

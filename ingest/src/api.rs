@@ -44,6 +44,7 @@ use serde_json::{json, value::RawValue};
 use crate::{
     count::AnswerCounts,
     http::{ApiHandler, ApiRequest, ApiResponse},
+    notice::NoticeCounts,
     trigger::{Sources, webhook::source::Sent},
 };
 
@@ -85,6 +86,8 @@ pub struct Api {
     pub draining: Arc<AtomicBool>,
     /// What else is measured.
     pub gauges: Gauges,
+    /// What became of warnings.
+    pub notices: Arc<NoticeCounts>,
     /// What goes on for longer than one call.
     pub under_way: UnderWay,
 }

@@ -7,6 +7,7 @@ pub mod count;
 pub mod door;
 pub mod edge;
 pub mod http;
+pub mod notice;
 pub mod parked;
 pub mod quiet;
 pub mod reader;

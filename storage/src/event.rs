@@ -7,6 +7,7 @@ mod input;
 mod run;
 mod shared;
 mod system;
+mod warning;
 
 pub use input::{
     DeadLetterClosed, DeadLettered, Letter, LetterEnd, Position, Reason, Received, TickSkipped, TriggerId,
@@ -18,9 +19,8 @@ pub use run::{
     RunsClaimed, StepFinished, StepInput, StepStarted,
 };
 pub use shared::{Shared, SharedSource};
-pub use system::{
-    Carried, MadeId, Noticed, Opened, ProjectApplied, ReplayEnded, ReplayStarted, TriggerSwitched,
-};
+pub use system::{Carried, MadeId, Opened, ProjectApplied, ReplayEnded, ReplayStarted, TriggerSwitched};
+pub use warning::{Concern, Noticed, Warned};
 
 use crate::place::{Place, Timestamp};
 
@@ -132,4 +132,6 @@ kinds! {
     Carried = 21,
     /// A trigger was enabled or disabled by hand.
     TriggerSwitched = 22,
+    /// People should be told of something.
+    Warned = 30,
 }

@@ -40,6 +40,12 @@ pub enum Tag {
     OnceUntil = 25,
     /// How many idempotency keys are remembered: - -> count (u64 LE).
     OnceCount = 26,
+    /// Last warning: workflow (u64), trigger (16), concern (u8) -> time (u64 LE).
+    Embargo = 40,
+    /// Warning that waits to be delivered: offset -> the key of its embargo without the tag, time (u64 LE).
+    Notice = 41,
+    /// Last delivered warning: as `Embargo` -> time (u64 LE).
+    Told = 42,
     /// Watermark of `views`: - -> offset.
     ViewsWatermark = 30,
     /// Work orders of a trigger: trigger (16), bucket -> `Bitmap`.

@@ -237,3 +237,15 @@ const _: () = assert!(BULK_WINDOW < ADMIN_REQUESTS_MAX);
 pub const REFOLD_EVENTS_MAX: usize = 16_384;
 /// Most findings of one shard that are named; nobody reads further.
 pub const FINDINGS_MAX: usize = 100;
+/// Longest time for which people are not warned of the same again, 30 days.
+pub const EMBARGO_SECONDS_MAX: u64 = 2_592_000;
+/// How often is looked for warnings that wait to be delivered.
+pub const NOTICE_LOOK_MS: u64 = 500;
+/// Most warnings of a shard that are looked at at once; each embargo holds one back, so there are few.
+pub const NOTICES_MAX: usize = 256;
+/// How long a mail server or a URL may take for each step of a delivery.
+pub const NOTICE_TIMEOUT_MS: u64 = 10_000;
+/// How often a delivery is tried before it is given up.
+pub const NOTICE_ATTEMPTS_MAX: u32 = 6;
+/// Pause before a delivery is tried again; doubles each time.
+pub const NOTICE_BACKOFF_MS: u64 = 2_000;

@@ -6,6 +6,7 @@
 
 pub mod fake;
 pub mod keyway;
+pub mod mail;
 pub mod wire;
 
 use std::process::{Command, Output};

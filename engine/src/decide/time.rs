@@ -11,7 +11,10 @@ use keyway_storage::{
 
 use crate::{command::Answer, state::State};
 
-use super::end::{Ending, end};
+use super::{
+    end::{Ending, end},
+    warn::warn_of_loss,
+};
 
 /// Ends the leases and holds whose time is up.
 pub fn advance(state: &State, now: Timestamp, out: &mut Vec<EventKind>) -> Result<Answer, ReadError> {
@@ -20,7 +23,7 @@ pub fn advance(state: &State, now: Timestamp, out: &mut Vec<EventKind>) -> Resul
         if out.len() >= ADVANCE_EVENTS_MAX {
             return Ok(Answer::Done);
         }
-        expire(state, lease, now, out);
+        expire(state, lease, now, out)?;
     }
     for (lane, hold) in state.queue.timed_out(now) {
         if out.len() >= ADVANCE_EVENTS_MAX {
@@ -37,14 +40,19 @@ fn is_orphan(state: &State, lease: &LeaseRow) -> bool {
 }
 
 /// Offers a run again, or gives it up.
-fn expire(state: &State, lease: &LeaseRow, now: Timestamp, out: &mut Vec<EventKind>) {
+fn expire(
+    state: &State,
+    lease: &LeaseRow,
+    now: Timestamp,
+    out: &mut Vec<EventKind>,
+) -> Result<(), ReadError> {
     let (run, attempt) = (lease.claimed.run, lease.claimed.attempt);
     let workflow = state.project().workflow(lease.workflow);
     let at_most_once = workflow.is_none_or(|workflow| workflow.at_most_once);
     let give_up = at_most_once || attempt >= RUN_ATTEMPTS_MAX || !state.queue.has_room_again();
     if !lease.cancelled && !give_up {
         out.push(EventKind::LeaseExpired(LeaseExpired { run, attempt }));
-        return;
+        return Ok(());
     }
     let kind = if lease.started.is_some() { "LostAfterStart" } else { "LostAfterClaim" };
     let message = format!("The executor of this run was not heard of again (attempt {attempt}).");
@@ -58,5 +66,7 @@ fn expire(state: &State, lease: &LeaseRow, now: Timestamp, out: &mut Vec<EventKi
         finished: now,
     };
     let ending = Ending { run, workflow: lease.workflow, lane: lease.claimed.lane, key: lease.key };
+    let lost = finished.state == RunState::Lost;
     end(state, &ending, finished, now, out);
+    if lost { warn_of_loss(state, lease.workflow, run.work_order, now, out) } else { Ok(()) }
 }

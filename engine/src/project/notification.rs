@@ -2,15 +2,28 @@
 
 use std::sync::Arc;
 
+use keyway_storage::limits::EMBARGO_SECONDS_MAX;
+
 use super::{Field, ResolvedSecret, Secret, Section};
 
 /// Where warnings go; empty when nobody is told.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Notifications {
     /// By e-mail.
     pub email: Option<Email>,
     /// A URL that takes a POST of JSON.
     pub webhook: Option<ResolvedSecret>,
+    /// How long people are not warned of the same again.
+    pub embargo_seconds: u32,
+}
+
+/// As in OpenFn: an hour.
+const EMBARGO_SECONDS_DEFAULT: u32 = 3_600;
+
+impl Default for Notifications {
+    fn default() -> Self {
+        Self { email: None, webhook: None, embargo_seconds: EMBARGO_SECONDS_DEFAULT }
+    }
 }
 
 /// How warnings are sent by e-mail.
@@ -29,8 +42,10 @@ impl Notifications {
         let section = field.section()?;
         let email = section.field("email").and_then(|field| Email::read(&field.section()?));
         let webhook = section.field("webhook").and_then(|field| read_webhook(&field.section()?));
+        let embargo = section.number("embargo_seconds", 0..=EMBARGO_SECONDS_MAX);
         section.finish();
-        Some(Self { email, webhook })
+        let embargo_seconds = embargo.map_or(EMBARGO_SECONDS_DEFAULT, |seconds| seconds as u32);
+        Some(Self { email, webhook, embargo_seconds })
     }
 }
 

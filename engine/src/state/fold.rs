@@ -4,14 +4,14 @@ use bytes::Bytes;
 use keyway_storage::{
     error::ReadError,
     event::{
-        Event, EventKind, Held, LeaseExpired, Position, ProjectApplied, Received, RunFinished, RunRequested,
-        RunState, RunsClaimed, TriggerId,
+        Event, EventKind, Held, LeaseExpired, Noticed, Position, ProjectApplied, Received, RunFinished,
+        RunRequested, RunState, RunsClaimed, TriggerId, Warned,
     },
     key::{Key, Tag},
     place::{Offset, RunKey, Timestamp},
     table::{
-        AgainRow, HoldRow, LeaseRow, OnceEnd, OnceRow, PositionRow, ProjectRow, RunRow, Table, WaitingEntry,
-        WorkOrderRow,
+        AgainRow, HoldRow, LeaseRow, OnceEnd, OnceRow, PositionRow, ProjectRow, RunRow, Subject, Table,
+        WaitingEntry, WorkOrderRow, notice_key,
     },
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -52,13 +52,14 @@ impl State {
                 let value = Bytes::copy_from_slice(&[u8::from(switched.enabled)]);
                 self.rows.put(Key::new(Tag::Switch).bytes(&switched.trigger.0), value);
             }
+            EventKind::Warned(warned) => self.fold_warned(offset, at, warned),
+            EventKind::Noticed(noticed) => self.fold_noticed(noticed)?,
             EventKind::TickSkipped(_)
             | EventKind::StepStarted(_)
             | EventKind::StepFinished(_)
             | EventKind::LogWritten(_)
             | EventKind::ReplayStarted(_)
             | EventKind::ReplayEnded(_)
-            | EventKind::Noticed(_)
             | EventKind::Carried(_) => {}
         }
         Ok(())
@@ -214,6 +215,22 @@ impl State {
         self.deadlines.remove(&(lease.until, run.work_order));
         self.put_lease(lease);
         self.stops.push_back(run);
+    }
+
+    fn fold_warned(&mut self, offset: Offset, at: Timestamp, warned: &Warned) {
+        let key = Subject::of(warned).key(Tag::Embargo);
+        self.rows.put(key, Bytes::copy_from_slice(&at.0.to_le_bytes()));
+        self.rows.put(notice_key(offset), [&key[1..], &at.0.to_le_bytes()].concat().into());
+    }
+
+    fn fold_noticed(&mut self, noticed: &Noticed) -> Result<(), ReadError> {
+        let Some(notice) = self.open_notice(noticed.of)? else { return Ok(()) };
+        self.rows.delete(notice_key(noticed.of));
+        if noticed.delivered {
+            let (subject, at) = notice.split_at(notice.len() - 8);
+            self.rows.put(Key::new(Tag::Told).bytes(subject), Bytes::copy_from_slice(at));
+        }
+        Ok(())
     }
 
     fn fold_held(&mut self, at: Timestamp, held: &Held) {

@@ -4,7 +4,10 @@
 
 mod memory;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use hyper::StatusCode;
 use keyway_engine::{
@@ -94,6 +97,7 @@ fn families(api: &Api) -> Result<Vec<Family>, ApiError> {
         single("dead_letters", "Dead letters that are open", counts.dead_letters as f64),
         single("process_uptime_seconds", "Time since the start", api.started.elapsed().as_secs_f64()),
         webhook_answers(api),
+        notices(api),
     ];
     let memory = memory::resident_bytes();
     families.extend(memory.map(|bytes| single("process_memory_bytes", "Resident memory", bytes as f64)));
@@ -122,6 +126,17 @@ fn webhook_answers(api: &Api) -> Family {
     let values = sums.into_iter().map(|(status, count)| (status.to_string(), Value::Counter(count)));
     let help = "Answers to webhooks by status";
     Family { name: "webhook_answers", help, label: "status", values: values.collect() }
+}
+
+fn notices(api: &Api) -> Family {
+    let of =
+        |result: &str, count: &AtomicU64| (result.to_owned(), Value::Counter(count.load(Ordering::Relaxed)));
+    let values = vec![
+        of("delivered", &api.notices.delivered),
+        of("given_up", &api.notices.given_up),
+        of("failed_attempt", &api.notices.failed_attempts),
+    ];
+    Family { name: "notices", help: "Warnings by what became of them", label: "result", values }
 }
 
 fn appends(reader: &ShardReader) -> Value {

@@ -150,6 +150,7 @@ impl World {
             draining: Default::default(),
             gauges: Gauges::default(),
             under_way: Default::default(),
+            notices: Default::default(),
         };
         api.public_url.set("http://127.0.0.1:4000".to_owned()).unwrap();
         Self { api, clock, bells, shards: threads }

@@ -75,7 +75,8 @@ kinds!(
     ReplayEnded,
     Noticed,
     Carried,
-    TriggerSwitched
+    TriggerSwitched,
+    Warned
 );
 
 fn decode_as<T>(archive: &Bytes) -> Result<T, Damage>

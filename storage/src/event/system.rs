@@ -1,10 +1,9 @@
-//! What concerns the log as a whole: starts, projects, replays, notices.
+//! What concerns the log as a whole: starts, projects, replays.
 
 use bytes::Bytes;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{Shared, TriggerId};
-use crate::place::{Offset, Timestamp};
 
 /// The log was opened by a process.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -58,17 +57,6 @@ pub struct ReplayEnded {
     pub id: [u8; 16],
     /// Whether someone cancelled it.
     pub cancelled: bool,
-}
-
-/// A warning was delivered, or given up.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
-pub struct Noticed {
-    /// The event that it warns of.
-    pub of: Offset,
-    /// Whether it was delivered.
-    pub delivered: bool,
-    /// When it was sent.
-    pub sent: Timestamp,
 }
 
 /// A row that must outlive retired blocks was written again.

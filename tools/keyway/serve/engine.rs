@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use crossbeam_channel::{Sender, bounded};
 use keyway_engine::{
     admin::{AdminPort, admin},
     catalog::Catalog,
@@ -22,6 +23,7 @@ use keyway_engine::{
 use keyway_ingest::{
     api::{Access, Api, ProjectReader},
     edge::Passage,
+    notice::{NoticeCounts, Notices},
     time,
     trigger::{Site, Sources, TRIGGERS},
 };
@@ -44,6 +46,7 @@ pub struct Engine {
     bells: Vec<Arc<Bell>>,
     shards: Vec<JoinHandle<()>>,
     executors: Vec<JoinHandle<()>>,
+    stop_notices: Sender<()>,
 }
 
 impl Engine {
@@ -87,6 +90,12 @@ impl Engine {
         let executors = pool.start(&readers).map_err(failed)?;
         let shards = shards.into_iter().map(|shard| start(shard, wakes.clone())).collect::<Result<_, _>>();
         let shards = shards.map_err(failed)?;
+        let notices = Arc::<NoticeCounts>::default();
+        let (stop_notices, stopped) = bounded(0);
+        let told = Arc::clone(&notices);
+        Notices::new(readers.clone(), ports.clone(), Arc::clone(&catalog), data.ids(), told)
+            .start(stopped)
+            .map_err(failed)?;
         let api = Arc::new(Api {
             readers,
             ports,
@@ -103,12 +112,15 @@ impl Engine {
             draining: Default::default(),
             gauges: passage.gauges(),
             under_way: Default::default(),
+            notices,
         });
-        Ok(Self { api, passage, pool, bells, shards, executors })
+        Ok(Self { api, passage, pool, bells, shards, executors, stop_notices })
     }
 
     /// Lets runs end until the deadline, then the shards. Returns where the logs end.
     pub fn close(self, deadline: Instant) -> Vec<Offset> {
+        // What is not delivered yet is taken up at the next start.
+        drop(self.stop_notices);
         self.api.sources.iter().for_each(|sources| sources.close());
         self.pool.stop();
         for executor in self.executors {

@@ -21,6 +21,7 @@ use crate::{
         run::run_id_at,
         shape::{exit_reason_name, level_name, reason_name, source_name, trigger_uuid},
     },
+    notice::concern_name,
     time::rfc3339,
 };
 
@@ -75,6 +76,11 @@ pub fn add(document: Document, call: &Call, event: &Event) -> Result<Document, A
             .with("lane", lane(it.lane))
             .with("work_order_id", ids.at(What::WorkOrder, it.work_order)?)
             .with("skip", it.skip),
+        EventKind::Warned(it) => document
+            .with("trigger_id", it.trigger.map(trigger_uuid))
+            .with("concern", concern_name(it.concern))
+            .with("work_order_id", it.work_order.map(|at| ids.at(What::WorkOrder, at)).transpose()?.flatten())
+            .with("message", &*it.message),
         _ => system(document, &event.kind),
     })
 }

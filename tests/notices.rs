@@ -1,0 +1,127 @@
+//! People are told: a lost run reaches a mail server and a URL, once in an embargo, across restarts.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+
+use common::{
+    fake::Fake,
+    keyway::{Keyway, eventually},
+    mail::MailServer,
+};
+use serde_json::Value;
+
+const HOOK: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+const FLAGS: &[&str] = &["--shards", "2", "--executors", "2", "--drain-seconds", "1"];
+
+/// A workflow whose runs never end by themselves, and are lost when their executor is gone.
+fn write_project(home: &Path, url: &str) {
+    let project = format!(
+        r#"
+id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11
+name: clinic
+notifications:
+  email: {{to: [ops@example.org, Night Watch <night@example.org>], from: keyway@example.org, smtp_url: {{env: SMTP_URL}}}}
+  webhook: {{url: '{url}/hook'}}
+workflows:
+  intake:
+    at_most_once: true
+    jobs: {{endless: {{name: Endless, body: "fn(() => {{ while (true) {{}} }})"}}}}
+    triggers: {{webhook: {{id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}}}
+    edges: {{e: {{source_trigger: webhook, target_job: endless, condition_type: always, enabled: true}}}}
+"#
+    );
+    std::fs::write(home.join("project.yaml"), project).unwrap();
+}
+
+/// Starts two runs, and kills the server (-9) when both have begun; gives their work orders.
+fn lose_two_runs(home: &Path, variables: &[(&str, &str)]) -> Vec<String> {
+    let server = Keyway::start_with(home, FLAGS, variables);
+    let orders: Vec<String> = (0..2)
+        .map(|_| {
+            let (status, answer) = server.post(HOOK, "{}");
+            assert_eq!(status, 200);
+            answer["work_order_id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    for order in &orders {
+        eventually("the run has begun", || {
+            server.get(&format!("/api/work_orders/{order}")).1["data"]["attributes"]["state"] == "running"
+        });
+    }
+    server.kill();
+    orders
+}
+
+fn events(server: &Keyway, kind: &str) -> Vec<Value> {
+    let all = (0..2).flat_map(|shard| {
+        let (status, mut answer) = server.get(&format!("/api/events?shard={shard}&from=0&limit=1000"));
+        assert_eq!(status, 200, "{answer}");
+        answer["data"].as_array_mut().unwrap().drain(..).collect::<Vec<_>>()
+    });
+    all.map(|mut event| event["attributes"].take()).filter(|event| event["kind"] == kind).collect()
+}
+
+#[test]
+fn lost_runs_are_told_once_in_an_embargo_and_a_refusing_server_is_tried_again() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, mail) = (Fake::new(&[("POST /hook", 200, String::new())]), MailServer::new(1));
+    let variables = [("SMTP_URL", mail.url.as_str())];
+    write_project(home.path(), &url.url);
+    let orders = lose_two_runs(home.path(), &variables);
+
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    eventually("the warnings are closed", || {
+        let warned = events(&server, "Warned").len();
+        warned > 0 && events(&server, "Noticed").len() == warned
+    });
+    let noticed = events(&server, "Noticed");
+    assert_eq!(noticed.iter().filter(|event| event["delivered"] == true).count(), 1, "{noticed:?}");
+
+    let asked = url.asked();
+    assert_eq!(asked.len(), 1, "a mail server that refuses does not let the URL be told twice");
+    let told: Value = serde_json::from_str(&asked[0].body).unwrap();
+    assert_eq!(told["kind"], "run_lost");
+    assert_eq!((&told["project"], &told["workflow"]), (&"clinic".into(), &"intake".into()));
+    assert!(orders.iter().any(|order| told["work_order_id"] == order.as_str()), "{told}");
+
+    let messages = mail.messages();
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].contains("Subject: keyway, clinic: run lost"), "{}", messages[0]);
+    assert!(messages[0].contains("To: ops@example.org"), "{}", messages[0]);
+    assert!(messages[0].contains("night@example.org"), "{}", messages[0]);
+    assert!(messages[0].contains(told["work_order_id"].as_str().unwrap()), "{}", messages[0]);
+    assert_eq!(server.stop().code(), Some(0));
+
+    // The embargo is in the log: more losses after a restart are not told within the hour.
+    lose_two_runs(home.path(), &variables);
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    eventually("all four runs are lost", || {
+        server.get("/api/status").1["data"]["attributes"]["runs"]["lost"] == 4
+            || server.get("/api/status").1["data"]["runs"]["lost"] == 4
+    });
+    eventually("no warning is open", || events(&server, "Warned").len() == events(&server, "Noticed").len());
+    assert_eq!((url.asked().len(), mail.messages().len()), (1, 1));
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn a_mail_server_that_hangs_delays_neither_the_url_nor_the_end_of_the_process() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, mail) = (Fake::new(&[("POST /hook", 204, String::new())]), MailServer::silent());
+    let variables = [("SMTP_URL", mail.url.as_str())];
+    write_project(home.path(), &url.url);
+    lose_two_runs(home.path(), &variables);
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    eventually("the URL is told", || !url.asked().is_empty());
+    assert_eq!(server.stop().code(), Some(0));
+
+    // What was not delivered is still open, and taken up again.
+    let told = url.asked().len();
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    eventually("the URL is told again", || url.asked().len() > told);
+    assert!(!server.trace().contains("SMTP_URL"));
+    assert_eq!(server.stop().code(), Some(0));
+}
