@@ -83,6 +83,8 @@ impl Source for AdminSource {
         {
             let bytes = match &command {
                 Command::Apply(apply) => apply.file.len(),
+                // One is as large as an input may be, which is what there is room for.
+                Command::Resend(item) => item.bytes().min(PAYLOAD_BYTES_MAX),
                 _ => 0,
             };
             self.waiting.push_back(sender);

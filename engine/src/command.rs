@@ -2,6 +2,8 @@
 //!
 //! Invariant: an answer is released only after the events of its turn are durable.
 
+mod replay;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +16,8 @@ use keyway_storage::{
 };
 
 use crate::project::Project;
+
+pub use replay::{ReplayEnd, ReplayId, ReplayItem, ReplayWish};
 
 /// What a source asks of a shard, imperative.
 #[derive(Debug)]
@@ -34,6 +38,10 @@ pub enum Command {
     Release(Release),
     /// Give up a dead letter.
     Discard(Discard),
+    /// Let one dead letter go through again.
+    Resend(ReplayItem),
+    /// Begin, move or end a replay.
+    Replay(ReplayWish),
     /// Put a project file into force.
     Apply(Apply),
     /// Enable or disable a trigger.
@@ -118,7 +126,9 @@ pub struct Rerun {
     pub lane: LaneId,
     /// Hash of its ordering key.
     pub key: Option<u64>,
-    /// The job of the current project to start with; `None` starts at the trigger's edges.
+    /// The `ProjectApplied` whose jobs it executes; `None` is the project in force.
+    pub project: Option<Offset>,
+    /// The job of that project to start with; `None` starts at the trigger's edges.
     pub start: Option<JobId>,
     /// Where the first step's input comes from.
     pub input: StepInput,
@@ -209,6 +219,8 @@ pub enum Answer {
     Stop(RunKey),
     /// A new run of an old work order.
     Run(RunKey),
+    /// This was the first of a replay's items that there was no room for; `usize::MAX` when all were decided.
+    Replayed(usize),
     /// Done, with nothing to say.
     Done,
 }

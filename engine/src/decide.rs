@@ -7,6 +7,7 @@
 mod claim;
 mod end;
 mod receive;
+mod replay;
 mod report;
 mod request;
 mod time;
@@ -41,6 +42,8 @@ pub fn decide(
         Command::Rerun(rerun) => request::rerun(state, rerun, out),
         Command::Release(release) => request::release(state, release, out),
         Command::Discard(discard) => request::discard(state, discard, out),
+        Command::Resend(item) => replay::resend(state, item, place, out),
+        Command::Replay(wish) => replay::replay(state, wish, place, out),
         Command::Apply(apply) => Ok(request::apply(apply, out)),
         Command::Switch(switch) => Ok(request::switch(state, switch, out)),
         Command::Warn(asked) => warn::take_warning(state, asked, now, out),

@@ -24,6 +24,7 @@ pub mod project;
 pub mod projection;
 pub mod queue;
 pub mod refold;
+pub mod replay;
 pub mod route;
 pub mod run;
 pub mod shard;

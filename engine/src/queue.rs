@@ -280,8 +280,13 @@ impl Queue {
         }
         self.next_turn += 1;
         let turn = self.next_turn;
-        // Reruns of unordered work orders go first: someone waits for them.
-        let place = if id.number == lane::RERUN { 0 } else { turn };
+        let place = match id.number {
+            // Reruns of unordered work orders go first: someone waits for them.
+            lane::RERUN => 0,
+            // Those of a replay go last: live inputs keep their latency.
+            lane::REPLAYED => u64::MAX,
+            _ => turn,
+        };
         lane.ready = Some(place);
         let ready = self.ready.entry(WorkflowId(id.owner)).or_insert_with(|| {
             self.turns.insert(turn, WorkflowId(id.owner));

@@ -7,13 +7,13 @@ use std::{any::Any, sync::Arc};
 
 use bytes::Bytes;
 use keyway_storage::{
-    event::{Received, TriggerId},
+    event::{Position, Reason, Received, TriggerId},
     limits::{BATCH_BYTES_MAX, BATCH_COMMANDS_MAX, BATCH_EVENTS_MAX},
     place::Timestamp,
 };
 
 use crate::{
-    command::{Command, Receipt, Ticket},
+    command::{Command, Receipt, ReplayWish, Ticket, Unusable},
     project::{Field, Project, Trigger, TriggerSection},
 };
 
@@ -60,8 +60,56 @@ pub trait TriggerType: Sync {
         None
     }
 
+    /// Reads the payload of a dead letter as that of a new input would be read; `None` is Kafka's null.
+    fn read(&self, _trigger: &Trigger, raw: Option<&[u8]>) -> Result<Bytes, Unusable> {
+        json_object(raw)
+    }
+
+    /// Which inputs a stored one keeps its order with, by the trigger's settings of today.
+    fn order(&self, _trigger: &Trigger, _stored: &Stored) -> Order {
+        Order::default()
+    }
+
     /// Reads the settings that are the type's own, noting every mistake in the section.
     fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// An input as it is stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
+    /// What made it the same input when it came again.
+    pub position: &'a Position,
+    /// JSON of its metadata.
+    pub request: &'a Bytes,
+    /// JSON of its body.
+    pub body: &'a Bytes,
+}
+
+/// Which inputs one keeps its order with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Order {
+    /// Hash of its ordering key, if the trigger orders by key and the input has one.
+    pub key: Option<u64>,
+    /// Hash of the stream that it belongs to, such as a Kafka partition; 0 when there is none.
+    pub stream: u64,
+    /// Whether the key alone says which shard it goes to; otherwise it stays with its stream.
+    pub by_key: bool,
+}
+
+/// A payload that must be a JSON object.
+fn json_object(raw: Option<&[u8]>) -> Result<Bytes, Unusable> {
+    let unusable = |reason, detail: String| {
+        let raw = raw.map(Bytes::copy_from_slice);
+        Err(Unusable { raw, reason, detail: detail.into() })
+    };
+    let Some(bytes) = raw else {
+        return unusable(Reason::NotAnObject, "It is null.".to_owned());
+    };
+    match serde_json::from_slice::<serde_json::Value>(bytes) {
+        Ok(serde_json::Value::Object(_)) => Ok(Bytes::copy_from_slice(bytes)),
+        Ok(_) => unusable(Reason::NotAnObject, "It is JSON, but not an object.".to_owned()),
+        Err(error) => unusable(Reason::InvalidJson, format!("It is not JSON: {error}.")),
+    }
 }
 
 /// A run's end may be followed by a hold and a new run.
@@ -90,6 +138,8 @@ impl Batch {
         self.bytes += bytes;
         self.events += match &command {
             Command::Report(report) => report.events.len() + EVENTS_AFTER_END,
+            // A dead letter makes a work order and is closed.
+            Command::Replay(ReplayWish::Items { items, .. }) => 2 * items.len(),
             _ => 1,
         };
         self.commands.push((self.origin, ticket, command));
@@ -105,6 +155,11 @@ impl Batch {
         self.bytes = 0;
         self.events = 0;
         self.commands.drain(..)
+    }
+
+    /// How many commands there are.
+    pub fn len(&self) -> usize {
+        self.commands.len()
     }
 
     /// Whether there is nothing to decide.

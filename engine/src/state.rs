@@ -5,8 +5,10 @@
 
 mod fold;
 pub mod keys;
+mod replay;
 
 pub use fold::lease_state;
+pub use replay::Part;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -29,8 +31,8 @@ use keyway_storage::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{project::Project, queue::Queue, source::Positions};
-
 use keys::Keys;
+use replay::Replays;
 
 /// Gives the project that an event put into force.
 pub type Projects = Arc<dyn Fn(Offset, Option<&ProjectApplied>) -> Option<Arc<Project>> + Send + Sync>;
@@ -49,6 +51,7 @@ pub struct State {
     switches: BTreeMap<TriggerId, bool>,
     counts: CountsRow,
     counts_dirty: bool,
+    replays: Replays,
     orphans: BTreeSet<Offset>,
     freed: VecDeque<WorkflowId>,
     stops: VecDeque<RunKey>,
@@ -67,6 +70,7 @@ impl State {
             None => None,
         };
         let project = project_at.and_then(|offset| projects(offset, None)).unwrap_or_default();
+        let replays = Replays::open(&rows)?;
         let mut state = Self {
             shard,
             rows,
@@ -80,6 +84,7 @@ impl State {
             switches: BTreeMap::new(),
             counts,
             counts_dirty: false,
+            replays,
             orphans: BTreeSet::new(),
             freed: VecDeque::new(),
             stops: VecDeque::new(),
@@ -119,6 +124,7 @@ impl State {
     pub fn commit(&mut self, watermark: Offset) -> Result<(), CommitError> {
         self.queue.flush(&mut self.rows);
         self.keys.flush(&mut self.rows);
+        self.replays.flush(&mut self.rows);
         if self.counts_dirty {
             self.rows.put(Key::new(Tag::Counts), self.counts.to_value());
             self.counts_dirty = false;

@@ -4,8 +4,10 @@
 
 pub mod blocked;
 pub mod end;
+pub mod forward;
 pub mod list;
 pub mod order;
+pub mod replay;
 pub mod run;
 pub mod set;
 pub mod walk;

@@ -16,6 +16,7 @@ mod letter;
 mod metrics;
 mod page;
 mod project;
+mod replay;
 mod request;
 mod run;
 mod shape;
@@ -50,6 +51,7 @@ use crate::{
 
 pub use access::Access;
 pub use error::ApiError;
+pub use replay::{Replays, Site as ReplaySite};
 
 use call::Call;
 use document::Document;
@@ -82,6 +84,8 @@ pub struct Api {
     pub started: Instant,
     /// What runs each trigger type, in the order of the types.
     pub sources: Vec<Arc<dyn Sources>>,
+    /// Dead letters and past events that go through again.
+    pub replays: Replays,
     /// Set while the process ends.
     pub draining: Arc<AtomicBool>,
     /// What else is measured.
@@ -97,8 +101,8 @@ pub struct Api {
 pub struct UnderWay {
     /// Held while a project file is put into force on one shard after the other.
     applying: Mutex<()>,
-    /// Bulk reruns.
-    reruns: Arc<AtomicUsize>,
+    /// Reruns and cancels of many at once.
+    bulk: Arc<AtomicUsize>,
 }
 
 /// Where the metrics read what the API itself does not know.
@@ -122,6 +126,7 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "/api/runs/{id}", history::show_run),
     (Method::POST, "/api/runs/{id}/cancel", request::cancel),
     (Method::POST, "/api/reruns", bulk::rerun_all),
+    (Method::POST, "/api/cancels", bulk::cancel_all),
     (Method::GET, "/api/log_lines", history::list_log_lines),
     (Method::GET, "/api/triggers", trigger::list_triggers),
     (Method::GET, "/api/triggers/{id}", trigger::show_trigger),
@@ -134,6 +139,13 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "/api/dead_letters", letter::list_dead_letters),
     (Method::GET, "/api/dead_letters/{id}", letter::show_dead_letter),
     (Method::POST, "/api/dead_letters/{id}/discard", letter::discard),
+    (Method::POST, "/api/dead_letters/{id}/replay", letter::resend),
+    (Method::GET, "/api/replays", replay::list_replays),
+    (Method::POST, "/api/replays", replay::begin_replay),
+    (Method::GET, "/api/replays/{id}", replay::show_replay),
+    (Method::POST, "/api/replays/{id}/pause", replay::pause_replay),
+    (Method::POST, "/api/replays/{id}/resume", replay::resume_replay),
+    (Method::POST, "/api/replays/{id}/cancel", replay::cancel_replay),
     (Method::GET, "/api/status", health::status),
     (Method::GET, "/api/project", project::show_project),
     (Method::PUT, "/api/project", project::apply_project),

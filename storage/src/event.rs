@@ -19,7 +19,10 @@ pub use run::{
     RunsClaimed, StepFinished, StepInput, StepStarted,
 };
 pub use shared::{Shared, SharedSource};
-pub use system::{Carried, MadeId, Opened, ProjectApplied, ReplayEnded, ReplayStarted, TriggerSwitched};
+pub use system::{
+    Carried, MadeId, Opened, ProjectApplied, ReplayEnded, ReplayFailed, ReplayItemFailed, ReplayStarted,
+    ReplaySwitched, TriggerSwitched,
+};
 pub use warning::{Concern, Noticed, Warned};
 
 use crate::place::{Place, Timestamp};
@@ -134,4 +137,10 @@ kinds! {
     TriggerSwitched = 22,
     /// People should be told of something.
     Warned = 30,
+    /// A replay was stopped for a while, or goes on.
+    ReplaySwitched = 31,
+    /// An item of a replay could not become a work order.
+    ReplayItemFailed = 32,
+    /// A replay ended before its last item.
+    ReplayFailed = 33,
 }

@@ -60,6 +60,8 @@ pub enum Tag {
     Requested = 35,
     /// How a dead letter ended: its offset -> offset of the `DeadLetterClosed` (u64 LE).
     LetterEnd = 36,
+    /// Replay: its UUID (16) -> `ReplayRow`.
+    Replay = 37,
 }
 
 /// Most bytes of a key: of one that says when an idempotency key is forgotten.

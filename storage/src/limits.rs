@@ -225,11 +225,11 @@ pub const BLOCKED_KEYS_SHOWN_MAX: usize = 100;
 pub const ORDERING_KEY_BYTES_SHOWN_MAX: usize = 1_024;
 /// Longest reason that is kept with a discarded dead letter.
 pub const DISCARD_REASON_CHARACTERS_MAX: usize = 1_000;
-/// Most work orders that one bulk rerun takes in: each is kept in memory until it is asked for.
+/// Most work orders or runs that one bulk request takes in: each is kept in memory until it is asked for.
 pub const BULK_RERUNS_MAX: usize = 250_000;
-/// Most bulk reruns at a time; each has a thread.
+/// Most bulk reruns and cancels at a time; each has a thread.
 pub const BULK_REQUESTS_MAX: usize = 4;
-/// Reruns that are asked for at once of one shard; half of what may wait for it, so that people get through too.
+/// Reruns or cancels that are asked for at once of one shard; half of what may wait for it, so that people get through too.
 pub const BULK_WINDOW: usize = 32;
 
 const _: () = assert!(BULK_WINDOW < ADMIN_REQUESTS_MAX);
@@ -249,3 +249,28 @@ pub const NOTICE_TIMEOUT_MS: u64 = 10_000;
 pub const NOTICE_ATTEMPTS_MAX: u32 = 6;
 /// Pause before a delivery is tried again; doubles each time.
 pub const NOTICE_BACKOFF_MS: u64 = 2_000;
+/// Most replays that go on at a time; each has a thread that reads along the logs.
+pub const REPLAYS_RUNNING_MAX: usize = 4;
+/// Most replays that go on or are paused; each is kept in memory by every shard.
+pub const REPLAYS_OPEN_MAX: usize = 64;
+/// Most items that a replay may offer to one shard in a turn without other work.
+pub const REPLAY_ITEMS_PER_TURN: usize = 512;
+/// Most items that a replay may offer to one shard in a turn that has other work: live inputs keep their latency.
+pub const REPLAY_ITEMS_PER_BUSY_TURN: usize = 32;
+/// Bytes of items after which a replay offers no more to one shard in a turn; one item may be as large as an input.
+pub const REPLAY_BYTES_PER_TURN: usize = 1 << 20;
+/// Most items of replays on their way to one shard.
+pub const REPLAY_ITEMS_MAX: usize = 1_024;
+/// Most bytes of items of replays on their way to one shard.
+pub const REPLAY_BYTES_MAX: usize = 32 << 20;
+/// How long a replay waits when a shard has no room for its items, or before it looks again for what it waits for.
+pub const REPLAY_WAIT_MS: u64 = 5;
+/// Most items per second that a replay may be limited to; beyond it there is nothing to limit.
+pub const REPLAY_RATE_MAX: u64 = 1_000_000;
+/// Items that a dry run shows.
+pub const REPLAY_SAMPLE_ITEMS: usize = 10;
+/// Rows of sets that a walk forward reads at once; between two reads it holds nothing of the store.
+pub const WALK_ROWS: usize = 64;
+
+const _: () = assert!(REPLAY_BYTES_MAX > PAYLOAD_BYTES_MAX + BATCH_BYTES_MAX);
+const _: () = assert!(2 * REPLAY_ITEMS_PER_TURN < BATCH_EVENTS_MAX);

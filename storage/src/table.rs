@@ -6,6 +6,7 @@ mod bitmap;
 mod history;
 mod once;
 mod queue;
+mod replay;
 mod warning;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub use bitmap::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_ke
 pub use history::{CountsRow, PositionRow, ProjectRow, RunRow, WorkOrderRow};
 pub use once::{OnceEnd, OnceRow};
 pub use queue::{AgainRow, HoldRow, LeaseRow, WaitingEntry, WaitingRow, lane_from_key, lane_key};
+pub use replay::{ReplayRow, ReplayState};
 pub use warning::{Subject, notice_key};
 
 use crate::{error::Damage, key::Key};

@@ -197,6 +197,7 @@ fn read_all(path: &Path) -> Result<(), String> {
     assert_eq!((data.manifest().format, data.manifest().shards), (1, 1));
     let store = data.open_shard(SHARD, Durability::Fsync, None).map_err(|error| error.to_string())?;
     let reader = store.log.reader();
+    // Kinds that came later are not in it.
     let end = Offset(events().len() as u64);
     if store.log.live().end != end {
         return Err(format!("the log ends at {:?}", store.log.live().end));

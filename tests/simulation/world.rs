@@ -319,6 +319,7 @@ impl World {
             workflow: received.workflow,
             lane: received.lane,
             key: received.key,
+            project: None,
             start: None,
             input: StepInput::Run,
             origin: 1,

@@ -4,6 +4,7 @@
 
 mod list;
 mod offline;
+mod replay;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -13,11 +14,11 @@ use clap::{
     parser::ValueSource,
 };
 
-pub use list::{
-    BlockedKey, ById, Cut, EventId, ListDeadLetters, ListEvents, ListHistory, Rerun, ShowRun, ShowWorkOrder,
-    TailEvents,
-};
+pub use list::{BlockedKey, ById, Cut, EventId, ListEvents, ListHistory, ShowRun, ShowWorkOrder, TailEvents};
 pub use offline::{Completions, Man, Rebuild, Verify, What};
+pub use replay::{
+    BeginReplay, Cancel, ListDeadLetters, Many, Replay, ReplayDeadLetters, ReplayDeed, Rerun, ShowDeadLetter,
+};
 pub use serve::Serve;
 
 /// High-throughput, event-sourced trigger engine: webhooks, cron ticks and Kafka messages start workflows.
@@ -76,7 +77,7 @@ pub enum Command {
     /// Look at triggers, switch them.
     #[command(subcommand)]
     Triggers(Triggers),
-    /// Look at inputs that could not become work orders.
+    /// Look at inputs that could not become work orders, let them go through again.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
     /// Check a data dir that no server has open: every byte, every event, every row.
@@ -87,6 +88,8 @@ pub enum Command {
     Completions(Completions),
     /// Print the man page, or write those of all commands.
     Man(Man),
+    /// Let dead letters or past events go through again, as new work orders in the order in which they came.
+    Replay(Replay),
 }
 
 /// A project file.
@@ -119,7 +122,7 @@ pub enum WorkOrders {
     List(ListHistory),
     /// Show one work order.
     Show(ShowWorkOrder),
-    /// Give a work order another run.
+    /// Give a work order, or all that fit, another run.
     Rerun(Rerun),
 }
 
@@ -132,12 +135,8 @@ pub enum Runs {
     Show(ShowRun),
     /// Print what a run's jobs logged.
     Logs(ById),
-    /// Cancel a run.
-    Cancel {
-        /// Id of the run.
-        #[arg(value_parser = list::id)]
-        id: String,
-    },
+    /// Cancel a run, or all that fit.
+    Cancel(Cancel),
 }
 
 /// What can be done with triggers.
@@ -175,11 +174,9 @@ pub enum DeadLetters {
     /// List dead letters, newest first.
     List(ListDeadLetters),
     /// Show one dead letter, whole.
-    Show {
-        /// Id of the dead letter.
-        #[arg(value_parser = list::id)]
-        id: String,
-    },
+    Show(ShowDeadLetter),
+    /// Let a dead letter, or all that fit, go through again.
+    Replay(ReplayDeadLetters),
     /// Close a dead letter without replaying it.
     Discard {
         /// Id of the dead letter.
@@ -313,6 +310,12 @@ mod tests {
             (&["keyway", "events", "show", "42"], ErrorKind::ValueValidation),
             (&["keyway", "runs", "list", "--limit", "5", "--all"], ErrorKind::ArgumentConflict),
             (&["keyway", "dead-letters", "discard", "a"], ErrorKind::MissingRequiredArgument),
+            (&["keyway", "dead-letters", "replay", "a", "--all"], ErrorKind::ArgumentConflict),
+            (&["keyway", "dead-letters", "replay", "--body", "f"], ErrorKind::MissingRequiredArgument),
+            (&["keyway", "replay", "--from", "letters"], ErrorKind::InvalidValue),
+            (&["keyway", "replay", "--dry-run", "list"], ErrorKind::ArgumentConflict),
+            (&["keyway", "work-orders", "rerun", "a", "--state", "failed"], ErrorKind::ArgumentConflict),
+            (&["keyway", "runs", "cancel", "a", "--dry-run"], ErrorKind::ArgumentConflict),
         ];
         for (line, kind) in cases {
             let error = Args::try_parse_from(*line).expect_err("it makes no sense");

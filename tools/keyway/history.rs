@@ -18,6 +18,8 @@ const WORK_ORDERS: &[&str] =
 const RUNS: &[&str] =
     &["id", "state", "work_order_id", "attempt", "inserted_at", "finished_at", "error_type"];
 const TRIGGERS: &[&str] = &["id", "name", "workflow", "type", "enabled", "state", "next_at", "urls"];
+const REPLAYS: &[&str] =
+    &["id", "state", "from", "matched", "replayed", "failed", "inserted_at", "finished_at"];
 const DEAD_LETTERS: &[&str] = &["id", "trigger_id", "reason", "inserted_at", "resolved", "detail"];
 
 /// Lists work orders.
@@ -98,10 +100,9 @@ pub fn dead_letters(client: &Client, which: &ListDeadLetters, out: &mut Printer)
     list(client, "/api/dead_letters", &which.query(), &which.cut, DEAD_LETTERS, out)
 }
 
-/// Shows one dead letter.
-pub fn dead_letter(client: &Client, id: &str, out: &mut Printer) -> Result<(), Failure> {
-    out.show(&client.item(&format!("/api/dead_letters/{id}"), &[])?)?;
-    out.flush()
+/// Lists replays.
+pub fn replays(client: &Client, cut: &Cut, out: &mut Printer) -> Result<(), Failure> {
+    list(client, "/api/replays", &[], cut, REPLAYS, out)
 }
 
 fn list(

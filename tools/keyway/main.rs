@@ -10,8 +10,11 @@ mod events;
 mod failure;
 mod history;
 mod item;
+mod letter;
 mod offline;
 mod print;
+mod progress;
+mod replay;
 mod request;
 mod serve;
 mod signals;
@@ -21,7 +24,7 @@ mod validate;
 
 use std::process::ExitCode;
 
-use args::{Args, Command, DeadLetters, Events, Runs, Triggers, WorkOrders};
+use args::{Args, Command, DeadLetters, Events, Replay, Runs, Triggers, WorkOrders};
 use client::Client;
 use failure::Failure;
 use print::Printer;
@@ -52,7 +55,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Runs(Runs::List(which)) => history::runs(&client()?, &which, &mut out),
         Command::Runs(Runs::Show(which)) => history::run(&client()?, &which, &mut out),
         Command::Runs(Runs::Logs(which)) => history::logs(&client()?, &which, &mut out),
-        Command::Runs(Runs::Cancel { id }) => request::cancel(&client()?, &id, &mut out),
+        Command::Runs(Runs::Cancel(which)) => request::cancel(&client()?, &which, &mut out),
         Command::Triggers(Triggers::List(which)) => history::triggers(&client()?, &which, &mut out),
         Command::Triggers(Triggers::Show { id }) => history::trigger(&client()?, &id, &mut out),
         Command::Triggers(Triggers::Enable { id }) => request::switch(&client()?, &id, "enable", &mut out),
@@ -60,7 +63,10 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Triggers(Triggers::RetryKey(key)) => request::release(&client()?, &key, "retry", &mut out),
         Command::Triggers(Triggers::SkipKey(key)) => request::release(&client()?, &key, "skip", &mut out),
         Command::DeadLetters(DeadLetters::List(which)) => history::dead_letters(&client()?, &which, &mut out),
-        Command::DeadLetters(DeadLetters::Show { id }) => history::dead_letter(&client()?, &id, &mut out),
+        Command::DeadLetters(DeadLetters::Show(which)) => letter::show(&client()?, &which, &mut out),
+        Command::DeadLetters(DeadLetters::Replay(which)) => {
+            replay::dead_letters(&client()?, &which, &mut out)
+        }
         Command::DeadLetters(DeadLetters::Discard { id, reason }) => {
             request::discard(&client()?, &id, &reason, &mut out)
         }
@@ -68,5 +74,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Rebuild(flags) => offline::rebuild::rebuild(&flags, common.data_dir.as_deref(), &mut out),
         Command::Completions(which) => describe::completions(&which),
         Command::Man(which) => describe::man(&which),
+        Command::Replay(Replay { deed: Some(deed), .. }) => replay::deed(&client()?, &deed, &mut out),
+        Command::Replay(Replay { deed: None, begin }) => replay::begin(&client()?, &begin, &mut out),
     }
 }

@@ -35,6 +35,12 @@ impl Printer {
         Ok(())
     }
 
+    /// Prints bytes as they are, and nothing else.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes)?;
+        Ok(())
+    }
+
     /// Prints a document on one line.
     pub fn document(&mut self, document: &Value) -> Result<(), Failure> {
         writeln!(self.out, "{document}")?;

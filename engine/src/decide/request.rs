@@ -14,7 +14,7 @@ use keyway_storage::{
 
 use crate::{
     command::{Answer, Apply, Discard, Refusal, Release, Rerun, Switch},
-    queue::lane::{NONE, PRIVATE, RERUN, key_lane},
+    queue::lane::{NONE, PRIVATE, REPLAYED, RERUN, key_lane},
     run::is_final,
     state::State,
 };
@@ -70,7 +70,7 @@ pub fn rerun(state: &State, rerun: Rerun, out: &mut Vec<EventKind>) -> Result<An
     let run = RunKey { work_order: rerun.work_order, n: row.runs.len() as u8 + 1 };
     out.push(EventKind::RunRequested(RunRequested {
         run,
-        project: state.project_at().unwrap_or(Offset(0)),
+        project: rerun.project.or(state.project_at()).unwrap_or(Offset(0)),
         start: rerun.start,
         input: rerun.input,
         origin: rerun.origin,
@@ -89,7 +89,7 @@ pub fn rerun(state: &State, rerun: Rerun, out: &mut Vec<EventKind>) -> Result<An
 fn rerun_lane(state: &State, lane: LaneId, key: Option<u64>) -> LaneId {
     match key_lane(lane, key).filter(|own| state.hold(*own).is_some()) {
         Some(own) => own,
-        None if lane.number == NONE || lane.number == PRIVATE => LaneId { number: RERUN, key: 0, ..lane },
+        None if matches!(lane.number, NONE | PRIVATE | REPLAYED) => LaneId { number: RERUN, key: 0, ..lane },
         None => lane,
     }
 }

@@ -22,6 +22,8 @@ pub const RERUN: u16 = 1;
 pub const SERIAL: u16 = 2;
 /// A work order without order that waits for its retry, by itself; the lane's key is its offset.
 pub const PRIVATE: u16 = 3;
+/// Inputs without order that go through again in a replay; served last.
+pub const REPLAYED: u16 = 4;
 /// The first of the lanes that inputs are spread over by key or stream.
 pub const KEYED: u16 = 16;
 
@@ -39,13 +41,13 @@ pub fn lane_of(workflow: &Workflow, trigger: &Trigger, key: Option<u64>, stream:
 
 /// Most runs of a lane at once.
 pub fn width(lane: LaneId) -> u32 {
-    if lane.number <= RERUN { u32::MAX } else { 1 }
+    if matches!(lane.number, NONE | RERUN | REPLAYED) { u32::MAX } else { 1 }
 }
 
 /// The lane that a failure holds: the key's own, the whole lane, or the work order's own where there is no order.
 pub fn held_lane(lane: LaneId, key: Option<u64>, work_order: Offset) -> LaneId {
     match (lane.number, key) {
-        (NONE | RERUN | PRIVATE, _) => LaneId { number: PRIVATE, key: work_order.0, ..lane },
+        (NONE | RERUN | PRIVATE | REPLAYED, _) => LaneId { number: PRIVATE, key: work_order.0, ..lane },
         (KEYED.., Some(key)) => LaneId { key, ..lane },
         _ => lane,
     }

@@ -16,7 +16,7 @@ use keyway_storage::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::State;
+use super::{Part, State};
 
 impl State {
     pub(super) fn fold(&mut self, event: &Event) -> Result<(), ReadError> {
@@ -54,12 +54,15 @@ impl State {
             }
             EventKind::Warned(warned) => self.fold_warned(offset, at, warned),
             EventKind::Noticed(noticed) => self.fold_noticed(noticed)?,
+            EventKind::ReplayStarted(_)
+            | EventKind::ReplaySwitched(_)
+            | EventKind::ReplayItemFailed(_)
+            | EventKind::ReplayFailed(_)
+            | EventKind::ReplayEnded(_) => self.replays.fold(event, &mut self.rows),
             EventKind::TickSkipped(_)
             | EventKind::StepStarted(_)
             | EventKind::StepFinished(_)
             | EventKind::LogWritten(_)
-            | EventKind::ReplayStarted(_)
-            | EventKind::ReplayEnded(_)
             | EventKind::Carried(_) => {}
         }
         Ok(())
@@ -78,7 +81,10 @@ impl State {
     }
 
     fn fold_received(&mut self, offset: Offset, at: Timestamp, received: &Received) -> Result<(), ReadError> {
-        self.fold_position(offset, at, received.trigger, &received.position);
+        match received.replays.and_then(|of| Part::of(&received.position).map(|part| (part, of))) {
+            Some((part, of)) => self.replays.note_replayed(part, of.offset),
+            None => self.fold_position(offset, at, received.trigger, &received.position),
+        }
         self.count_work_order(None, RunState::Available);
         self.count_run(None, RunState::Available);
         self.queue.push(received.lane, WaitingEntry { offset, key: received.key }, &mut self.rows)

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use keyway_engine::{
+    catalog::Catalog,
     command::{Answer, Command},
     project::Project,
     shard::ShardReader,
@@ -106,6 +107,19 @@ impl<'a> Call<'a> {
     }
 }
 
+/// The project in force, as the first shard has it, with its file.
+pub fn current(
+    readers: &[ShardReader],
+    catalog: &Catalog,
+) -> Result<Option<(Arc<Project>, ProjectApplied)>, ApiError> {
+    let Some(first) = readers.first() else { return Ok(None) };
+    let Some(row) = first.state.get(&Key::new(Tag::Project))? else { return Ok(None) };
+    let offset = ProjectRow::from_value(&row)?.offset;
+    let Some(event) = first.log.event(offset)? else { return Ok(None) };
+    let EventKind::ProjectApplied(applied) = event.kind else { return Ok(None) };
+    Ok(catalog.get(first.shard, offset).map(|project| (project, applied)))
+}
+
 impl Api {
     pub(super) fn port(&self, shard: ShardId) -> Result<&keyway_engine::admin::AdminPort, ApiError> {
         let port = self.ports.get(usize::from(shard.0));
@@ -116,12 +130,7 @@ impl Api {
         &self,
         readers: &[ShardReader],
     ) -> Result<Option<(Arc<Project>, ProjectApplied)>, ApiError> {
-        let Some(first) = readers.first() else { return Ok(None) };
-        let Some(row) = first.state.get(&Key::new(Tag::Project))? else { return Ok(None) };
-        let offset = ProjectRow::from_value(&row)?.offset;
-        let Some(event) = first.log.event(offset)? else { return Ok(None) };
-        let EventKind::ProjectApplied(applied) = event.kind else { return Ok(None) };
-        Ok(self.catalog.get(first.shard, offset).map(|project| (project, applied)))
+        current(readers, &self.catalog)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Dead letters: inputs that could not become work orders, whole, with what became of them.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use hyper::StatusCode;
 use keyway_engine::{
     command::{Answer, Command, Discard, Refusal},
@@ -9,7 +12,7 @@ use keyway_engine::{
 use keyway_storage::{
     event::{DeadLettered, Event, EventKind, LetterEnd},
     id::What,
-    limits::DISCARD_REASON_CHARACTERS_MAX,
+    limits::{DISCARD_REASON_CHARACTERS_MAX, PAYLOAD_BYTES_MAX},
     place::Place,
 };
 use serde_json::{Map, Value, json};
@@ -19,7 +22,11 @@ use super::{
     call::Call,
     document::Document,
     page::{self, Asked},
-    shape::{REASONS, reason_name, trigger_uuid},
+    replay::{
+        item::{Hindrance, of_letter},
+        range::KafkaRange,
+    },
+    shape::{reason_name, reason_named, trigger_uuid},
 };
 use crate::time::rfc3339;
 
@@ -36,14 +43,12 @@ pub fn list_dead_letters(call: &Call) -> Reply {
         Some("resolved") => Some(false),
         Some(_) => return Err(ApiError::invalid("`state` must be `open` or `resolved`.")),
     };
-    let reason = call.param("reason").map(|name| match REASONS.iter().find(|(_, known)| *known == name) {
-        Some((reason, _)) => Ok(*reason),
-        None => Err(ApiError::invalid(format!("`reason`: there is no reason `{name}`."))),
-    });
-    let (reason, trigger) = (reason.transpose()?, page::trigger(call)?);
+    let reason = call.param("reason").map(|name| reason_named(&name)).transpose()?;
+    let (trigger, range) = (page::trigger(call)?, KafkaRange::of_query(call)?);
     let fits = |letter: &DeadLettered| {
         trigger.is_none_or(|trigger| trigger == letter.trigger)
             && reason.is_none_or(|reason| reason == letter.letter.reason)
+            && range.as_ref().is_none_or(|range| range.holds(&letter.letter.request))
     };
     let found = dead_letters(&call.readers, &LetterFilter { open }, &asked.range(call, behind)?, fits)?;
     let letters = found.items.into_iter().skip(asked.skip());
@@ -77,11 +82,51 @@ pub fn discard(call: &Call) -> Reply {
     let discard = Discard { letter: event.place.offset, reason: reason.into() };
     match call.ask(event.place.shard, Command::Discard(discard))? {
         Answer::Done => show_dead_letter(&call.again()),
-        Answer::Refused(Refusal::NotFound) => {
-            Err(ApiError::conflict("The dead letter was replayed or discarded before."))
-        }
+        Answer::Refused(Refusal::NotFound) => Err(resolved_before()),
         other => Err(ApiError::unexpected(other)),
     }
+}
+
+/// `POST /api/dead_letters/ID/replay`: as it is, or with a corrected payload.
+pub fn resend(call: &Call) -> Reply {
+    let (event, letter) = call.letter_named()?;
+    let corrected = match call.body(&["body_base64"])?.remove("body_base64") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(payload(&text)?),
+        Some(_) => return Err(ApiError::invalid("`body_base64` must be text.")),
+    };
+    if letter_end(call.reader(event.place.shard)?, event.place.offset)?.is_some() {
+        return Err(resolved_before());
+    }
+    let raw = corrected.as_deref().or(letter.letter.raw.as_deref());
+    let (project, _) = call.current()?.ok_or_else(|| ApiError::conflict("There is no project."))?;
+    let item = of_letter(&project, event.place, &letter, raw).map_err(|hindrance| match &hindrance {
+        Hindrance::NoTrigger => ApiError::conflict(hindrance.detail()),
+        Hindrance::Unusable(unusable) => {
+            let code = reason_name(unusable.reason);
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, hindrance.detail())
+        }
+    })?;
+    match call.ask(event.place.shard, Command::Resend(item))? {
+        Answer::Accepted(_) => show_dead_letter(&call.again()),
+        Answer::Refused(Refusal::NotFound) => Err(resolved_before()),
+        other => Err(ApiError::unexpected(other)),
+    }
+}
+
+fn resolved_before() -> ApiError {
+    ApiError::conflict("The dead letter was replayed or discarded before.")
+}
+
+/// A payload in base64, padded or not.
+fn payload(text: &str) -> Result<Vec<u8>, ApiError> {
+    let wrong = |_| ApiError::invalid("`body_base64` is not base64.");
+    let payload = STANDARD_NO_PAD.decode(text.trim_end_matches('=')).map_err(wrong)?;
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        let message = format!("A payload has at most {PAYLOAD_BYTES_MAX} bytes.");
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
+    }
+    Ok(payload)
 }
 
 impl Call<'_> {

@@ -1,12 +1,15 @@
 //! What people ask for about one work order: a rerun, the end of a run.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use keyway_engine::{
     command::{Answer, Command, Rerun},
+    project::Project,
     view::order::{Run, WorkOrder},
 };
 use keyway_storage::event::StepInput;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{ApiError, Reply, call::Call, document::Document, run::RunView};
 
@@ -27,13 +30,14 @@ pub fn cancel(call: &Call) -> Reply {
 /// `POST /api/work_orders/ID/reruns`.
 pub fn rerun(call: &Call) -> Reply {
     let order = call.work_order_named(call.id)?;
-    let mut body = call.body(&["job"])?;
+    let mut body = call.body(&["job", "version"])?;
+    let version = Version::read(&mut body)?;
     let job = match body.remove("job") {
         None | Some(Value::Null) => None,
         Some(Value::String(job)) => Some(job),
         Some(_) => return Err(ApiError::invalid("`job` must be the key of a job.")),
     };
-    let rerun = call.rerun_of(&order, job.as_deref())?;
+    let rerun = call.rerun_of(&order, job.as_deref(), version)?;
     match call.ask(order.event.place.shard, Command::Rerun(rerun))? {
         Answer::Run(run) => {
             let call = call.again();
@@ -46,13 +50,22 @@ pub fn rerun(call: &Call) -> Reply {
 
 impl Call<'_> {
     /// A rerun of a work order: whole, or from a job with the input that it had last.
-    pub fn rerun_of(&self, order: &WorkOrder, job: Option<&str>) -> Result<Rerun, ApiError> {
+    pub fn rerun_of(
+        &self,
+        order: &WorkOrder,
+        job: Option<&str>,
+        version: Version,
+    ) -> Result<Rerun, ApiError> {
         let current = self.current()?.map(|(project, _)| project);
-        let workflow = current.as_ref().and_then(|project| project.workflow(order.received.workflow));
-        let workflow = workflow.ok_or_else(|| {
-            ApiError::conflict("The project no longer has the workflow of this work order.")
-        })?;
-        let mut rerun = whole(order);
+        let gone = || ApiError::conflict("The project no longer has the workflow of this work order.");
+        let has = |project: &Arc<Project>| project.workflow(order.received.workflow).is_some();
+        let mut project = current.filter(has).ok_or_else(gone)?;
+        if version == Version::Original {
+            let unread = || ApiError::conflict("The project of this work order cannot be read any more.");
+            project = self.project_at(order.event.place.shard, order.received.project).ok_or_else(unread)?;
+        }
+        let workflow = project.workflow(order.received.workflow).ok_or_else(gone)?;
+        let mut rerun = whole(order, version);
         let Some(job) = job else { return Ok(rerun) };
         let unknown = || ApiError::invalid(format!("`job`: the workflow has no job `{job}`."));
         rerun.start = Some(workflow.job(job).ok_or_else(unknown)?);
@@ -72,13 +85,34 @@ impl Call<'_> {
     }
 }
 
+/// Which version of its workflow a work order runs on again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// That of the project in force.
+    Current,
+    /// That of its first run.
+    Original,
+}
+
+impl Version {
+    /// The version that a body asks for; the current one if it does not say.
+    pub fn read(body: &mut Map<String, Value>) -> Result<Self, ApiError> {
+        match body.remove("version").as_ref().map(Value::as_str) {
+            None | Some(Some("current")) => Ok(Self::Current),
+            Some(Some("original")) => Ok(Self::Original),
+            Some(_) => Err(ApiError::invalid("`version` must be `current` or `original`.")),
+        }
+    }
+}
+
 /// A rerun of a work order from its trigger on.
-pub fn whole(order: &WorkOrder) -> Rerun {
+pub fn whole(order: &WorkOrder, version: Version) -> Rerun {
     Rerun {
         work_order: order.event.place.offset,
         workflow: order.received.workflow,
         lane: order.received.lane,
         key: order.received.key,
+        project: (version == Version::Original).then_some(order.received.project),
         start: None,
         input: StepInput::Run,
         origin: 1,

@@ -6,6 +6,7 @@ use keyway_storage::{
 };
 use uuid::Uuid;
 
+use super::ApiError;
 use crate::time::rfc3339;
 
 /// A trigger's UUID.
@@ -59,6 +60,12 @@ pub const REASONS: [(Reason, &str); 5] = [
     (Reason::InvalidText, "invalid_text"),
     (Reason::NoRunCreated, "no_run_created"),
 ];
+
+/// The reason with this name.
+pub fn reason_named(name: &str) -> Result<Reason, ApiError> {
+    let found = REASONS.iter().find(|(_, known)| *known == name).map(|(reason, _)| *reason);
+    found.ok_or_else(|| ApiError::invalid(format!("`reason`: there is no reason `{name}`.")))
+}
 
 /// The name of a dead letter's reason.
 pub fn reason_name(reason: Reason) -> &'static str {

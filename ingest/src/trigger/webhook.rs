@@ -18,8 +18,8 @@ use std::{any::Any, sync::Arc};
 
 use bytes::Bytes;
 use keyway_engine::{
-    project::{Field, Trigger, TriggerSection},
-    source::TriggerType,
+    project::{Field, Ordering, Trigger, TriggerSection},
+    source::{Order, Stored, TriggerType},
 };
 use keyway_storage::event::Received;
 
@@ -45,6 +45,13 @@ impl TriggerType for Webhook {
 
     fn ordering_key(&self, trigger: &Trigger, input: &Received) -> Option<Bytes> {
         trigger.settings::<WebhookSettings>()?.ordering_key.as_ref()?.of_input(input)
+    }
+
+    fn order(&self, trigger: &Trigger, stored: &Stored) -> Order {
+        let pointer = trigger.settings::<WebhookSettings>().and_then(|it| it.ordering_key.as_ref());
+        let pointer = pointer.filter(|_| trigger.ordering == Ordering::Key);
+        let key = pointer.and_then(|key| key.of_stored(stored.request, stored.body));
+        Order { key: key.map(|key| key::hash(&key)), stream: 0, by_key: true }
     }
 
     fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync> {

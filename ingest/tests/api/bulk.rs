@@ -94,3 +94,59 @@ fn a_bulk_rerun_with_a_mistake_in_it_changes_nothing() {
         assert_eq!((told.status, told.body["error"].as_str()), (422, Some("invalid_parameter")), "{body}");
     }
 }
+
+#[test]
+fn all_runs_that_fit_are_cancelled_whether_they_wait_or_go_on() {
+    let world = World::new(2);
+    dozen(&world);
+    let receive = |n: u64| {
+        world.at(61_000_000 + n).receive((n % 2) as u8, if n < 3 { WEBHOOK } else { OTHER }, "{}");
+    };
+    (0..2).for_each(receive);
+    let claimed = world.claim(1);
+    world.begin(1, claimed);
+    (2..6).for_each(receive);
+    let cancel = |body: &Value| world.call(Method::POST, "/api/cancels", &body.to_string());
+    let told = cancel(&json!({"dry_run": true}));
+    assert_eq!((told.status, &told.body), (202, &json!({"data": {"matched": 7, "dry_run": true}})));
+    assert_eq!(
+        cancel(&json!({"filters": {"workflow": "other"}, "dry_run": true})).body["data"]["matched"],
+        3
+    );
+    assert_eq!(cancel(&json!({"filters": {"state": "started"}, "dry_run": true})).body["data"]["matched"], 1);
+    assert_eq!(cancel(&json!({"filters": {"state": "success"}})).status, 422);
+    assert_eq!(cancel(&json!({"filters": {"workflow": "intake"}})).body["data"]["matched"], 4);
+    let runs = || world.read("/api/status")["data"]["runs"].clone();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let asked =
+        || world.call(Method::GET, "/api/events?shard=1&page_size=1000", "").text.contains("CancelRequested");
+    while runs()["available"] != 3 || !asked() {
+        assert!(std::time::Instant::now() < deadline, "{}", runs());
+        std::thread::yield_now();
+    }
+    // The one that goes on ends when its worker hears of it.
+    world.end(1, claimed, &[], keyway_storage::event::RunState::Killed);
+    assert_eq!((&runs()["cancelled"], &runs()["success"]), (&json!(4), &json!(12)));
+}
+
+#[test]
+fn many_run_again_on_the_version_that_they_had() {
+    let world = World::new(1);
+    let order = world.receive(0, WEBHOOK, "{}");
+    world.run(0, &[]);
+    let changed = crate::world::PROJECT.replace("validate", "renamed");
+    assert_eq!(world.call(Method::PUT, "/api/project", &changed).status, 200);
+    assert_eq!(rerun(&world, &json!({"version": "old"})).status, 422);
+    let told = rerun(&world, &json!({"filters": {"workflow": "intake"}, "version": "original"}));
+    assert_eq!(told.body["data"]["matched"], 1);
+    await_runs(&world, 2);
+    world.run(0, &[]);
+    assert_eq!(rerun(&world, &json!({})).body["data"]["matched"], 1);
+    await_runs(&world, 3);
+    let runs = world.read(&format!("/api/work_orders/{order}"))["data"]["attributes"]["runs"].clone();
+    let job = |n: usize| {
+        let run = world.read(&format!("/api/runs/{}", runs[n].as_str().unwrap()));
+        run["data"]["attributes"]["starting_job"].clone()
+    };
+    assert_eq!([job(0), job(1), job(2)], [json!("validate"), json!("validate"), json!("renamed")]);
+}

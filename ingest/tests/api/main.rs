@@ -8,6 +8,7 @@ mod event;
 mod history;
 mod letter;
 mod list;
+mod replay;
 mod request;
 mod system;
 mod world;

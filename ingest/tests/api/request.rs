@@ -158,3 +158,24 @@ fn a_trigger_is_switched_on_all_shards_until_the_next_project_file() {
     assert_eq!(world.call(Method::POST, &format!("/api/triggers/{nobody}/enable"), "").status, 404);
     assert_eq!(world.call(Method::GET, &format!("/api/triggers/{nobody}"), "").status, 404);
 }
+
+#[test]
+fn a_rerun_may_be_of_the_version_that_the_work_order_had() {
+    let world = World::new(1);
+    let order = world.receive(0, WEBHOOK, "{}");
+    world.run(0, &["{\"data\":1}", "{\"data\":2}"]);
+    let changed = PROJECT.replace("validate", "check");
+    assert_eq!(world.call(Method::PUT, "/api/project", &changed).status, 200);
+    let target = format!("/api/work_orders/{order}/reruns");
+    let told = post(&world, &target, json!({"job": "validate"}));
+    assert_eq!(
+        (told.status, told.body["message"].as_str()),
+        (422, Some("`job`: the workflow has no job `validate`."))
+    );
+    assert_eq!(post(&world, &target, json!({"version": 1})).status, 422);
+    let told = post(&world, &target, json!({"job": "validate", "version": "original"}));
+    assert_eq!((told.status, &told.body["data"]["attributes"]["starting_job"]), (201, &json!("validate")));
+    world.run(0, &["{}"]);
+    let told = post(&world, &target, json!({"version": "current"}));
+    assert_eq!((told.status, &told.body["data"]["attributes"]["starting_job"]), (201, &json!("check")));
+}

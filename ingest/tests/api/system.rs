@@ -197,7 +197,7 @@ fn every_route_answers_and_refuses_other_methods() {
         assert_ne!(told.status, 405);
         assert!(told.status < 500, "{path}: {}", told.body);
     }
-    for path in ["/api", "/api/nothing", "/api/runs/7/steps", "/api//runs", "/", "/i/7", "/api/replays"] {
+    for path in ["/api", "/api/nothing", "/api/runs/7/steps", "/api//runs", "/", "/i/7", "/api/replay"] {
         let told = world.call(Method::GET, path, "");
         assert_eq!((told.status, told.body["error"].as_str()), (404, Some("not_found")), "{path}");
     }

@@ -20,12 +20,13 @@ use keyway_engine::{
     mailbox::Bell,
     permit::PermitPool,
     project::{self, Mistake, Origin, Project, Reading, Reference, SecretSource},
+    replay::replay,
     shard::{Shard, ShardSetup},
     source::{Batch, Positions, Source},
     stats::Stats,
 };
 use keyway_ingest::{
-    api::{Access, Api, Gauges, ProjectReader},
+    api::{Access, Api, Gauges, ProjectReader, ReplaySite, Replays},
     edge::Passage,
     http::{ApiHandler, ApiRequest, ApiResponse},
     trigger::{Site, Sources, TRIGGERS, types},
@@ -115,6 +116,7 @@ impl World {
         let catalog = Arc::new(Catalog::new(Box::new(Files)));
         let permits = Arc::new(PermitPool::default());
         let (mut bells, mut ports, mut readers, mut threads) = (vec![], vec![], vec![], vec![]);
+        let mut ways = vec![];
         for id in (0..shards).map(ShardId) {
             let (bell, ticking) = (Arc::<Bell>::default(), Arc::clone(&clock));
             let setup = ShardSetup {
@@ -130,13 +132,22 @@ impl World {
             };
             let mut shard = Shard::open(setup).unwrap();
             let (port, source) = admin(&bell);
-            shard.connect(vec![Box::new(source), Box::new(Nobody)]);
+            let (way, replayed) = replay(&bell);
+            shard.connect(vec![Box::new(source), Box::new(replayed), Box::new(Nobody)]);
+            ways.push(way);
             readers.push(shard.reader());
             ports.push(port);
             bells.push(bell);
             threads.push(std::thread::spawn(move || shard.run().unwrap()));
         }
+        let site = ReplaySite {
+            readers: readers.clone(),
+            ports: ports.clone(),
+            ways,
+            catalog: Arc::clone(&catalog),
+        };
         let api = Api {
+            replays: Replays::new(site),
             readers,
             ports,
             ids: Ids::new([7; 16]),
@@ -195,9 +206,18 @@ impl World {
             reason,
             detail: "expected value at line 1".into(),
         };
-        let request = "{\"topic\":\"orders\",\"partition\":3,\"kafka_offset\":42,\"timestamp\":1700000000000,\
-                       \"key_base64\":\"azE=\",\"headers\":[]}";
-        match self.ask(shard, Command::Receive(input(KAFKA, Bytes::from(request), Err(unusable)))) {
+        self.dead_message(shard, &message("orders", 3, 42), unusable)
+    }
+
+    /// A message of Kafka whose payload is good, as a dead letter on a shard; returns its id.
+    pub fn message(&self, shard: u8, topic: &str, partition: u32, offset: u64) -> String {
+        let (raw, reason, detail) = (Some(Bytes::from_static(b"{}")), Reason::NoRunCreated, "".into());
+        self.dead_message(shard, &message(topic, partition, offset), Unusable { raw, reason, detail })
+    }
+
+    fn dead_message(&self, shard: u8, request: &str, unusable: Unusable) -> String {
+        match self.ask(shard, Command::Receive(input(KAFKA, Bytes::from(request.to_owned()), Err(unusable))))
+        {
             Answer::DeadLettered(place) => {
                 self.api.ids.encode(keyway_storage::id::What::DeadLetter, place, self.now()).to_string()
             }
@@ -305,6 +325,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        self.api.replays.close();
         self.bells.iter().for_each(|bell| bell.stop());
         for shard in self.shards.drain(..) {
             drop(shard.join());
@@ -343,6 +364,14 @@ impl Told {
         let headers = response.headers.iter().map(|(name, value)| (name.to_string(), value.clone()));
         Self { status: response.status.as_u16(), body, text, headers: headers.collect() }
     }
+}
+
+/// What Kafka's messages carry with them.
+fn message(topic: &str, partition: u32, offset: u64) -> String {
+    format!(
+        "{{\"topic\":\"{topic}\",\"partition\":{partition},\"kafka_offset\":{offset},\
+         \"timestamp\":1700000000000,\"key_base64\":\"azE=\",\"headers\":[]}}"
+    )
 }
 
 fn input(trigger: &str, request: Bytes, body: Result<Bytes, Unusable>) -> Input {

@@ -76,7 +76,10 @@ kinds!(
     Noticed,
     Carried,
     TriggerSwitched,
-    Warned
+    Warned,
+    ReplaySwitched,
+    ReplayItemFailed,
+    ReplayFailed
 );
 
 fn decode_as<T>(archive: &Bytes) -> Result<T, Damage>

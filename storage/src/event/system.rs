@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{Shared, TriggerId};
+use crate::place::Place;
 
 /// The log was opened by a process.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
@@ -57,6 +58,35 @@ pub struct ReplayEnded {
     pub id: [u8; 16],
     /// Whether someone cancelled it.
     pub cancelled: bool,
+}
+
+/// A replay was stopped for a while, or goes on.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct ReplaySwitched {
+    /// Its UUID.
+    pub id: [u8; 16],
+    /// Whether it is stopped now.
+    pub paused: bool,
+}
+
+/// An item of a replay could not become a work order, again.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct ReplayItemFailed {
+    /// The replay's UUID.
+    pub id: [u8; 16],
+    /// The dead letter or event that was to go through again.
+    pub item: Place,
+    /// Why, for people.
+    pub reason: Box<str>,
+}
+
+/// A replay ended before its last item, because something that it needs cannot be read.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct ReplayFailed {
+    /// Its UUID.
+    pub id: [u8; 16],
+    /// Why, for people.
+    pub reason: Box<str>,
 }
 
 /// A row that must outlive retired blocks was written again.

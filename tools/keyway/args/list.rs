@@ -67,39 +67,6 @@ pub struct ListHistory {
     pub cut: Cut,
 }
 
-/// A list of dead letters.
-#[derive(Debug, clap::Args)]
-pub struct ListDeadLetters {
-    /// Those of this trigger.
-    #[arg(long, value_name = "ID")]
-    pub trigger_id: Option<String>,
-    /// Those with this reason, such as invalid_json.
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Those that came after this time, such as 2026-11-24T10:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    pub inserted_after: Option<String>,
-    /// Those that came before this time.
-    #[arg(long, value_name = "TIME")]
-    pub inserted_before: Option<String>,
-    /// How many.
-    #[command(flatten)]
-    pub cut: Cut,
-}
-
-impl ListDeadLetters {
-    /// As the API wants them.
-    pub fn query(&self) -> Vec<(&'static str, String)> {
-        let all = [
-            ("trigger_id", self.trigger_id.clone()),
-            ("reason", self.reason.clone()),
-            ("inserted_after", self.inserted_after.clone()),
-            ("inserted_before", self.inserted_before.clone()),
-        ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-    }
-}
-
 /// A list of events.
 #[derive(Debug, clap::Args)]
 pub struct ListEvents {
@@ -159,17 +126,6 @@ pub struct ShowRun {
     /// Show each step's input and output too.
     #[arg(long)]
     pub states: bool,
-}
-
-/// Which work order runs again, and from where.
-#[derive(Debug, clap::Args)]
-pub struct Rerun {
-    /// Id of the work order.
-    #[arg(value_parser = id)]
-    pub id: String,
-    /// Key of the job to begin with [default: the first].
-    #[arg(long, value_name = "KEY")]
-    pub job: Option<String>,
 }
 
 /// A blocked key of a trigger.

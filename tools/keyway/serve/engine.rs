@@ -16,12 +16,13 @@ use keyway_engine::{
     mailbox::Bell,
     permit::PermitPool,
     project::Mistake,
+    replay::{ReplayPort, replay},
     shard::{Shard, ShardReader, ShardSetup},
     source::Source,
     stats::Stats,
 };
 use keyway_ingest::{
-    api::{Access, Api, ProjectReader},
+    api::{Access, Api, ProjectReader, ReplaySite, Replays},
     edge::Passage,
     notice::{NoticeCounts, Notices},
     time,
@@ -84,7 +85,7 @@ impl Engine {
         let passage = Passage::new(&bells);
         let site = Site { bells: &bells, passage: &passage, variable: &|name| std::env::var(name).ok() };
         let sources: Vec<_> = TRIGGERS.iter().map(|adapter| adapter.open(&site)).collect();
-        let ports = connect(&mut shards, &bells, &sources, &pool);
+        let (ports, ways) = connect(&mut shards, &bells, &sources, &pool);
         let readers: Vec<ShardReader> = shards.iter().map(Shard::reader).collect();
         let failed = |error: std::io::Error| Failure::Failed(format!("a thread cannot be started: {error}"));
         let executors = pool.start(&readers).map_err(failed)?;
@@ -97,6 +98,7 @@ impl Engine {
             .start(stopped)
             .map_err(failed)?;
         let api = Arc::new(Api {
+            replays: take_up(&readers, &ports, ways, &catalog)?,
             readers,
             ports,
             ids: data.ids(),
@@ -121,6 +123,7 @@ impl Engine {
     pub fn close(self, deadline: Instant) -> Vec<Offset> {
         // What is not delivered yet is taken up at the next start.
         drop(self.stop_notices);
+        self.api.replays.close();
         self.api.sources.iter().for_each(|sources| sources.close());
         self.pool.stop();
         for executor in self.executors {
@@ -140,25 +143,42 @@ impl Engine {
     }
 }
 
+/// Lets the replays go on that went on before.
+fn take_up(
+    readers: &[ShardReader],
+    ports: &[AdminPort],
+    ways: Vec<ReplayPort>,
+    catalog: &Arc<Catalog>,
+) -> Result<Replays, Failure> {
+    let (readers, ports, catalog) = (readers.to_vec(), ports.to_vec(), Arc::clone(catalog));
+    let replays = Replays::new(ReplaySite { readers, ports, ways, catalog });
+    replays.take_up().map_err(|error| Failure::Failed(format!("replays cannot go on: {error}")))?;
+    Ok(replays)
+}
+
 /// Gives each shard its sources, the executor last.
 fn connect(
     shards: &mut [Shard],
     bells: &[Arc<Bell>],
     triggers: &[Arc<dyn Sources>],
     pool: &Arc<Pool>,
-) -> Vec<AdminPort> {
-    let mut ports = Vec::new();
+) -> (Vec<AdminPort>, Vec<ReplayPort>) {
+    let (mut ports, mut ways) = (Vec::new(), Vec::new());
     for (shard, bell) in shards.iter_mut().zip(bells) {
         let id = shard.current().shard();
         let (port, requests) = admin(bell);
         ports.push(port);
+        let (way, replayed) = replay(bell);
+        ways.push(way);
         let executor = Executor::new(id, Arc::clone(pool), bell);
         let mut sources: Vec<Box<dyn Source>> = triggers.iter().map(|sources| sources.source(id)).collect();
         sources.push(Box::new(requests));
+        // Behind all that is live, so that it sees how much there is of it.
+        sources.push(Box::new(replayed));
         sources.push(Box::new(executor));
         shard.connect(sources);
     }
-    ports
+    (ports, ways)
 }
 
 fn start(shard: Shard, wakes: mpsc::Sender<Wake>) -> std::io::Result<JoinHandle<()>> {

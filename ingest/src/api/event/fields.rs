@@ -103,6 +103,12 @@ fn system(document: Document, kind: &EventKind) -> Document {
         EventKind::ReplayStarted(it) => {
             document.with("replay_id", uuid(it.id)).with_text("filter", &it.filter)
         }
+        EventKind::ReplaySwitched(it) => document.with("replay_id", uuid(it.id)).with("paused", it.paused),
+        EventKind::ReplayItemFailed(it) => document
+            .with("replay_id", uuid(it.id))
+            .with("item", format!("{}-{}", it.item.shard.0, it.item.offset.0))
+            .with("reason", &*it.reason),
+        EventKind::ReplayFailed(it) => document.with("replay_id", uuid(it.id)).with("reason", &*it.reason),
         EventKind::ReplayEnded(it) => document.with("replay_id", uuid(it.id)).with("cancelled", it.cancelled),
         EventKind::Noticed(it) => {
             document.with("of", it.of.0).with("delivered", it.delivered).with("sent", rfc3339(it.sent))

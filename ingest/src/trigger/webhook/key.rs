@@ -25,12 +25,17 @@ impl OrderingKey {
 
     /// The key of a stored input, if it has one.
     pub fn of_input(&self, input: &Received) -> Option<Bytes> {
+        self.of_stored(&input.request, &input.body)
+    }
+
+    /// The key of what is stored of an input, if it has one.
+    pub fn of_stored(&self, request: &[u8], body: &[u8]) -> Option<Bytes> {
         match self {
             Self::Header(name) => {
-                let request: Value = serde_json::from_slice(&input.request).ok()?;
+                let request: Value = serde_json::from_slice(request).ok()?;
                 Some(Bytes::from(request["headers"][name.as_str()].as_str()?.to_owned()))
             }
-            Self::Pointer(pointer) => of_body(pointer, &input.body),
+            Self::Pointer(pointer) => of_body(pointer, body),
         }
     }
 }

@@ -1,0 +1,87 @@
+//! What goes through again, made of what is stored of it.
+//!
+//! Invariant: an input goes to the shard where those are that it keeps its order with. A dead letter stays where it is,
+//! so that its closing and its work order are in one block.
+
+use bytes::Bytes;
+use keyway_engine::{
+    command::{ReplayItem, Unusable},
+    project::{Project, Trigger},
+    route::Route,
+    source::{Order, Stored},
+};
+use keyway_storage::{
+    event::{DeadLettered, Position, Received},
+    place::{Place, ShardId},
+};
+
+use crate::trigger::{Adapter, adapter};
+
+/// Why a dead letter cannot go through.
+pub enum Hindrance {
+    /// Its trigger is no longer there.
+    NoTrigger,
+    /// Its payload is still not what its trigger takes.
+    Unusable(Unusable),
+}
+
+impl Hindrance {
+    /// The same for people.
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::NoTrigger => "The project no longer has the trigger that it came through.",
+            Self::Unusable(unusable) => &unusable.detail,
+        }
+    }
+}
+
+/// The item of a dead letter, with this payload.
+pub fn of_letter(
+    project: &Project,
+    of: Place,
+    letter: &DeadLettered,
+    raw: Option<&[u8]>,
+) -> Result<ReplayItem, Hindrance> {
+    let (trigger, adapter) = find(project, letter.trigger).ok_or(Hindrance::NoTrigger)?;
+    let body = adapter.read(trigger, raw).map_err(Hindrance::Unusable)?;
+    let request = letter.letter.request.clone();
+    let stored = Stored { position: &letter.position, request: &request, body: &body };
+    let Order { key, stream, .. } = adapter.order(trigger, &stored);
+    Ok(ReplayItem { of, is_letter: true, trigger: letter.trigger, key, stream, request, body: Ok(body) })
+}
+
+/// The item of a dead letter that cannot go through.
+pub fn of_hindered(of: Place, letter: &DeadLettered, hindrance: &Hindrance) -> ReplayItem {
+    let body = Err(hindrance.detail().into());
+    let request = Bytes::new();
+    ReplayItem { of, is_letter: true, trigger: letter.trigger, key: None, stream: 0, request, body }
+}
+
+/// The item of a past event, and the shard that it goes to.
+pub fn of_event(project: &Project, of: Place, input: &Received, shards: u16) -> (ReplayItem, ShardId) {
+    let stored = Stored { position: &input.position, request: &input.request, body: &input.body };
+    let found = find(project, input.trigger);
+    let order = found.map(|(trigger, adapter)| adapter.order(trigger, &stored)).unwrap_or_default();
+    let item = ReplayItem {
+        of,
+        is_letter: false,
+        trigger: input.trigger,
+        key: order.key,
+        stream: order.stream,
+        request: input.request.clone(),
+        body: Ok(input.body.clone()),
+    };
+    let serial = project.trigger(input.trigger).filter(|(workflow, _)| workflow.concurrency == Some(1));
+    let route = Route {
+        trigger: input.trigger,
+        serial: serial.map(|(workflow, _)| workflow.id),
+        key: order.key.filter(|_| order.by_key),
+        position: &Position::None,
+    };
+    (item, route.owner(shards).unwrap_or(of.shard))
+}
+
+fn find(project: &Project, id: keyway_storage::event::TriggerId) -> Option<(&Trigger, &'static dyn Adapter)> {
+    let (_, trigger) = project.trigger(id)?;
+    Some((trigger, adapter(trigger.kind)?.1))
+}
