@@ -274,3 +274,15 @@ pub const WALK_ROWS: usize = 64;
 
 const _: () = assert!(REPLAY_BYTES_MAX > PAYLOAD_BYTES_MAX + BATCH_BYTES_MAX);
 const _: () = assert!(2 * REPLAY_ITEMS_PER_TURN < BATCH_EVENTS_MAX);
+/// Most connections that a bench opens: each takes a port of its machine.
+pub const BENCH_CONNECTIONS_MAX: u32 = 50_000;
+/// Most different keys that a bench draws from: the table of their shares stays in the cache.
+pub const BENCH_KEYS_MAX: u32 = 1_000_000;
+/// Most acknowledged work orders that a bench keeps, to look for them afterwards: 16 bytes each.
+pub const BENCH_ACKNOWLEDGED_MAX: usize = 20_000_000;
+/// Longest answer that a bench reads: a synchronous one may carry a whole state.
+pub const BENCH_ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Answers that a bench waits for after its last request, in seconds.
+pub const BENCH_DRAIN_SECONDS: u64 = 5;
+/// Most loads that a search for the highest rate tries.
+pub const BENCH_PROBES_MAX: usize = 12;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every flag can also be set as `KEYWAY_<FLAG>`; the command line wins over the environment.
 
+pub mod bench;
 mod list;
 mod offline;
 mod replay;
@@ -14,6 +15,7 @@ use clap::{
     parser::ValueSource,
 };
 
+pub use bench::Bench;
 pub use list::{BlockedKey, ById, Cut, EventId, ListEvents, ListHistory, ShowRun, ShowWorkOrder, TailEvents};
 pub use offline::{Completions, Man, Rebuild, Verify, What};
 pub use replay::{
@@ -90,6 +92,9 @@ pub enum Command {
     Man(Man),
     /// Let dead letters or past events go through again, as new work orders in the order in which they came.
     Replay(Replay),
+    /// Measure how fast it is: webhooks, storage; compare two reports.
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 /// A project file.

@@ -61,6 +61,19 @@ impl Client {
         self.answer(request.call())
     }
 
+    /// The answer to a GET that is no JSON.
+    pub fn text(&self, path: &str) -> Result<String, Failure> {
+        let mut request = self.agent.get(format!("{}{path}", self.server));
+        if let Some(bearer) = self.bearer() {
+            request = request.header("authorization", bearer);
+        }
+        let mut answer = request.call().map_err(|error| self.unreachable(&error))?;
+        match answer.status().as_u16() {
+            200 => answer.body_mut().read_to_string().map_err(|error| self.unreachable(&error)),
+            status => Err(Failure::Failed(format!("{}{path} answered {status}", self.server))),
+        }
+    }
+
     /// The one thing at this path.
     pub fn item(&self, path: &str, query: &[(&str, String)]) -> Result<Item, Failure> {
         item(self.read(path, query)?)

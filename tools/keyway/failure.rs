@@ -5,7 +5,7 @@
 use std::{io, process::ExitCode};
 
 /// Why a command failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Failure {
     /// It was tried and refused, or went wrong.
     Failed(String),

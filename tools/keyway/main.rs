@@ -4,6 +4,7 @@
 
 mod apply;
 mod args;
+mod bench;
 mod client;
 mod describe;
 mod events;
@@ -76,5 +77,6 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Man(which) => describe::man(&which),
         Command::Replay(Replay { deed: Some(deed), .. }) => replay::deed(&client()?, &deed, &mut out),
         Command::Replay(Replay { deed: None, begin }) => replay::begin(&client()?, &begin, &mut out),
+        Command::Bench(which) => bench::bench(&which, &common, &mut out),
     }
 }

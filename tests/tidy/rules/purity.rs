@@ -11,9 +11,15 @@ const RANDOM: &[&[&str]] =
     &[&["rand", "::"], &["getrandom"], &["fastrand"], &["Uuid", "::", "new_v4"], &["Uuid", "::", "now_v7"]];
 const SLEEP: &[&[&str]] = &[&["thread", "::", "sleep"]];
 
-/// Files that may read the clock: where a turn, a request or a run gets its time.
-const CLOCK_FILES: &[&str] =
-    &["storage/src/place.rs", "engine/src/shard", "engine/src/executor", "ingest/src/", "tools/keyway/serve"];
+/// Files that may read the clock: where a turn, a request or a run gets its time, and what measures.
+const CLOCK_FILES: &[&str] = &[
+    "storage/src/place.rs",
+    "engine/src/shard",
+    "engine/src/executor",
+    "ingest/src/",
+    "tools/keyway/serve",
+    "tools/keyway/bench",
+];
 /// Files that may touch the disk. The engine reads and writes through `storage` alone.
 const DISK_FILES: &[&str] = &[
     "storage/src/directory",

@@ -1,0 +1,219 @@
+//! Servers that lose, refuse, pause, die or answer nonsense, and command lines that make no sense.
+
+use std::{
+    fs,
+    process::Stdio,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    bench,
+    common::{
+        code,
+        keyway::{Keyway, eventually},
+        stderr, tool,
+    },
+    fake::{Fake, answer},
+    report,
+};
+
+const SECOND: [&str; 5] = ["--seconds", "1", "--warm-up-seconds", "0", "--json"];
+const PROJECT: &str = "
+name: p
+workflows:
+  w:
+    jobs: {j: {name: J, body: 'fn(s => s)'}}
+    triggers: {t: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
+    edges: {e: {source_trigger: t, target_job: j, condition_type: always}}
+";
+
+/// The id of a work order of 2026, by its number.
+fn id(number: u64) -> String {
+    format!("019aa3b0-5c1e-7000-8000-{number:012x}")
+}
+
+/// Acknowledges ten work orders, then is busy; lists those that `listed` names.
+fn forgetful(acknowledged: fn(u64) -> u64, listed: &'static [u64]) -> Fake {
+    Fake::new(move |line, number| {
+        if line.starts_with("GET /api/work_orders?") {
+            let item = |n: &u64| serde_json::json!({"type": "work_order", "id": id(*n), "attributes": {}});
+            let page = serde_json::json!({"data": listed.iter().map(item).collect::<Vec<_>>(), "links": {"next": null}});
+            return answer(200, "", &page.to_string());
+        }
+        match (line, number) {
+            ("POST /i/a", 0..10) => {
+                answer(200, &format!("x-meta-work-order-id: {}\r\n", id(acknowledged(number))), "{}")
+            }
+            ("POST /i/a", _) => answer(503, "", "{}"),
+            _ => answer(404, "", "{}"),
+        }
+    })
+}
+
+fn checked(fake: &Fake) -> std::process::Output {
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("{}/i/a", fake.url);
+    let line =
+        ["webhook", "--url", &url, "--server", &fake.url, "--check", "--no-baseline", "--connections", "1"];
+    bench(home.path(), &[&line[..], &SECOND].concat())
+}
+
+#[test]
+fn a_lost_work_order_is_named() {
+    let output = checked(&forgetful(|number| number, &[0, 1, 2, 4, 5, 6, 7, 8, 9]));
+    assert_eq!(code(&output), 1);
+    let check = &report(&output)["steps"][0]["check"];
+    assert_eq!(check["acknowledged"], 10);
+    assert_eq!(check["found"], 9);
+    assert_eq!(check["lost"], 1);
+    assert_eq!(check["examples"], serde_json::json!([id(3)]));
+    assert!(stderr(&output).contains("of 10 acknowledged work orders 1 are lost"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_work_order_that_exists_twice_and_one_that_two_requests_got_are_named() {
+    let output = checked(&forgetful(|number| number, &[0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 77]));
+    assert_eq!(code(&output), 1);
+    let check = &report(&output)["steps"][0]["check"];
+    assert_eq!(
+        (&check["twice"], &check["lost"], &check["unacknowledged"]),
+        (&1.into(), &0.into(), &1.into())
+    );
+
+    let output = checked(&forgetful(|number| number.min(8), &[0, 1, 2, 3, 4, 5, 6, 7, 8]));
+    assert_eq!(code(&output), 1);
+    let check = &report(&output)["steps"][0]["check"];
+    assert_eq!(check["twice"], 1);
+    assert_eq!(check["examples"], serde_json::json!([id(8)]));
+}
+
+#[test]
+fn a_pause_of_the_server_is_in_the_percentiles_of_a_rate() {
+    let started = OnceLock::new();
+    let fake = Fake::new(move |_, _| {
+        let at = started.get_or_init(Instant::now).elapsed();
+        // For one of four seconds nothing is answered.
+        if (1_000..2_000).contains(&at.as_millis()) {
+            thread::park_timeout(Duration::from_secs(2) - at);
+        }
+        answer(200, "", "{}")
+    });
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("{}/i/a", fake.url);
+    let line = ["webhook", "--url", &url, "--no-baseline", "--connections", "4", "--rate", "200"];
+    let output =
+        bench(home.path(), &[&line[..], &["--seconds", "4", "--warm-up-seconds", "0", "--json"]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let latency = report(&output)["steps"][0]["measured"]["latency"].clone();
+    // Of four seconds' arrivals those of one wait between nothing and a second, evenly: 1 % waits for 0.96 s or more,
+    // 10 % for 0.6 s or more. Only a busy machine makes it longer.
+    let millis = |name: &str| latency[name].as_f64().unwrap() / 1_000.0;
+    assert!((900.0..1_400.0).contains(&millis("p99_us")), "{latency}");
+    assert!((520.0..1_000.0).contains(&millis("p90_us")), "{latency}");
+    assert!(millis("p50_us") < 300.0, "{latency}");
+}
+
+#[test]
+fn a_server_that_refuses_everything_ends_the_bench_with_what_it_has() {
+    let fake = Fake::new(|_, _| answer(503, "", "{}"));
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("{}/i/a", fake.url);
+    let line =
+        ["webhook", "--url", &url, "--no-baseline", "--connections", "2", "--json", "--seconds", "600"];
+    let output = bench(home.path(), &[&line[..], &["--warm-up-seconds", "0"]].concat());
+    assert_eq!(code(&output), 1);
+    let report = report(&output);
+    assert!(report["steps"][0]["measured"]["statuses"]["503"].as_u64().unwrap() > 0);
+    assert_eq!(report["notes"][1], "for three seconds nothing but errors came: the bench ended there");
+}
+
+#[test]
+fn a_server_that_answers_nonsense_is_not_taken_for_one_that_answers() {
+    let fake = Fake::new(|_, _| b"220 mail.example ESMTP\r\n".to_vec());
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("{}/i/a", fake.url);
+    let line = ["webhook", "--url", &url, "--no-baseline", "--connections", "2"];
+    let output = bench(home.path(), &[&line[..], &SECOND].concat());
+    assert_eq!(code(&output), 1);
+    let measured = &report(&output)["steps"][0]["measured"];
+    assert_eq!(measured["events"], 0);
+    assert!(measured["troubles"]["not_http"].as_u64().unwrap() > 0, "{measured}");
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_leaves_a_report() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+    let server = Keyway::start(home.path(), &["--executors", "0"]);
+    let url = format!("{}/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01", server.url);
+    let line = ["bench", "webhook", "--url", &url, "--no-baseline", "--connections", "2", "--json"];
+    let child = tool()
+        .current_dir(home.path())
+        .args(line)
+        .args(["--seconds", "600", "--warm-up-seconds", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("there are work orders", || {
+        server.get("/api/status").1["data"]["events"].as_u64() > Some(100)
+    });
+    server.kill();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 1);
+    let measured = &report(&output)["steps"][0]["measured"];
+    assert!(measured["statuses"]["200"].as_u64().unwrap() > 0, "{measured}");
+    assert!(measured["troubles"]["not_connected"].as_u64().unwrap() > 0, "{measured}");
+}
+
+#[test]
+fn ctrl_c_prints_what_was_measured() {
+    let home = tempfile::tempdir().unwrap();
+    let line = ["bench", "webhook", "--no-baseline", "--connections", "2", "--json", "--seconds", "600"];
+    let child = tool()
+        .current_dir(home.path())
+        .args(line)
+        .args(["--warm-up-seconds", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let is_serving = |folder: fs::DirEntry| folder.path().join("data/shard-000").exists();
+    eventually("its server has a data dir", || fs::read_dir(home.path()).unwrap().flatten().any(is_serving));
+    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    let output = child.wait_with_output().unwrap();
+    let report = report(&output);
+    let is_noted = |note: &serde_json::Value| note == "someone ended the bench before its time";
+    assert!(report["notes"].as_array().unwrap().iter().any(is_noted), "{report}");
+    eventually("the data is gone", || fs::read_dir(home.path()).unwrap().count() == 0);
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error_and_nobody_there_is_unreachable() {
+    let home = tempfile::tempdir().unwrap();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["webhook", "--slo", "99=5ms"], 2, "write it as p99=50ms"),
+        (&["webhook", "--slo", "p99=5ms", "--rate", "10"], 2, "cannot be used with"),
+        (&["webhook", "--connections", "0"], 2, "--connections"),
+        (&["webhook", "--pid", "1"], 2, "--url"),
+        (&["webhook", "--url", "https://127.0.0.1:1/i/a"], 2, "speaks no TLS"),
+        (&["webhook", "--url", "http://127.0.0.1:1"], 2, "the path of the webhook is missing"),
+        (&["webhook", "--data-dir", "d"], 2, "--work-dir"),
+        (&["webhook", "--header", "no value"], 2, "name: value"),
+        (&["storage", "--batch", "5000"], 2, "--batch"),
+        (&["compare", "a"], 2, "<B>"),
+        (&["compare", "a", "b"], 1, "a: No such file"),
+        (&["webhook", "--template", "absent"], 1, "absent: No such file"),
+        (&["webhook", "--work-dir", "absent"], 1, "--work-dir"),
+        (&["webhook", "--url", "http://127.0.0.1:1/i/a"], 4, "no connection to 127.0.0.1:1"),
+    ];
+    for (line, expected, said) in cases {
+        let output = bench(home.path(), line);
+        assert_eq!(code(&output), *expected, "{line:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{line:?}: {}", stderr(&output));
+    }
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "nothing is left behind");
+}
