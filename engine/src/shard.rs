@@ -209,14 +209,15 @@ impl Shard {
         }
         self.events = events;
         self.release_stops();
+        // Before anyone is told: whoever enabled a trigger finds it enabled.
+        if applied {
+            self.tune();
+        }
         for (source, receipts) in self.sources.iter_mut().zip(&mut self.receipts) {
             if !receipts.is_empty() {
                 source.release(receipts);
                 receipts.clear();
             }
-        }
-        if applied {
-            self.tune();
         }
         self.return_permits();
         Ok(())

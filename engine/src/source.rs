@@ -38,6 +38,11 @@ pub trait Source: Send {
 pub trait Positions {
     /// The number of the last input of this stream of this trigger, if there was one.
     fn last(&self, trigger: TriggerId, stream: &str) -> Option<u64>;
+
+    /// Whether a trigger takes inputs: what was said by hand counts until the next project file.
+    fn is_enabled(&self, _trigger: TriggerId, in_file: bool) -> bool {
+        in_file
+    }
 }
 
 /// What the project file must know of a trigger type. Unit structs in a static list.

@@ -337,4 +337,8 @@ impl Positions for State {
     fn last(&self, trigger: TriggerId, stream: &str) -> Option<u64> {
         self.position(trigger, stream).ok().flatten().map(|row| row.number)
     }
+
+    fn is_enabled(&self, trigger: TriggerId, in_file: bool) -> bool {
+        State::is_enabled(self, trigger, in_file)
+    }
 }

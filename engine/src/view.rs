@@ -5,6 +5,7 @@
 pub mod blocked;
 pub mod end;
 pub mod forward;
+pub mod last;
 pub mod list;
 pub mod order;
 pub mod replay;

@@ -46,7 +46,10 @@ use crate::{
     count::AnswerCounts,
     http::{ApiHandler, ApiRequest, ApiResponse},
     notice::NoticeCounts,
-    trigger::{Sources, webhook::source::Sent},
+    trigger::{
+        Sources,
+        webhook::{directory::Published, source::Sent},
+    },
 };
 
 pub use access::Access;
@@ -112,6 +115,8 @@ pub struct Gauges {
     pub mailboxes: Vec<Arc<Mailbox<Sent>>>,
     /// Answers to webhooks, by door.
     pub answers: Vec<Arc<AnswerCounts>>,
+    /// What became of requests to webhooks, by trigger.
+    pub webhooks: Arc<Published>,
 }
 
 type Reply = Result<(StatusCode, Document), ApiError>;

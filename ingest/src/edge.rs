@@ -70,12 +70,14 @@ impl Passage {
         let mailboxes: Vec<_> = bells.iter().map(WebhookSource::mailbox).collect();
         let inboxes = mailboxes.iter().map(|_| Arc::default()).collect();
         let answers = mailboxes.iter().map(|_| Arc::default()).collect();
-        Self { shards: mailboxes.into(), inboxes, published: Arc::default(), answers }
+        let published = Arc::new(Published::new(mailboxes.len()));
+        Self { shards: mailboxes.into(), inboxes, published, answers }
     }
 
     /// Where the metrics read what passes.
     pub fn gauges(&self) -> Gauges {
-        Gauges { mailboxes: self.shards.to_vec(), answers: self.answers.clone() }
+        let (mailboxes, answers) = (self.shards.to_vec(), self.answers.clone());
+        Gauges { mailboxes, answers, webhooks: Arc::clone(&self.published) }
     }
 
     /// The webhook sources at the other end.

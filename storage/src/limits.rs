@@ -219,6 +219,8 @@ pub const WALK_BUCKETS_MAX: usize = 1_024;
 const _: () = assert!(PAGE_LOOKS_MAX > 2 * WALK_BUCKETS_MAX);
 /// Bytes of a page's items after which no more are added: one item may be as large as a run's states.
 pub const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Most triggers with a series of their own for each outcome of a request; the others share one.
+pub const METRICS_TRIGGERS_MAX: usize = 1_000;
 /// Most blocked keys that a trigger shows; all of them are counted.
 pub const BLOCKED_KEYS_SHOWN_MAX: usize = 100;
 /// Most bytes of an ordering key that are shown; longer keys are told apart by what they begin with.

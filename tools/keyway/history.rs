@@ -17,7 +17,8 @@ const WORK_ORDERS: &[&str] =
     &["id", "state", "workflow", "trigger_type", "inserted_at", "last_activity", "runs"];
 const RUNS: &[&str] =
     &["id", "state", "work_order_id", "attempt", "inserted_at", "finished_at", "error_type"];
-const TRIGGERS: &[&str] = &["id", "name", "workflow", "type", "enabled", "state", "next_at", "urls"];
+const TRIGGERS: &[&str] =
+    &["id", "name", "workflow", "type", "enabled", "state", "next_at", "last_event_at", "refused", "urls"];
 const REPLAYS: &[&str] =
     &["id", "state", "from", "matched", "replayed", "failed", "inserted_at", "finished_at"];
 const DEAD_LETTERS: &[&str] = &["id", "trigger_id", "reason", "inserted_at", "resolved", "detail"];
@@ -133,6 +134,11 @@ fn cell(item: &Item, column: &str) -> String {
         ("id", _) => item.id.clone(),
         // A list shows how many there are; the whole ids are in `show`.
         ("runs", Value::Array(runs)) => runs.len().to_string(),
+        ("refused", Value::Object(refused)) if refused.is_empty() => "-".to_owned(),
+        ("refused", Value::Object(refused)) => {
+            let counts = refused.iter().map(|(reason, count)| format!("{reason} {count}"));
+            counts.collect::<Vec<_>>().join(", ")
+        }
         ("resolved", Value::Object(resolved)) => table::text(&resolved["how"]),
         (_, value) => table::text(value),
     }

@@ -3,10 +3,14 @@
 //! Invariant: nothing is counted twice: every number is read from where it is kept when the scrape comes.
 
 mod memory;
+mod webhook;
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use hyper::StatusCode;
@@ -36,6 +40,7 @@ pub fn metrics(api: &Api) -> ApiResponse {
     };
     let mut registry = Registry::with_prefix("keyway");
     registry.register_collector(Box::new(Families(families)));
+    registry.register_collector(Box::new(webhook::Requests(Arc::clone(&api.gauges.webhooks))));
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string does not fail");
     let body = text.into_bytes();

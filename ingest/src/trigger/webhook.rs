@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod bucket;
 pub mod directory;
 pub mod intake;
 pub mod key;
@@ -13,6 +14,7 @@ pub mod request;
 pub mod serve;
 pub mod settings;
 pub mod source;
+pub mod tally;
 
 use std::{any::Any, sync::Arc};
 

@@ -10,5 +10,6 @@ mod letter;
 mod list;
 mod replay;
 mod request;
+mod requests;
 mod system;
 mod world;

@@ -118,6 +118,7 @@ fn triggers_are_shown_with_what_their_type_has() {
         json!({
             "name": "webhook", "workflow": "intake", "type": "webhook", "enabled": true,
             "urls": [format!("http://127.0.0.1:4000/i/{WEBHOOK}"), format!("http://127.0.0.1:4000/i/{project}/clinic")],
+            "last_event_at": null, "accepted": 0, "repeated": 0, "timeouts": 0, "refused": {}, "last_refusal": null,
             "blocked_keys": [], "blocked_keys_count": 0,
         })
     );

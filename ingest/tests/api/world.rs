@@ -417,7 +417,7 @@ impl Source for Nobody {
     }
 }
 
-struct Files;
+pub struct Files;
 
 impl ProjectReader for Files {
     fn read(&self, file: &[u8], made: &[MadeId]) -> Result<Reading, Vec<Mistake>> {

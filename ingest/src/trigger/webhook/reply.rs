@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use hyper::{
     StatusCode,
-    header::{ACCEPT_ENCODING, HeaderName},
+    header::{ACCEPT_ENCODING, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use keyway_engine::{
     command::{Refusal, RunEnd},
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     body::{BodyError, coding::CODINGS},
-    settings::Reply,
+    settings::{RateLimit, Reply},
 };
 use crate::{
     http::{self, Answer},
@@ -120,6 +120,12 @@ impl Accepted {
     }
 }
 
+/// Whether an answer is that of an accepted request, and then whether it was given before.
+pub fn accepted(answer: &Answer) -> Option<bool> {
+    let headers = answer.headers();
+    headers.contains_key(WORK_ORDER).then(|| headers.contains_key(REPLAYED))
+}
+
 fn default_status(reply: Reply, state: RunState) -> StatusCode {
     let code = match reply {
         Reply::AfterCompletion { success_code, .. } if state == RunState::Success => success_code,
@@ -213,6 +219,17 @@ pub fn unusable(error: BodyError) -> Answer {
 pub fn busy() -> Answer {
     let message = "Unable to take the request at the moment. Please try again.";
     http::unavailable(message, RETRY_AFTER_SECONDS)
+}
+
+/// 429: faster than the trigger allows.
+pub fn too_many(limit: RateLimit, retry_after: u32) -> Answer {
+    let message = format!(
+        "This webhook takes {} requests per second. Please retry in {retry_after}s.",
+        limit.requests_per_second
+    );
+    let mut answer = http::refusal_with(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", &message);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
+    answer
 }
 
 /// 404.

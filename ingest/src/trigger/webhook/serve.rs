@@ -57,20 +57,33 @@ pub struct Webhooks {
 impl Webhooks {
     /// Serves a request whose path begins with `/i/`.
     pub async fn serve(&self, request: Request<Incoming>) -> Answer {
+        let hook = self.find(request.uri().path());
+        let answer = self.call(hook.as_deref(), request).await;
+        let tally = hook.as_ref().map_or(&self.published.nobody, |hook| &hook.tally);
+        tally.note(usize::from(self.home.0), &answer, time::now());
+        answer
+    }
+
+    async fn call(&self, hook: Option<&Hook>, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         if request::is_ambiguous(&parts) {
             return intake::closing(http::refusal(StatusCode::BAD_REQUEST, "Bad Request"));
         }
         let mut upload = self.intake.receive(&parts, body);
-        match self.examine(&parts, &mut upload).await {
-            Ok((hook, input)) => self.send(&hook, input, upload).await,
+        match self.examine(hook, &parts, &mut upload).await {
+            Ok((hook, input)) => self.send(hook, input, upload).await,
             Err(answer) => self.intake.refuse(upload, answer),
         }
     }
 
     /// Who is called and with what, or the refusal. The body is read as late as can be.
-    async fn examine(&self, parts: &Parts, upload: &mut Upload) -> Result<(Arc<Hook>, Input), Answer> {
-        let hook = self.find(parts.uri.path()).ok_or_else(reply::not_found)?;
+    async fn examine<'h>(
+        &self,
+        hook: Option<&'h Hook>,
+        parts: &Parts,
+        upload: &mut Upload,
+    ) -> Result<(&'h Hook, Input), Answer> {
+        let hook = hook.ok_or_else(reply::not_found)?;
         match hook.gate.judge(&parts.headers, time::now()) {
             Verdict::Pass => {}
             Verdict::Nothing => return Err(http::refusal(StatusCode::UNAUTHORIZED, "Unauthorized")),
@@ -94,7 +107,7 @@ impl Webhooks {
             false => Format::of(&parts.headers, hook.settings.accept).map_err(reply::unusable)?,
         };
         let body = self.intake.read(upload).await?;
-        let input = self.input(&hook, parts, &format, body)?;
+        let input = self.input(hook, parts, &format, body)?;
         Ok((hook, input))
     }
 
@@ -115,6 +128,7 @@ impl Webhooks {
         let position = once::position(&parts.headers, window_seconds, content)
             .map_err(bad("invalid_idempotency_key"))?;
         let request = request::describe(parts, hook.gate.secrets()).map_err(bad("invalid_query"))?;
+        hook.admit(time::now())?;
         Ok(Input {
             trigger: hook.id,
             position,

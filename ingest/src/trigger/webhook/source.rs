@@ -7,16 +7,19 @@ use keyway_engine::{
     mailbox::{Bell, Mailbox},
     project::Project,
     source::{Batch, Positions, Source},
+    view::last::last_input,
 };
 use keyway_storage::{
     limits::{INPUTS_BYTES_MAX, INPUTS_MAX},
     place::{ShardId, Timestamp},
 };
+use serde_json::{Map, Value, json};
 
-use super::directory::Published;
+use super::{directory::Published, tally::Outcome};
 use crate::{
     parked::{Inbox, door_of},
-    trigger::Sources,
+    time::rfc3339,
+    trigger::{Seen, Sources},
 };
 
 /// An input on its way from a door to a shard.
@@ -45,6 +48,31 @@ impl Sources for WebhookSources {
         let mailbox = Arc::clone(&self.shards[usize::from(shard.0)]);
         Box::new(WebhookSource::new(mailbox, Arc::clone(&self.doors), Arc::clone(&self.published)))
     }
+
+    fn show(&self, seen: &Seen) -> Map<String, Value> {
+        let hook = self.published.of(seen.trigger.id);
+        let counts = hook.map(|hook| hook.tally.read()).unwrap_or_default();
+        let refusals = counts.by_outcome.iter().filter(|(outcome, _)| outcome.is_refusal());
+        let refusals: Map<_, _> =
+            refusals.map(|(outcome, count)| (outcome.word().to_owned(), Value::from(*count))).collect();
+        // Before the first one since the start the log knows; a reader that fails shows nothing.
+        let from_log = || last_input(seen.shards, seen.trigger.id).ok().flatten().map(|(_, at)| at);
+        let last_event = counts.accepted_at.or_else(from_log);
+        let shown = json!({
+            "last_event_at": last_event.map(rfc3339),
+            "accepted": counts.of(Outcome::Accepted),
+            "repeated": counts.of(Outcome::Repeated),
+            "timeouts": counts.timeouts,
+            "refused": refusals,
+            "last_refusal": counts.refused.map(|(at, outcome)| json!({
+                "at": rfc3339(at), "reason": outcome.word(),
+            })),
+        });
+        match shown {
+            Value::Object(shown) => shown,
+            _ => unreachable!("it is written as an object"),
+        }
+    }
 }
 
 /// One shard's webhook source.
@@ -70,8 +98,8 @@ impl WebhookSource {
 }
 
 impl Source for WebhookSource {
-    fn tune(&mut self, project: &Arc<Project>, _: &dyn Positions) {
-        self.published.put(project);
+    fn tune(&mut self, project: &Arc<Project>, known: &dyn Positions) {
+        self.published.put(project, known);
     }
 
     fn offer(&mut self, _: Timestamp, batch: &mut Batch) {
