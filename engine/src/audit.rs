@@ -140,6 +140,9 @@ impl Watcher for Audit<'_> {
                     self.check_made(place, work_order, &[Kind::Received])?;
                 }
             }
+            EventKind::ReplayItemFailed(it) => {
+                self.check_made(place, it.item, &[Kind::Received, Kind::DeadLettered])?;
+            }
             EventKind::RunRequested(it) => {
                 self.check_project(place, it.project);
                 self.check_work_order(place, it.run.work_order, views)?;

@@ -50,6 +50,8 @@ pub enum Command {
     Warn(Warn),
     /// Record that people were told.
     Noticed(Noticed),
+    /// Drop the views and derive them anew, a slice in each turn.
+    Rebuild,
 }
 
 /// An input on its way to become a work order.

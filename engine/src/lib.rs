@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod command;
 pub mod decide;
 pub mod executor;
+pub mod export;
 pub mod follow;
 pub mod mailbox;
 pub mod permit;

@@ -62,6 +62,12 @@ impl Views {
         self.rows.discard();
     }
 
+    /// Drops everything, so that it is derived anew.
+    pub fn clear(&mut self) -> Result<(), CommitError> {
+        self.sets.clear();
+        self.rows.clear()
+    }
+
     /// A reader of committed rows.
     pub fn reader(&self) -> RowsReader {
         self.rows.reader()

@@ -151,6 +151,10 @@ impl Shard {
                 self.catalog.put(self.id, next, &apply);
                 decide(&self.state, Command::Apply(apply), now, next, &mut self.decided)?
             }
+            Command::Rebuild => {
+                self.views.clear()?;
+                Answer::Done
+            }
             command => decide(&self.state, command, now, next, &mut self.decided)?,
         };
         self.apply_decided(now)?;

@@ -10,12 +10,14 @@ mod call;
 mod document;
 mod error;
 mod event;
+mod export;
 mod health;
 mod history;
 mod letter;
 mod metrics;
 mod page;
 mod project;
+mod rebuild;
 mod replay;
 mod request;
 mod run;
@@ -39,7 +41,7 @@ use keyway_engine::{
     project::{Mistake, Reading},
     shard::ShardReader,
 };
-use keyway_storage::{event::MadeId, id::Ids};
+use keyway_storage::{directory::Manifest, event::MadeId, id::Ids};
 use serde_json::{json, value::RawValue};
 
 use crate::{
@@ -54,6 +56,8 @@ use crate::{
 
 pub use access::Access;
 pub use error::ApiError;
+pub use export::filter as export_filter;
+pub use page::Values;
 pub use replay::{Replays, Site as ReplaySite};
 
 use call::Call;
@@ -71,6 +75,8 @@ pub struct Api {
     pub readers: Vec<ShardReader>,
     /// The way to each shard.
     pub ports: Vec<AdminPort>,
+    /// What the data dir is.
+    pub manifest: Manifest,
     /// Makes and reads ids.
     pub ids: Ids,
     /// The projects of all shards.
@@ -141,6 +147,8 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::POST, "/api/triggers/{id}/blocked_keys/{key}/skip", blocked::skip),
     (Method::GET, "/api/events", event::list_events),
     (Method::GET, "/api/events/{id}", event::show_event),
+    (Method::GET, "/api/export", export::export),
+    (Method::POST, "/api/rebuild", rebuild::rebuild),
     (Method::GET, "/api/dead_letters", letter::list_dead_letters),
     (Method::GET, "/api/dead_letters/{id}", letter::show_dead_letter),
     (Method::POST, "/api/dead_letters/{id}/discard", letter::discard),

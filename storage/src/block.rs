@@ -114,6 +114,13 @@ impl Block {
     }
 }
 
+/// The archive of an event, as a block has it.
+pub fn archive_of(kind: &EventKind) -> Vec<u8> {
+    let mut archive = Vec::new();
+    codec::encode(kind, &mut archive);
+    archive
+}
+
 /// A block as it came from the log: checked, and shared by all events decoded from it.
 #[derive(Clone, Debug)]
 pub struct PackedBlock {

@@ -109,6 +109,12 @@ impl DataDir {
         Ok(Self { path: path.to_path_buf(), manifest, tails, _lock: lock })
     }
 
+    /// Makes a data dir that will hold what this manifest says.
+    pub fn create(path: &Path, manifest: &Manifest) -> Result<Self, OpenError> {
+        create(path, manifest)?;
+        Self::open_existing(path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -7,6 +7,7 @@ mod input;
 mod run;
 mod shared;
 mod system;
+pub(crate) mod text;
 mod warning;
 
 pub use input::{
@@ -24,6 +25,8 @@ pub use system::{
     ReplaySwitched, TriggerSwitched,
 };
 pub use warning::{Concern, Noticed, Warned};
+
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::place::{Place, Timestamp};
 
@@ -74,6 +77,21 @@ macro_rules! kinds {
         }
 
         impl EventKind {
+            /// Its fields as JSON, none left out.
+            pub fn to_json(&self) -> Box<RawValue> {
+                let json = match self {
+                    $(Self::$name(event) => to_raw_value(event),)*
+                };
+                json.expect("what we write has text keys and finite numbers")
+            }
+
+            /// Reads the fields of an event of this kind.
+            pub fn from_json(kind: Kind, text: &str) -> serde_json::Result<Self> {
+                match kind {
+                    $(Kind::$name => serde_json::from_str(text).map(Self::$name),)*
+                }
+            }
+
             /// Which kind this is.
             pub fn kind(&self) -> Kind {
                 match self {

@@ -11,6 +11,7 @@ pub mod event;
 pub mod id;
 pub mod key;
 pub mod limits;
+pub mod line;
 pub mod log;
 pub mod place;
 pub mod rows;

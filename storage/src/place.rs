@@ -4,7 +4,20 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 /// Position in the log of one shard. Dense: every offset from the first live one to the tail exists.
 #[derive(
-    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default,
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
 )]
 pub struct Offset(pub u64);
 
@@ -23,14 +36,41 @@ impl Offset {
 
 /// Number of a shard in its data dir, from 0.
 #[derive(
-    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default,
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
 )]
 pub struct ShardId(pub u8);
 
 /// An event's address: it names a work order by its `Received`, a dead letter by its `DeadLettered`.
 #[derive(
-    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default,
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    Default,
 )]
+#[serde(deny_unknown_fields)]
 pub struct Place {
     /// The shard whose log holds the event.
     pub shard: ShardId,
@@ -39,7 +79,22 @@ pub struct Place {
 }
 
 /// One attempt at a work order as its owner sees it: the first run is number 1.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+)]
+#[serde(deny_unknown_fields)]
 pub struct RunId {
     /// The work order, by the place of its `Received`.
     pub work_order: Place,
@@ -48,7 +103,22 @@ pub struct RunId {
 }
 
 /// A run inside the shard that owns it.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+)]
+#[serde(deny_unknown_fields)]
 pub struct RunKey {
     /// Offset of the work order's `Received`.
     pub work_order: Offset,

@@ -15,13 +15,14 @@ use keyway_storage::{
     block::Block,
     directory::{DataDir, Durability},
     event::{
-        CancelRequested, Carried, Cause, ClaimedRun, DeadLetterClosed, DeadLettered, EventKind, ExitReason,
-        FinalState, Held, JobId, LaneId, LeaseExpired, Letter, LetterEnd, Level, LogLine, LogSource,
-        LogWritten, MadeId, Noticed, Opened, Position, ProjectApplied, Reason, Received, Released,
+        CancelRequested, Carried, Cause, ClaimedRun, DeadLetterClosed, DeadLettered, Event, EventKind,
+        ExitReason, FinalState, Held, JobId, LaneId, LeaseExpired, Letter, LetterEnd, Level, LogLine,
+        LogSource, LogWritten, MadeId, Noticed, Opened, Position, ProjectApplied, Reason, Received, Released,
         ReplayEnded, ReplayStarted, RunError, RunFinished, RunRequested, RunStarted, RunState, RunsClaimed,
         StepFinished, StepInput, StepStarted, TickSkipped, TriggerId, TriggerSwitched, WorkflowId,
     },
     key::{Key, Tag},
+    line,
     log::Log,
     place::{Offset, Place, RunKey, ShardId, Timestamp},
     table::{CountsRow, Table},
@@ -220,6 +221,19 @@ fn a_data_dir_of_the_first_format_opens_with_every_event_and_row() {
     }
     let home = tempfile::tempdir().unwrap();
     read_all(&fixture(home.path())).unwrap();
+}
+
+#[test]
+fn an_event_of_each_kind_comes_back_from_its_line_as_it_was() {
+    for (offset, kind) in events().into_iter().enumerate() {
+        let event = Event { place: Place { shard: SHARD, offset: Offset(offset as u64) }, at: AT, kind };
+        let text = line::write(&event);
+        assert!(!text.contains('\n'), "{text}");
+        assert_eq!(line::read(&text).as_ref(), Ok(&event), "{text}");
+        // What reads JSON and writes it again changes nothing that counts.
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line::read(&value.to_string()), Ok(event), "{text}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use clap::{
 
 pub use bench::Bench;
 pub use list::{BlockedKey, ById, Cut, EventId, ListEvents, ListHistory, ShowRun, ShowWorkOrder, TailEvents};
-pub use offline::{Completions, Man, Rebuild, Verify, What};
+pub use offline::{Completions, ExportEvents, ImportEvents, Man, Rebuild, Verify, What};
 pub use replay::{
     BeginReplay, Cancel, ListDeadLetters, Many, Replay, ReplayDeadLetters, ReplayDeed, Rerun, ShowDeadLetter,
 };
@@ -84,7 +84,7 @@ pub enum Command {
     DeadLetters(DeadLetters),
     /// Check a data dir that no server has open: every byte, every event, every row.
     Verify(Verify),
-    /// Derive anew what was derived from the log of a data dir that no server has open.
+    /// Derive anew what was derived from the log: views on a server, everything with --data-dir.
     Rebuild(Rebuild),
     /// Print a completion script for a shell.
     Completions(Completions),
@@ -118,6 +118,10 @@ pub enum Events {
         #[arg(value_name = "SHARD-OFFSET")]
         event: EventId,
     },
+    /// Write the log to a file, of a server or with --data-dir of a data dir: backup, or something to read.
+    Export(ExportEvents),
+    /// Fill a data dir with what was exported; it is made if it is not there.
+    Import(ImportEvents),
 }
 
 /// What can be done with work orders.

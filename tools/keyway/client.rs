@@ -61,17 +61,19 @@ impl Client {
         self.answer(request.call())
     }
 
-    /// The answer to a GET that is no JSON.
-    pub fn text(&self, path: &str) -> Result<String, Failure> {
-        let mut request = self.agent.get(format!("{}{path}", self.server));
+    /// The whole answer to a GET, as it came.
+    pub fn text(&self, path: &str, query: &[(&str, String)]) -> Result<String, Failure> {
+        let pairs = query.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut request = self.agent.get(format!("{}{path}", self.server)).query_pairs(pairs);
         if let Some(bearer) = self.bearer() {
             request = request.header("authorization", bearer);
         }
         let mut answer = request.call().map_err(|error| self.unreachable(&error))?;
-        match answer.status().as_u16() {
-            200 => answer.body_mut().read_to_string().map_err(|error| self.unreachable(&error)),
-            status => Err(Failure::Failed(format!("{}{path} answered {status}", self.server))),
+        if !answer.status().is_success() {
+            return Err(refused(answer.status().as_u16(), &self.document(answer)?));
         }
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        text.map_err(|error| self.unreachable(&error))
     }
 
     /// The one thing at this path.

@@ -50,6 +50,13 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Events(Events::List(which)) => events::list(&client()?, &which, &mut out),
         Command::Events(Events::Tail(which)) => events::tail(&client()?, &which, &mut out),
         Command::Events(Events::Show { event }) => events::show(&client()?, event, &mut out),
+        Command::Events(Events::Export(flags)) => {
+            let path = common.data_dir.as_deref().filter(|_| common.data_dir_given);
+            offline::export::export(&flags, path, client)
+        }
+        Command::Events(Events::Import(flags)) => {
+            offline::import::import(&flags, common.data_dir.as_deref(), &mut out)
+        }
         Command::WorkOrders(WorkOrders::List(which)) => history::work_orders(&client()?, &which, &mut out),
         Command::WorkOrders(WorkOrders::Show(which)) => history::work_order(&client()?, &which, &mut out),
         Command::WorkOrders(WorkOrders::Rerun(which)) => request::rerun(&client()?, &which, &mut out),
@@ -72,7 +79,10 @@ fn run(args: Args) -> Result<(), Failure> {
             request::discard(&client()?, &id, &reason, &mut out)
         }
         Command::Verify(flags) => offline::verify::verify(&flags, common.data_dir.as_deref(), &mut out),
-        Command::Rebuild(flags) => offline::rebuild::rebuild(&flags, common.data_dir.as_deref(), &mut out),
+        Command::Rebuild(flags) if common.data_dir_given => {
+            offline::rebuild::rebuild(&flags, common.data_dir.as_deref(), &mut out)
+        }
+        Command::Rebuild(flags) => request::rebuild(&client()?, &flags, &mut out),
         Command::Completions(which) => describe::completions(&which),
         Command::Man(which) => describe::man(&which),
         Command::Replay(Replay { deed: Some(deed), .. }) => replay::deed(&client()?, &deed, &mut out),

@@ -1,7 +1,9 @@
-//! Work on a data dir without a server: verify, rebuild.
+//! Work on a data dir without a server: verify, rebuild, export, import.
 //!
 //! Invariant: the data dir is locked while one of them works, so that no server changes it meanwhile.
 
+pub mod export;
+pub mod import;
 pub mod progress;
 pub mod rebuild;
 pub mod verify;

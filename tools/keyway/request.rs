@@ -2,14 +2,21 @@
 //!
 //! Invariant: each is one call; what it answers about one thing is shown as `show` would show it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
-    args::{BlockedKey, Cancel, Many, Rerun},
+    args::{BlockedKey, Cancel, Many, Rebuild, Rerun},
     client::{Client, item},
     failure::Failure,
+    offline::progress::Progress,
     print::Printer,
+    signals::Interrupt,
 };
+
+/// Pause between two looks at how far the server is.
+const POLL_MS: u64 = 100;
 
 /// Gives a work order another run, or all that fit.
 pub fn rerun(client: &Client, which: &Rerun, out: &mut Printer) -> Result<(), Failure> {
@@ -68,6 +75,41 @@ pub fn release(client: &Client, which: &BlockedKey, verb: &str, out: &mut Printe
 /// Closes a dead letter without replaying it.
 pub fn discard(client: &Client, id: &str, reason: &str, out: &mut Printer) -> Result<(), Failure> {
     show(client.post(&format!("/api/dead_letters/{id}/discard"), &json!({ "reason": reason }))?, out)
+}
+
+/// Lets the server derive its views anew, and waits until it has.
+pub fn rebuild(client: &Client, flags: &Rebuild, out: &mut Printer) -> Result<(), Failure> {
+    let interrupt = Interrupt::new()?;
+    client.post("/api/rebuild", &json!({ "what": flags.what.name() }))?;
+    let goal: u64 = shards(client, "tail")?.iter().sum();
+    let progress = Progress::new(goal, "events")?;
+    loop {
+        let (tails, watermarks) = (shards(client, "tail")?, shards(client, "watermark")?);
+        let behind = tails.iter().zip(&watermarks).map(|(tail, watermark)| tail.saturating_sub(*watermark));
+        let behind: u64 = behind.sum();
+        progress.reach(goal.saturating_sub(behind));
+        if behind == 0 {
+            break;
+        }
+        if interrupt.wait(Duration::from_millis(POLL_MS)) {
+            return Err(Failure::Failed("stopped waiting; the server goes on by itself".to_owned()));
+        }
+    }
+    progress.finish();
+    match out.is_json() {
+        true => out.document(&json!({ "rebuilt": flags.what.name(), "events": goal }))?,
+        false => out.line(&format!("{} derived from {goal} events", flags.what.name()))?,
+    }
+    out.flush()
+}
+
+/// A number of each shard in the status.
+fn shards(client: &Client, name: &str) -> Result<Vec<u64>, Failure> {
+    let status = client.read("/api/status", &[])?;
+    let numbers = status["data"]["shards"].as_array().map(|shards| {
+        shards.iter().map(|shard| shard[name].as_u64().unwrap_or_default()).collect::<Vec<_>>()
+    });
+    numbers.ok_or_else(|| Failure::Failed("the server does not say which shards it has".to_owned()))
 }
 
 fn show(answer: Value, out: &mut Printer) -> Result<(), Failure> {

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use keyway_engine::{
     project::workflow_id,
     run::{run_state_named, work_order_state_named},
+    shard::ShardReader,
     view::{list::Filter, walk::Range},
 };
 use keyway_storage::{
@@ -12,6 +13,7 @@ use keyway_storage::{
     limits::{PAGE_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, PAGE_LOOKS_MAX},
     place::{Place, Timestamp},
 };
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -77,8 +79,18 @@ impl Asked {
         if let Some(number) = self.number {
             meta = meta.with("page_number", number);
         }
+        let behind = events_behind(call);
+        if behind > 0 {
+            meta = meta.with("events_behind", behind);
+        }
         list(call, data, meta, next.map(|id| ("after", id)))
     }
+}
+
+/// How many durable events the views do not reflect: while they are derived anew, lists are not complete.
+fn events_behind(call: &Call) -> u64 {
+    let behind = |reader: &ShardReader| reader.stats.settled().0.saturating_sub(reader.stats.views().0);
+    call.readers.iter().map(behind).sum()
 }
 
 /// Shapes items until there are too many bytes for one page; at least one.
@@ -102,7 +114,12 @@ pub fn fill<T>(
 }
 
 /// `{"data", "meta", "links"}`, the next page beginning with this parameter in the place of the one of this page.
-pub fn list(call: &Call, data: &[Document], meta: Document, next: Option<(&str, impl Display)>) -> Document {
+pub fn list(
+    call: &Call,
+    data: &[impl Serialize],
+    meta: Document,
+    next: Option<(&str, impl Display)>,
+) -> Document {
     let next = next.map(|(name, value)| {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (key, value) in form_urlencoded::parse(call.request.query.as_bytes()) {

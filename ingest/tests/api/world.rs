@@ -32,6 +32,7 @@ use keyway_ingest::{
     trigger::{Site, Sources, TRIGGERS, types},
 };
 use keyway_storage::{
+    directory::Manifest,
     event::{
         EventKind, ExitReason, FinalState, JobId, Level, LogLine, LogSource, LogWritten, MadeId, Position,
         ProjectApplied, Reason, RunError, RunFinished, RunStarted, RunState, StepFinished, StepInput,
@@ -150,6 +151,7 @@ impl World {
             replays: Replays::new(site),
             readers,
             ports,
+            manifest: Manifest { id_key: [7; 16], ..Manifest::new(shards.into()) },
             ids: Ids::new([7; 16]),
             catalog,
             project_reader: Box::new(Files),

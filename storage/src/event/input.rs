@@ -15,15 +15,20 @@ pub struct TriggerId(pub [u8; 16]);
 pub struct WorkflowId(pub u64);
 
 /// What makes an input the same input when it comes again.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Eq, Debug,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Position {
     /// Nothing: every input is new.
     None,
     /// An idempotency key, by its 128-bit hash; the body's hash tells a repeat from a reused key.
     Once {
         /// Hash of the key.
+        #[serde(with = "super::text::long_hash")]
         key: u128,
         /// xxh3-64 of the body that came with it.
+        #[serde(with = "super::text::hash")]
         body: u64,
         /// How long the key is remembered.
         window_seconds: u32,
@@ -38,7 +43,8 @@ pub enum Position {
 }
 
 /// An input became a work order; its place is the work order's.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct Received {
     /// The trigger that it came through.
     pub trigger: TriggerId,
@@ -51,19 +57,25 @@ pub struct Received {
     /// The lane in which its runs wait.
     pub lane: LaneId,
     /// Hash of the ordering key, if the trigger orders by key.
+    #[serde(with = "super::text::maybe_hash")]
     pub key: Option<u64>,
     /// JSON of the request's or message's metadata; empty when there is none.
     #[rkyv(with = Shared)]
+    #[serde(with = "super::text::json")]
     pub request: Bytes,
     /// JSON of the body, as it was received.
     #[rkyv(with = Shared)]
+    #[serde(with = "super::text::json")]
     pub body: Bytes,
     /// The dead letter or event that this input replays.
     pub replays: Option<Place>,
 }
 
 /// Why an input could not become a work order.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reason {
     /// The payload is not JSON.
     InvalidJson,
@@ -78,12 +90,15 @@ pub enum Reason {
 }
 
 /// An input that could not become a work order, whole.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct Letter {
     /// JSON of the metadata that it came with.
     #[rkyv(with = Shared)]
+    #[serde(with = "super::text::json")]
     pub request: Bytes,
     /// The raw payload; `None` is Kafka's null.
+    #[serde(with = "super::text::maybe_raw")]
     pub raw: Option<Box<[u8]>>,
     /// Why it could not become a work order.
     pub reason: Reason,
@@ -92,7 +107,8 @@ pub struct Letter {
 }
 
 /// An input could not become a work order and is kept whole.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct DeadLettered {
     /// The trigger that it came through.
     pub trigger: TriggerId,
@@ -103,7 +119,8 @@ pub struct DeadLettered {
 }
 
 /// How a dead letter ended.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LetterEnd {
     /// It went through again and became this work order.
     Replayed {
@@ -118,7 +135,8 @@ pub enum LetterEnd {
 }
 
 /// A dead letter was replayed or discarded.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct DeadLetterClosed {
     /// The dead letter.
     pub letter: Offset,
@@ -127,7 +145,8 @@ pub struct DeadLetterClosed {
 }
 
 /// A cron tick made no work order.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct TickSkipped {
     /// The cron trigger.
     pub trigger: TriggerId,

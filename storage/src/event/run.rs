@@ -7,22 +7,68 @@ use super::Shared;
 use crate::place::{Offset, RunKey, Timestamp};
 
 /// A job's index in its workflow, in the project that its run was made for.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+)]
 pub struct JobId(pub u16);
 
 /// A first-in-first-out line of work orders.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+)]
+#[serde(deny_unknown_fields)]
 pub struct LaneId {
     /// Hash of the workflow or trigger that the lane belongs to.
+    #[serde(with = "super::text::hash")]
     pub owner: u64,
     /// Which lane of that owner.
     pub number: u16,
     /// The held key that has this lane to itself; 0 in a shared lane.
+    #[serde(with = "super::text::hash")]
     pub key: u64,
 }
 
 /// A run's state, in the words of OpenFn.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[repr(u8)]
 pub enum RunState {
     /// Waits to be claimed.
@@ -48,7 +94,20 @@ pub enum RunState {
 }
 
 /// Why a step ended, in the words of OpenFn's worker.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Debug,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[repr(u8)]
 pub enum ExitReason {
     /// It returned.
@@ -68,7 +127,10 @@ pub enum ExitReason {
 }
 
 /// What went wrong, for people and for filters.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Eq, Debug,
+)]
+#[serde(deny_unknown_fields)]
 pub struct RunError {
     /// A class name such as `TimeoutError`.
     pub kind: Box<str>,
@@ -77,7 +139,10 @@ pub struct RunError {
 }
 
 /// One run in a claim.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[serde(deny_unknown_fields)]
 pub struct ClaimedRun {
     /// The run.
     pub run: RunKey,
@@ -88,7 +153,8 @@ pub struct ClaimedRun {
 }
 
 /// A worker took runs under a lease.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct RunsClaimed {
     /// The worker; 0 is the embedded executor.
     pub worker: u32,
@@ -101,7 +167,8 @@ pub struct RunsClaimed {
 }
 
 /// A claimed run is offered again, at its old place, because its lease ran out or its executor is gone.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct LeaseExpired {
     /// The run.
     pub run: RunKey,
@@ -110,7 +177,8 @@ pub struct LeaseExpired {
 }
 
 /// Another run of a work order was asked for.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct RunRequested {
     /// The new run.
     pub run: RunKey,
@@ -125,11 +193,15 @@ pub struct RunRequested {
     /// The lane in which it waits.
     pub lane: LaneId,
     /// Hash of its ordering key.
+    #[serde(with = "super::text::maybe_hash")]
     pub key: Option<u64>,
 }
 
 /// Where a step's input comes from.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum StepInput {
     /// The run's initial state.
     Run,
@@ -140,7 +212,8 @@ pub enum StepInput {
 }
 
 /// A worker began a run.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct RunStarted {
     /// The run.
     pub run: RunKey,
@@ -153,18 +226,24 @@ pub struct RunStarted {
 }
 
 /// Where a run's final state is.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum FinalState {
     /// There is none.
     None,
     /// The output of this step.
     Step(u16),
     /// Several leaves, composed.
-    Own(#[rkyv(with = Shared)] Bytes),
+    Own(
+        #[rkyv(with = Shared)]
+        #[serde(with = "super::text::json")]
+        Bytes,
+    ),
 }
 
 /// A run reached its final state.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct RunFinished {
     /// The run.
     pub run: RunKey,
@@ -178,13 +257,15 @@ pub struct RunFinished {
     pub final_state: FinalState,
     /// JSON of `webhookResponse` in the final state, unread.
     #[rkyv(with = Shared)]
+    #[serde(with = "super::text::json")]
     pub response: Bytes,
     /// By the worker's clock.
     pub finished: Timestamp,
 }
 
 /// A job inside a run began.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct StepStarted {
     /// The run.
     pub run: RunKey,
@@ -201,7 +282,8 @@ pub struct StepStarted {
 }
 
 /// A job inside a run ended.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct StepFinished {
     /// The run.
     pub run: RunKey,
@@ -217,13 +299,28 @@ pub struct StepFinished {
     pub error: Option<RunError>,
     /// JSON of the state after it; empty when there is none.
     #[rkyv(with = Shared)]
+    #[serde(with = "super::text::json")]
     pub output: Bytes,
     /// By the worker's clock.
     pub finished: Timestamp,
 }
 
 /// How urgent a log line is.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[repr(u8)]
 pub enum Level {
     /// `console.debug`.
@@ -241,7 +338,10 @@ pub enum Level {
 }
 
 /// Who wrote a log line.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[repr(u8)]
 pub enum LogSource {
     /// The job's own code.
@@ -251,7 +351,8 @@ pub enum LogSource {
 }
 
 /// One line that a run wrote.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct LogLine {
     /// The step that wrote it.
     pub step: Option<u16>,
@@ -266,7 +367,8 @@ pub struct LogLine {
 }
 
 /// A run wrote log lines.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct LogWritten {
     /// The run.
     pub run: RunKey,
@@ -277,14 +379,16 @@ pub struct LogWritten {
 }
 
 /// Someone asked that a run end.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct CancelRequested {
     /// The run.
     pub run: RunKey,
 }
 
 /// Why a lane or key is held.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Cause {
     /// The run failed and is tried again at `until`.
     Retry,
@@ -293,7 +397,8 @@ pub enum Cause {
 }
 
 /// A lane or key was stopped after a failure.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct Held {
     /// What is held: a lane, or one key of it.
     pub lane: LaneId,
@@ -306,7 +411,8 @@ pub struct Held {
 }
 
 /// A held lane or key may go on.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct Released {
     /// What was held.
     pub lane: LaneId,

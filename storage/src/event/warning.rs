@@ -6,7 +6,20 @@ use super::{TriggerId, WorkflowId};
 use crate::place::{Offset, Timestamp};
 
 /// What a warning is about. The numbers are on disk: never reuse one, only add.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Debug,
+)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[repr(u8)]
 pub enum Concern {
     /// A run was never heard of again.
@@ -24,7 +37,8 @@ pub enum Concern {
 }
 
 /// People should be told of something. Raised at most once in an embargo for each workflow, trigger and concern.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct Warned {
     /// The workflow.
     pub workflow: WorkflowId,
@@ -39,7 +53,8 @@ pub struct Warned {
 }
 
 /// A warning was delivered, or given up.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
 pub struct Noticed {
     /// The event that it warns of.
     pub of: Offset,

@@ -63,6 +63,11 @@ impl EmbeddedLog {
         Ok(Self { shard, database, blocks, directory, live, mode, probe, poisoned: None, room_bytes: 0 })
     }
 
+    /// Makes durable what was appended without a sync of its own.
+    pub fn sync(&mut self) -> Result<(), AppendError> {
+        self.database.persist(PersistMode::SyncAll).map_err(|error| self.poison(error.to_string()))
+    }
+
     fn poison(&mut self, cause: String) -> AppendError {
         self.poisoned = Some(cause.clone());
         AppendError::Poisoned { offset: self.live.end, cause }

@@ -29,6 +29,53 @@ impl What {
     }
 }
 
+/// Which events are exported, and where to.
+#[derive(Debug, clap::Args)]
+pub struct ExportEvents {
+    /// The file; one that is there is not written over [default: stdout].
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Compress with zstd.
+    #[arg(long, conflicts_with = "goes_on")]
+    pub compress: bool,
+    /// Go on with a file that was begun, or bring a whole one up to date.
+    #[arg(long = "continue", requires = "file")]
+    pub goes_on: bool,
+    /// Only those that came through this trigger, and what became of them.
+    #[arg(long, value_name = "ID")]
+    pub trigger_id: Option<String>,
+    /// Only these kinds, such as Received,RunFinished.
+    #[arg(long, value_name = "KINDS")]
+    pub kind: Option<String>,
+    /// Only those of this time or later, such as 2026-11-24T10:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub inserted_after: Option<String>,
+    /// Only those before this time.
+    #[arg(long, value_name = "TIME")]
+    pub inserted_before: Option<String>,
+}
+
+impl ExportEvents {
+    /// The filters as the API wants them.
+    pub fn query(&self) -> Vec<(&'static str, String)> {
+        let all = [
+            ("trigger_id", &self.trigger_id),
+            ("kind", &self.kind),
+            ("inserted_after", &self.inserted_after),
+            ("inserted_before", &self.inserted_before),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+    }
+}
+
+/// What is imported.
+#[derive(Debug, clap::Args)]
+pub struct ImportEvents {
+    /// A file that `events export` wrote, compressed or not [default: stdin].
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
 /// How `rebuild` works.
 #[derive(Debug, clap::Args)]
 pub struct Rebuild {

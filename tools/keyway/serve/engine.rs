@@ -101,6 +101,7 @@ impl Engine {
             replays: take_up(&readers, &ports, ways, &catalog)?,
             readers,
             ports,
+            manifest: *data.manifest(),
             ids: data.ids(),
             catalog,
             project_reader: Box::new(files),

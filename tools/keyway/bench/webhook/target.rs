@@ -76,14 +76,14 @@ impl Target {
 
     /// What the server counts, if its API can be reached.
     pub fn metrics(&self) -> Option<Metrics> {
-        let text = self.client().ok()?.text("/metrics").ok()?;
+        let text = self.client().ok()?.text("/metrics", &[]).ok()?;
         Some(Metrics::parse(&text))
     }
 
     /// Whether the same stack answers without a log.
     pub fn has_hello(&self) -> bool {
         let client = Client::new(&format!("http://{}", self.authority), false);
-        client.and_then(|client| client.text("/hello")).is_ok()
+        client.and_then(|client| client.text("/hello", &[])).is_ok()
     }
 }
 

@@ -1,16 +1,11 @@
-//! A data dir without a server: what verify finds in it, and what rebuild makes of it.
+//! Verify finds what is wrong with a data dir, and rebuild makes its rows anew.
 //!
 //! The log is the truth: rows that say something else are found and derived anew; a log that is damaged is named, and
 //! nothing is done to it.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use std::{fs, path::Path};
+use std::fs;
 
 use bytes::Bytes;
-use common::{code, keyway::Keyway, stderr, stdout, tool};
 use keyway_storage::{
     directory::{DataDir, Durability},
     key::{Key, Tag},
@@ -18,61 +13,10 @@ use keyway_storage::{
 };
 use serde_json::Value;
 
-const TRIGGER: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
-const INPUTS: usize = 30;
-
-const PROJECT: &str = r#"
-id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11
-name: clinic
-workflows:
-  intake:
-    jobs:
-      greet:
-        name: Greet
-        body: "fn(state => { console.log('hello', state.data.n); return { data: { n: state.data.n + 1 } }; })"
-    triggers:
-      webhook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}
-    edges:
-      webhook->greet: {source_trigger: webhook, target_job: greet, condition_type: always, enabled: true}
-"#;
-
-/// A home folder whose data dir holds finished runs; gives one of them.
-fn furnished() -> (tempfile::TempDir, String) {
-    let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
-    let server = Keyway::start(home.path(), &["--shards", "2"]);
-    let mut run = String::new();
-    for n in 0..INPUTS {
-        let (status, answer) = server.post(TRIGGER, &format!("{{\"n\":{n}}}"));
-        assert_eq!(status, 200, "{answer}");
-        run = answer["run_id"].as_str().unwrap().to_owned();
-        server.ended_run(&run);
-    }
-    assert_eq!(server.stop().code(), Some(0));
-    (home, run)
-}
-
-/// Runs the tool on the data dir of a home folder: exit code, stdout, stderr.
-fn offline(home: &Path, line: &[&str]) -> (i32, String, String) {
-    let output = tool().args(line).arg("--data-dir").arg(home.join("data")).output().unwrap();
-    (code(&output), stdout(&output), stderr(&output))
-}
-
-/// What the API says of everything.
-fn answers(home: &Path, run: &str) -> Vec<Value> {
-    let server = Keyway::start(home, &[]);
-    let paths = [
-        "/api/work_orders?page_size=100".to_owned(),
-        "/api/runs?page_size=100&state=success".to_owned(),
-        format!("/api/runs/{run}?include=states"),
-        format!("/api/log_lines?run_id={run}"),
-    ];
-    let mut found: Vec<_> = paths.iter().map(|path| server.get(path).1).collect();
-    found.iter_mut().for_each(|answer| drop(answer["links"].take()));
-    assert_eq!(found[0]["data"].as_array().unwrap().len(), INPUTS);
-    assert_eq!(server.stop().code(), Some(0));
-    found
-}
+use crate::{
+    common::{code, keyway::Keyway, stderr, stdout, tool},
+    furnish::{PROJECT, TRIGGER, answers, furnished, offline},
+};
 
 #[test]
 fn a_data_dir_that_was_closed_or_killed_is_well() {

@@ -1,0 +1,95 @@
+//! The first and the last line of an export: what it is of, and that it is whole.
+//!
+//! Invariant: a file without its last line was cut off, and one that was filtered is no copy of anything.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    directory::Manifest,
+    place::{Offset, Timestamp},
+};
+
+/// The form of exports that this version writes, and the only one that it reads.
+pub const EXPORT_VERSION: u32 = 1;
+
+/// The first line.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// The form of the file.
+    pub keyway_export: u32,
+    /// When it was begun.
+    pub at: Timestamp,
+    /// UUID of the data dir.
+    #[serde(with = "crate::event::text::uuid")]
+    pub data_dir: [u8; 16],
+    /// The key behind its ids: a copy with the same key has the same ids.
+    #[serde(with = "crate::event::text::uuid")]
+    pub id_key: [u8; 16],
+    /// How many shards it has.
+    pub shards: u16,
+    /// The filters, if not every event was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Box<RawValue>>,
+}
+
+/// The last line.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct Trailer {
+    /// How many events the file has.
+    pub events: u64,
+    /// For each shard, the first event that is not in the file.
+    pub tails: Vec<Offset>,
+}
+
+impl Header {
+    /// The first line of an export of a data dir.
+    pub fn new(manifest: &Manifest, at: Timestamp) -> Self {
+        let Manifest { shards, id_key, id, .. } = *manifest;
+        Self { keyway_export: EXPORT_VERSION, at, data_dir: id, id_key, shards, filter: None }
+    }
+
+    /// The line, without its end.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("what we write has text keys and finite numbers")
+    }
+
+    /// Reads a first line.
+    pub fn read(line: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            keyway_export: u32,
+        }
+        let not_ours = |_| "it does not begin like an export: its first line is missing".to_owned();
+        let version: Version = serde_json::from_str(line).map_err(not_ours)?;
+        if version.keyway_export != EXPORT_VERSION {
+            return Err(format!(
+                "it has form {}, this keyway knows form {EXPORT_VERSION}",
+                version.keyway_export
+            ));
+        }
+        serde_json::from_str(line).map_err(|error| error.to_string())
+    }
+}
+
+impl Trailer {
+    /// The line, without its end.
+    pub fn to_line(&self) -> String {
+        let whole = Whole { keyway_export_end: self.clone() };
+        serde_json::to_string(&whole).expect("what we write has text keys and finite numbers")
+    }
+
+    /// Reads a last line; `None` is any other line.
+    pub fn read(line: &str) -> Option<Self> {
+        let whole: Whole = serde_json::from_str(line).ok()?;
+        Some(whole.keyway_export_end)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    keyway_export_end: Trailer,
+}

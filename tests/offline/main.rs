@@ -1,0 +1,10 @@
+//! A data dir without its server: verify, rebuild, export, import, and the descriptions of the command line.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod export;
+mod furnish;
+mod import;
+mod verify;

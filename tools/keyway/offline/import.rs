@@ -1,0 +1,130 @@
+//! Import: the lines of an export, back into a data dir: a new one, or one that holds the beginning of them.
+//!
+//! Invariant: a copy has the events of what it is a copy of, at the same places and with the same ids, and no others.
+//! What is there already is not written twice; what contradicts it is refused at its line.
+
+mod target;
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+use keyway_storage::line::{self, Header, Trailer};
+use serde_json::json;
+
+use crate::{
+    args::ImportEvents,
+    failure::Failure,
+    offline::{self, progress::Progress},
+    print::Printer,
+};
+
+use target::{Refused, Target};
+
+/// How a zstd frame begins.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Bytes of a line after which it is none of ours: the largest block, each byte as six.
+const LINE_BYTES_MAX: u64 = 6 * keyway_storage::limits::BLOCK_BYTES_MAX as u64;
+
+/// Imports a file, or stdin, into the data dir.
+pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) -> Result<(), Failure> {
+    let name = flags.file.as_ref().map_or("stdin".to_owned(), |path| path.display().to_string());
+    let mut lines = Lines { reader: open(flags.file.as_deref(), &name)?, name, number: 0, text: Vec::new() };
+    let first = lines.next()?.ok_or_else(|| lines.wrong("it is empty"))?;
+    let header = Header::read(&first).map_err(|how| lines.wrong(&how))?;
+    if header.filter.is_some() {
+        return Err(lines.wrong("it was exported with filters: it is to be read, not to make a data dir of"));
+    }
+    let mut target = Target::open(&offline::path(data_dir), &header)?;
+    let progress = Progress::new(0, "events")?;
+    let taken = take(&mut lines, &mut target, &progress);
+    // Whatever stopped it: what came before is kept, and a second import goes on behind it.
+    target.flush()?;
+    let trailer = taken?;
+    if target.tails() < trailer.tails {
+        return Err(lines.wrong("its last line names events that are not in it"));
+    }
+    let (new, known) = target.close(&mut |done| progress.reach(done))?;
+    progress.finish();
+    match out.is_json() {
+        true => out.document(&json!({ "imported": new, "known": known }))?,
+        false => out.line(&format!("{new} events imported, {known} were there already"))?,
+    }
+    out.flush()
+}
+
+/// Takes events up to the last line.
+fn take(lines: &mut Lines, target: &mut Target, progress: &Progress) -> Result<Trailer, Failure> {
+    let mut count = 0;
+    while let Some(text) = lines.next()? {
+        match line::read(&text) {
+            Ok(event) => target.take(event).map_err(|refused| lines.refuse(refused))?,
+            Err(how) => match Trailer::read(&text) {
+                Some(trailer) if trailer.events == count => return Ok(trailer),
+                Some(_) => return Err(lines.wrong("its last line counts other events than are in it")),
+                None => return Err(lines.wrong(&how)),
+            },
+        }
+        count += 1;
+        if count % 1_024 == 0 && !progress.reach(count) {
+            return Err(Failure::Failed("stopped before the end; the same import goes on".to_owned()));
+        }
+    }
+    Err(lines.wrong("it ends without its last line: it was cut off; all before is imported"))
+}
+
+fn open(path: Option<&Path>, name: &str) -> Result<Box<dyn BufRead>, Failure> {
+    let input: Box<dyn Read> = match path {
+        Some(path) => {
+            Box::new(File::open(path).map_err(|error| Failure::Failed(format!("{name}: {error}")))?)
+        }
+        None => Box::new(io::stdin()),
+    };
+    let mut reader = BufReader::with_capacity(1 << 20, input);
+    let begin = reader.fill_buf().map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
+    match begin.starts_with(&ZSTD_MAGIC) {
+        true => Ok(Box::new(BufReader::new(zstd::Decoder::with_buffer(reader)?))),
+        false => Ok(Box::new(reader)),
+    }
+}
+
+/// The lines of the file, counted.
+struct Lines {
+    reader: Box<dyn BufRead>,
+    name: String,
+    number: u64,
+    text: Vec<u8>,
+}
+
+impl Lines {
+    fn next(&mut self) -> Result<Option<String>, Failure> {
+        self.number += 1;
+        self.text.clear();
+        let mut limited = (&mut self.reader).take(LINE_BYTES_MAX);
+        match limited.read_until(b'\n', &mut self.text) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(error) => return Err(self.wrong(&error.to_string())),
+        }
+        if self.text.pop() != Some(b'\n') {
+            return Err(self.wrong("it has no end: the file was cut off; all before is imported"));
+        }
+        String::from_utf8(std::mem::take(&mut self.text))
+            .map(Some)
+            .map_err(|error| self.wrong(&error.to_string()))
+    }
+
+    fn wrong(&self, how: &str) -> Failure {
+        Failure::Failed(format!("{}:{}: {how}", self.name, self.number))
+    }
+
+    /// A failure with the place of the line, if the line is at fault.
+    fn refuse(&self, refused: Refused) -> Failure {
+        match refused {
+            Refused::Line(how) => self.wrong(&how),
+            Refused::Failed(failure) => failure,
+        }
+    }
+}
