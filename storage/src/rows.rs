@@ -5,7 +5,7 @@
 //!
 //! A value on disk is: version (1), payload, xxh3-32 of version and payload (4).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, PersistMode, Readable, Snapshot};
@@ -76,6 +76,14 @@ impl Rows {
                     value[..].try_into().map_err(|_| Damage::new("watermark", "it is not eight bytes"))?;
                 Ok(Offset(u64::from_le_bytes(bytes)))
             }
+        }
+    }
+
+    /// The folder of their tables; none in memory.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.store {
+            Store::Disk(_, keyspace) => Some(keyspace.path()),
+            Store::Memory(_) => None,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
         keyway::{Keyway, eventually},
         stderr, stdout, tool,
     },
-    furnish::{PROJECT, TRIGGER, answers, furnished, offline},
+    furnish::{INPUTS, PROJECT, TRIGGER, answers, furnished, offline},
 };
 
 /// An export of a furnished home, with one of its runs.
@@ -59,6 +59,30 @@ fn a_copy_answers_as_what_it_is_a_copy_of() {
     assert_eq!(code, 0);
     assert!(text.starts_with("0 events imported, "), "{text}");
     assert_eq!(answers(copy.path(), &run), answers(home.path(), &run));
+}
+
+#[test]
+fn a_copy_knows_what_was_replayed() {
+    let (home, _) = furnished();
+    let server = Keyway::start(home.path(), &[]);
+    let output = tool()
+        .args(["--server", &server.api, "replay", "--from", "events", "--trigger-id", &TRIGGER[3..]])
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    eventually("all are replayed", || {
+        server.get("/api/status").1["data"]["work_orders"]["success"] == 2 * INPUTS
+    });
+    assert_eq!(server.stop().code(), Some(0));
+    let file = home.path().join("export.jsonl");
+    assert_eq!(offline(home.path(), &["events", "export", file.to_str().unwrap()]).0, 0);
+    let copy = empty();
+    assert_eq!(import(copy.path(), &file).0, 0);
+    for data in [home.path(), copy.path()] {
+        let (code, text, _) = offline(data, &["verify"]);
+        assert_eq!(code, 0, "{text}");
+    }
+    assert_eq!(lines(copy.path()), lines(home.path()));
 }
 
 #[test]

@@ -3,13 +3,17 @@
 //! The log is the truth: rows that say something else are found and derived anew; a log that is damaged is named, and
 //! nothing is done to it.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use keyway_storage::{
     directory::{DataDir, Durability},
     key::{Key, Tag},
     log::Log,
+    place::ShardId,
 };
 use serde_json::Value;
 
@@ -88,6 +92,61 @@ fn rows_that_the_log_contradicts_are_found_and_derived_anew() {
     assert_eq!(code, 0, "{text}{errors}");
     assert_eq!(text.matches("state derived anew").count(), 2, "{text}");
     assert_eq!(offline(home.path(), &["verify"]).0, 0);
+    assert_eq!(answers(home.path(), &run), before);
+}
+
+/// A table of the rows of a shard, grown until the store has written one out.
+fn table_of_state(home: &Path) -> PathBuf {
+    let data = DataDir::open_existing(&home.join("data")).unwrap();
+    let mut store = data.open_shard(ShardId(0), Durability::Fsync, None).unwrap();
+    let (end, tables) = (store.log.live().end, store.state.folder().unwrap().join("tables"));
+    // Rows that the log does not have, deleted again: what is left is what was there, in a table.
+    for round in 0..40u64 {
+        for key in 0..40 {
+            let noise: Vec<u8> = (0..16_000u64).map(|n| ((n * n * (key + round + 1)) >> 7) as u8).collect();
+            store.state.put(Key::new(Tag::Gone).u64(1_000_000 + key), noise.into());
+        }
+        store.state.commit(end).unwrap();
+    }
+    for key in 0..40 {
+        store.state.delete(Key::new(Tag::Gone).u64(1_000_000 + key));
+    }
+    store.state.commit(end).unwrap();
+    drop((store, data));
+    let mut found: Vec<PathBuf> = fs::read_dir(tables).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.pop().expect("the rows were written out")
+}
+
+#[test]
+fn a_table_of_rows_that_lost_a_bit_is_named_and_its_rows_are_derived_anew() {
+    let (home, run) = furnished();
+    let before = answers(home.path(), &run);
+    let table = table_of_state(home.path());
+    let mut bytes = fs::read(&table).unwrap();
+    bytes[20] ^= 4;
+    fs::write(&table, bytes).unwrap();
+    let (code, text, errors) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("file: shard-000/keyspaces/"), "{text}");
+    assert!(errors.contains("--repair"), "{errors}");
+    let (code, text, errors) = offline(home.path(), &["verify", "--repair"]);
+    assert_eq!(code, 0, "{text}{errors}");
+    assert!(text.contains("state derived anew"), "{text}");
+    let (code, text, _) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(answers(home.path(), &run), before);
+}
+
+#[test]
+fn a_rebuild_that_is_killed_is_made_good_by_the_next_start() {
+    let (home, run) = furnished();
+    let before = answers(home.path(), &run);
+    for _ in 0..5 {
+        let mut child = tool().args(["rebuild", "--data-dir"]).arg(home.path().join("data")).spawn().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(offline(home.path(), &["verify"]).0, 0);
+    }
     assert_eq!(answers(home.path(), &run), before);
 }
 

@@ -27,40 +27,60 @@ use crate::{
 /// Verifies a whole data dir.
 pub fn verify(flags: &Verify, data_dir: Option<&Path>, out: &mut Printer) -> Result<(), Failure> {
     let data = offline::open(data_dir)?;
-    let mut sheet = Sheet { out, shards: Vec::new(), findings: Vec::new(), mended: 0 };
+    let mut sheet = Sheet { out, shards: Vec::new(), findings: Vec::new(), mended: 0, repair: flags.repair };
     let mut stores = Vec::new();
     for shard in data.shards() {
         let faults = data.inspect(shard).map_err(offline::refuse)?;
-        // What the store may trip over, or mend, stays as it is.
-        if faults.is_empty() {
-            match offline::open_shard(&data, shard) {
-                Ok(store) => stores.push((shard, store)),
-                Err(Failure::Damaged(how)) => {
-                    sheet.finding(shard, "file", &Finding { place: "store".to_owned(), how })?;
-                }
-                Err(failure) => return Err(failure),
-            }
+        for Fault { path, how } in &faults {
+            let place = path.strip_prefix(data.path()).unwrap_or(path).display().to_string();
+            sheet.finding(shard, "file", &Finding { place, how: how.clone() })?;
         }
-        for Fault { path, how } in faults {
-            let place = path.strip_prefix(data.path()).unwrap_or(&path).display().to_string();
-            sheet.finding(shard, "file", &Finding { place, how })?;
+        // What the store may trip over, or mend, stays as it is, but for tables that may be those of rows.
+        let in_tables =
+            faults.iter().all(|fault| fault.path.parent().is_some_and(|it| it.ends_with("tables")));
+        if !faults.is_empty() && !(flags.repair && in_tables) {
+            continue;
+        }
+        match offline::open_shard(&data, shard) {
+            Ok(store) => stores.extend(Opened::of(shard, store, &faults)),
+            Err(Failure::Damaged(how)) => {
+                sheet.finding(shard, "file", &Finding { place: "store".to_owned(), how })?;
+            }
+            Err(failure) => return Err(failure),
         }
     }
     compare(&data, stores, flags.repair, &mut sheet)?;
     sheet.close(&data)
 }
 
+/// A shard that is looked into.
+struct Opened {
+    shard: ShardId,
+    store: Store,
+    /// Which rows have tables that are not what was written.
+    broken: [bool; 2],
+    faults: usize,
+}
+
+impl Opened {
+    /// A shard whose faults, if it has any, are all in tables of rows: those can be derived anew.
+    fn of(shard: ShardId, store: Store, faults: &[Fault]) -> Option<Self> {
+        let is_in =
+            |fault: &Fault, folder: Option<&Path>| folder.is_some_and(|it| fault.path.starts_with(it));
+        let [state, views] = [store.state.folder(), store.views.folder()];
+        let can_mend = faults.iter().all(|fault| is_in(fault, state) || is_in(fault, views));
+        let broken = [state, views].map(|folder| faults.iter().any(|fault| is_in(fault, folder)));
+        can_mend.then_some(Self { shard, store, broken, faults: faults.len() })
+    }
+}
+
 /// Holds logs and rows against each other.
-fn compare(
-    data: &DataDir,
-    stores: Vec<(ShardId, Store)>,
-    repair: bool,
-    sheet: &mut Sheet,
-) -> Result<(), Failure> {
-    let logs: Vec<LogReader> = stores.iter().map(|(_, store)| store.log.reader()).collect();
-    let progress = Progress::new(stores.iter().map(|(_, store)| rebuild::events(store)).sum(), "events")?;
+fn compare(data: &DataDir, stores: Vec<Opened>, repair: bool, sheet: &mut Sheet) -> Result<(), Failure> {
+    let logs: Vec<LogReader> = stores.iter().map(|opened| opened.store.log.reader()).collect();
+    let count = stores.iter().map(|opened| rebuild::events(&opened.store)).sum();
+    let progress = Progress::new(count, "events")?;
     let mut before = 0;
-    for (shard, store) in stores {
+    for Opened { shard, store, broken, faults } in stores {
         let live = store.log.live();
         let bench = Bench {
             ids: data.ids(),
@@ -73,9 +93,9 @@ fn compare(
             other => Failure::Failed(other.to_string()),
         })?;
         sheet.report(shard, &report, live.len())?;
-        if repair && report.log.is_empty() && !report.rows.is_empty() {
-            rebuild::derive(store, wrong(&report), &mut |_| !progress.is_interrupted())?;
-            sheet.mend(shard, wrong(&report), report.rows.len())?;
+        if let Some(what) = wrong(&report, broken).filter(|_| repair && report.log.is_empty()) {
+            rebuild::derive(store, what, &mut |_| !progress.is_interrupted())?;
+            sheet.mend(shard, what, report.rows.len() + faults)?;
         }
         before += live.len() as u64;
     }
@@ -84,12 +104,13 @@ fn compare(
 }
 
 /// Which projections have to be derived anew.
-fn wrong(report: &Report) -> What {
+fn wrong(report: &Report, broken: [bool; 2]) -> Option<What> {
     let is_wrong = |name: &str| report.rows.iter().any(|finding| finding.place == name);
-    match (is_wrong("state"), is_wrong("views")) {
-        (true, false) => What::State,
-        (false, true) => What::Views,
-        _ => What::All,
+    match (is_wrong("state") || broken[0], is_wrong("views") || broken[1]) {
+        (false, false) => None,
+        (true, false) => Some(What::State),
+        (false, true) => Some(What::Views),
+        (true, true) => Some(What::All),
     }
 }
 
@@ -99,6 +120,7 @@ struct Sheet<'a> {
     shards: Vec<Value>,
     findings: Vec<Value>,
     mended: usize,
+    repair: bool,
 }
 
 impl Sheet<'_> {
@@ -140,12 +162,16 @@ impl Sheet<'_> {
         }
         self.out.flush()?;
         let in_rows = self.findings.iter().filter(|finding| finding["what"] == "rows").count();
-        match (self.findings.len() - self.mended, in_rows - self.mended) {
-            (0, _) => Ok(()),
-            (left, rows) if left == rows => {
+        match self.findings.len() - self.mended {
+            0 => Ok(()),
+            left if left == in_rows => {
                 Err(Failure::Damaged("rows are damaged: `verify --repair` derives them anew".to_owned()))
             }
-            _ => Err(Failure::Damaged("damage found that nothing can mend".to_owned())),
+            _ if self.repair => Err(Failure::Damaged("damage found that nothing can mend".to_owned())),
+            _ => {
+                let hint = "damage found: `verify --repair` mends what is not in the log";
+                Err(Failure::Damaged(hint.to_owned()))
+            }
         }
     }
 }
