@@ -97,7 +97,7 @@ impl Source for Peer {
                 stream: 0,
                 request: Bytes::new(),
                 body: Ok(Bytes::from_static(b"{}")),
-                follow: false,
+                follow: None,
                 replays: None,
             };
             batch.push(Ticket(n), Command::Receive(input), 2);

@@ -82,7 +82,7 @@ pub fn input(trigger: TriggerId, body: &Bytes) -> Input {
             b"{\"method\":\"POST\",\"headers\":{\"content-type\":\"application/json\"}}",
         ),
         body: Ok(body.clone()),
-        follow: false,
+        follow: None,
         replays: None,
     }
 }

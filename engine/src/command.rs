@@ -4,7 +4,7 @@
 
 mod replay;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use keyway_storage::{
@@ -69,10 +69,38 @@ pub struct Input {
     pub request: Bytes,
     /// JSON of the body, or why there is none.
     pub body: Result<Bytes, Unusable>,
-    /// Whether the sender waits for the end of the first run.
-    pub follow: bool,
+    /// Who waits for the end of the first run, if someone does.
+    pub follow: Option<Follow>,
     /// The dead letter or event that this input replays.
     pub replays: Option<Place>,
+}
+
+/// Someone who waits for the end of a run.
+#[derive(Debug, Clone)]
+pub struct Follow(Weak<()>);
+
+/// Kept by whoever waits, for as long as they wait.
+#[derive(Debug)]
+pub struct Presence(Arc<()>);
+
+impl Presence {
+    /// Someone who begins to wait.
+    #[expect(clippy::new_without_default, reason = "it stands for someone, not for a value")]
+    pub fn new() -> Self {
+        Self(Arc::new(()))
+    }
+
+    /// What a shard knows of them.
+    pub fn follow(&self) -> Follow {
+        Follow(Arc::downgrade(&self.0))
+    }
+}
+
+impl Follow {
+    /// Whether they still wait.
+    pub fn waits(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// An input that cannot become a work order.

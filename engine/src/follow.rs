@@ -1,7 +1,8 @@
 //! Callers that wait for the end of a run: the one who sent its input, and those who sent it again.
 //!
 //! Invariant: a followed run is in the map from the turn that accepted its input until the turn that ends it, so
-//! that an end is never missed, however fast it comes. Who comes later is told from the log.
+//! that an end is never missed, however fast it comes. Who comes later is told from the log. Whoever does not wait
+//! any more makes room for the next.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,15 +17,17 @@ use keyway_storage::{
     place::{Offset, RunKey, Timestamp},
 };
 
-use crate::command::{RunEnd, Ticket};
+use crate::command::{Follow, RunEnd, Ticket};
 
 /// Which source waits, and under which ticket.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Follower {
     /// Index of the source.
     pub origin: usize,
     /// The ticket of the input.
     pub ticket: Ticket,
+    /// Whether someone still waits there.
+    pub follow: Follow,
 }
 
 /// How far the run of a repeated input has come.
@@ -39,7 +42,7 @@ pub enum Progress {
 }
 
 /// A caller who is told from the log, once the rows reflect it up to an offset.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Late {
     /// The run.
     pub run: RunKey,
@@ -67,12 +70,34 @@ pub struct Follows {
     runs: HashMap<RunKey, Followed>,
     late: VecDeque<Late>,
     count: usize,
+    is_swept: bool,
 }
 
 impl Follows {
+    /// Begins a turn.
+    pub fn begin(&mut self) {
+        self.is_swept = false;
+    }
+
     /// Whether one more caller can wait, beside so many who are about to.
-    pub fn has_room(&self, about_to: usize) -> bool {
+    pub fn has_room(&mut self, about_to: usize) -> bool {
+        // Once per turn: who refuses many callers must not look at all others for each of them.
+        if self.count + about_to >= FOLLOWS_MAX && !self.is_swept {
+            self.sweep();
+            self.is_swept = true;
+        }
         self.count + about_to < FOLLOWS_MAX
+    }
+
+    /// Forgets those who do not wait any more.
+    fn sweep(&mut self) {
+        self.runs.retain(|_, followed| {
+            followed.followers.retain(|follower| follower.follow.waits());
+            !followed.followers.is_empty()
+        });
+        self.late.retain(|late| late.follower.follow.waits());
+        self.count =
+            self.late.len() + self.runs.values().map(|followed| followed.followers.len()).sum::<usize>();
     }
 
     /// Follows a run that was made at `inserted`, in this turn.
@@ -89,7 +114,7 @@ impl Follows {
         follower: Follower,
         end: Offset,
     ) {
-        assert!(self.has_room(0));
+        assert!(self.count < FOLLOWS_MAX);
         self.count += 1;
         if let Some(followed) = self.runs.get_mut(&run) {
             return followed.followers.push(follower);
@@ -145,6 +170,10 @@ impl Follows {
             return None;
         }
         self.count -= followed.followers.len();
+        // Before the state is read: who left does not need it.
+        if !followed.followers.iter().any(|follower| follower.follow.waits()) {
+            return None;
+        }
         let final_state = match &end.final_state {
             FinalState::None => Bytes::new(),
             FinalState::Own(state) => state.clone(),
@@ -186,5 +215,41 @@ impl Followed {
             Some(EventKind::StepFinished(finished)) => finished.output,
             _ => Bytes::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Follower, Follows, Progress};
+    use crate::command::{Presence, Ticket};
+    use keyway_storage::{
+        limits::FOLLOWS_MAX,
+        place::{Offset, RunKey, Timestamp},
+    };
+
+    #[test]
+    fn who_does_not_wait_any_more_makes_room() {
+        let mut follows = Follows::default();
+        let mut here: Vec<Presence> = (0..FOLLOWS_MAX).map(|_| Presence::new()).collect();
+        for (index, presence) in here.iter().enumerate() {
+            assert!(follows.has_room(0));
+            let follower = Follower { origin: 0, ticket: Ticket(index as u64), follow: presence.follow() };
+            // Two wait for each run, and some are told from the log.
+            let run = RunKey { work_order: Offset(index as u64 / 2), n: 1 };
+            let progress = if index % 5 == 0 { Progress::Ended } else { Progress::Waits };
+            follows.join(run, Timestamp(0), progress, follower, Offset(0));
+        }
+        follows.begin();
+        assert!(!follows.has_room(0));
+        here.truncate(FOLLOWS_MAX - 2);
+        assert!(!follows.has_room(0), "it looks once per turn");
+        follows.begin();
+        assert!(follows.has_room(1));
+        assert!(!follows.has_room(2));
+        here.clear();
+        follows.begin();
+        assert!(!follows.has_room(FOLLOWS_MAX));
+        assert!(follows.has_room(FOLLOWS_MAX - 1));
+        assert!(!follows.has_late());
     }
 }

@@ -126,16 +126,20 @@ impl Shard {
             self.decide_one(Command::Advance, now)?;
         }
         let mut worked = false;
+        self.follows.begin();
         let mut batch = std::mem::take(&mut self.batch);
-        for (origin, ticket, command) in batch.drain() {
+        for (origin, ticket, mut command) in batch.drain() {
             worked |= !matches!(command, Command::Claim(_));
-            let follow = matches!(&command, Command::Receive(input) if input.follow);
-            let answer = match follow && !self.has_room_for_caller() {
+            let follow = match &mut command {
+                Command::Receive(input) => input.follow.take(),
+                _ => None,
+            };
+            let answer = match follow.is_some() && !self.has_room_for_caller() {
                 true => Answer::Refused(Refusal::Full),
                 false => self.decide_one(command, now)?,
             };
-            if follow {
-                self.note_caller(&answer, now, Follower { origin, ticket });
+            if let Some(follow) = follow {
+                self.note_caller(&answer, now, Follower { origin, ticket, follow });
             }
             self.receipts[origin].push(Receipt { ticket, at: now, answer });
         }

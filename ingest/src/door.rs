@@ -3,9 +3,13 @@
 //! Invariant: whatever may take long (a sync, a read of the store) happens on another thread and comes back as a
 //! wake-up of this one.
 
+mod connection;
+mod cors;
+mod peeked;
+pub mod watch;
+
 use std::{
     cell::Cell,
-    convert::Infallible,
     future::Future,
     io,
     net::SocketAddr,
@@ -20,20 +24,26 @@ use http_body_util::BodyExt;
 use hyper::{
     Method, Request, StatusCode,
     body::Incoming,
-    header::{HeaderName, HeaderValue, ORIGIN, VARY},
-    server::conn::http1,
-    service::service_fn,
+    header::{CONNECTION, HOST, HeaderValue},
 };
-use keyway_storage::limits::{API_BODY_BYTES_MAX, HEAD_BYTES_MAX};
+use keyway_storage::limits::{
+    API_BODY_BYTES_MAX, API_CONNECTIONS_MAX, CONNECTIONS_TURNED_AWAY_MAX, RETRY_AFTER_SECONDS,
+    TURN_AWAY_TIMEOUT_MS,
+};
+use rustls::ServerConfig;
 
 use crate::{
     count::AnswerCounts,
+    edge::EdgeSettings,
     http::{self, Answer, ApiRequest},
     parked::Inbox,
     reader::Readers,
     runtime::{Runtime, signal::Signal},
     trigger::webhook::serve::Webhooks,
 };
+use connection::Connection;
+use cors::Page;
+use watch::{Patience, Watch, Watches};
 
 /// What a door serves.
 pub struct Door {
@@ -45,6 +55,8 @@ pub struct Door {
     pub api_listen: Option<SocketAddr>,
     /// The core to run on.
     pub core: Option<usize>,
+    /// What holds for all doors.
+    pub settings: Arc<EdgeSettings>,
     /// Serves `/i/`.
     pub webhooks: Webhooks,
     /// Where receipts come in.
@@ -55,16 +67,6 @@ pub struct Door {
     pub readers: Arc<Readers>,
     /// Set when the door shall end.
     pub drain: Arc<Signal>,
-    /// How long it waits for what is in flight.
-    pub drain_timeout: Duration,
-    /// Origins that browsers may call from; empty allows all.
-    pub cors_origins: Arc<[HeaderValue]>,
-    /// How long a client may take to send a head.
-    pub header_timeout: Duration,
-    /// Most connections at once.
-    pub connections_max: usize,
-    /// Whether `/hello` is served, for measuring against.
-    pub hello: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,16 @@ enum Audience {
     Public,
     Operator,
     Both,
+}
+
+/// How a connection is received.
+#[derive(Clone, Copy)]
+struct Visit {
+    audience: Audience,
+    /// One more than there is room for: it is told so.
+    is_turned_away: bool,
+    /// It speaks plain HTTP where TLS is spoken: it is told so.
+    is_plain_by_mistake: bool,
 }
 
 impl Door {
@@ -83,49 +95,82 @@ impl Door {
     }
 
     async fn serve<R: Runtime>(self, ready: impl FnOnce(io::Result<()>)) {
-        let door = Rc::new(self);
-        let open = Rc::new(Cell::new(0usize));
+        let (door, watches) = (Rc::new(self), Rc::new(Watches::default()));
         let audience = if door.api_listen == Some(door.listen) { Audience::Both } else { Audience::Public };
-        let mut listeners = vec![(door.listen, audience)];
-        listeners
-            .extend(door.api_listen.filter(|api| *api != door.listen).map(|api| (api, Audience::Operator)));
-        for (address, audience) in listeners {
+        let mut listeners = vec![(door.listen, audience, door.settings.connections_max)];
+        let api_listen = door.api_listen.filter(|api| *api != door.listen);
+        // With a count of its own: callers of webhooks never keep people out.
+        listeners.extend(api_listen.map(|api| (api, Audience::Operator, API_CONNECTIONS_MAX)));
+        let mut opens = Vec::new();
+        for (address, audience, connections_max) in listeners {
+            let open = Rc::<Open>::default();
+            opens.push(Rc::clone(&open));
+            let porch = Porch {
+                door: Rc::clone(&door),
+                watches: Rc::clone(&watches),
+                audience,
+                connections_max,
+                open,
+            };
             match R::listen(address) {
-                Ok(listener) => R::spawn(accept::<R>(Rc::clone(&door), listener, audience, Rc::clone(&open))),
+                Ok(listener) => R::spawn(porch.accept::<R>(listener)),
                 Err(error) => return ready(Err(error)),
             }
         }
+        R::spawn(watches.look::<R>());
         R::spawn(door.webhooks.wheel.clone().turn::<R>());
         R::spawn(door.webhooks.parked.clone().settle(Arc::clone(&door.inbox)));
         ready(Ok(()));
         door.drain.wait().await;
-        let deadline = Instant::now() + door.drain_timeout;
-        while open.get() > 0 && Instant::now() < deadline {
+        let deadline = Instant::now() + door.settings.drain_timeout;
+        while opens.iter().any(|open| open.served.get() > 0) && Instant::now() < deadline {
             R::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, audience: Audience) -> Answer {
+    /// What TLS is spoken with; the API has its listener to itself, without TLS.
+    fn certificate(&self, audience: Audience) -> Option<Arc<ServerConfig>> {
+        let certificate = self.settings.certificate.as_ref();
+        certificate.filter(|_| audience != Audience::Operator).map(|certificate| certificate.shown())
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        visit: Visit,
+        watch: &Rc<Watch>,
+    ) -> Answer {
+        if visit.is_plain_by_mistake {
+            let message = "Only HTTPS is spoken at this address.";
+            return closing(http::refusal_with(StatusCode::BAD_REQUEST, "https_required", message));
+        }
+        if visit.is_turned_away {
+            let answer =
+                http::unavailable("There are too many connections at the moment.", RETRY_AFTER_SECONDS);
+            self.answers.note(answer.status());
+            return closing(answer);
+        }
+        name_host(&mut request);
         let path = request.uri().path();
-        let origin = request.headers().get(ORIGIN).cloned();
-        if audience != Audience::Operator && (path.starts_with("/i/") || path == "/i") {
-            let preflight = request.method() == Method::OPTIONS;
+        if visit.audience != Audience::Operator && (path.starts_with("/i/") || path == "/i") {
+            let (page, preflight) = (Page::of(request.headers()), request.method() == Method::OPTIONS);
             let mut answer = if preflight {
                 http::empty(StatusCode::NO_CONTENT)
             } else {
-                self.webhooks.serve(request).await
+                self.webhooks.serve(request, watch).await
             };
             self.answers.note(answer.status());
-            self.allow_origin(&mut answer, origin, preflight);
+            page.allow(&mut answer, &self.settings.cors_origins, preflight);
             return answer;
         }
         if path == "/health/live" {
             return http::json(StatusCode::OK, &b"{\"status\":\"live\"}"[..]);
         }
-        if self.hello && path == "/hello" {
+        if self.settings.hello && path == "/hello" {
             return self.hello(request).await;
         }
-        if audience == Audience::Public {
+        if visit.audience == Audience::Public {
             return http::refusal(StatusCode::NOT_FOUND, "Not Found");
         }
         self.ask_api(request, peer).await
@@ -159,96 +204,92 @@ impl Door {
             None => http::unavailable("The API has too many requests at the moment.", 1),
         }
     }
+}
 
-    /// Lets a browser read the answer (Fetch standard, CORS protocol).
-    fn allow_origin(&self, answer: &mut Answer, origin: Option<HeaderValue>, preflight: bool) {
-        let allowed = match (self.cors_origins.is_empty(), origin) {
-            (true, _) => HeaderValue::from_static("*"),
-            (false, Some(origin)) if self.cors_origins.contains(&origin) => origin,
-            (false, _) => return,
-        };
-        let headers = answer.headers_mut();
-        headers.insert(HeaderName::from_static("access-control-allow-origin"), allowed);
-        if !self.cors_origins.is_empty() {
-            headers.insert(VARY, HeaderValue::from_static("origin"));
-        }
-        if preflight {
-            let methods = HeaderValue::from_static("GET,POST,PUT,PATCH,DELETE,OPTIONS");
-            headers.insert(HeaderName::from_static("access-control-allow-methods"), methods);
-            headers.insert(
-                HeaderName::from_static("access-control-allow-headers"),
-                HeaderValue::from_static("*"),
-            );
-            let age = HeaderValue::from_static("1728000");
-            headers.insert(HeaderName::from_static("access-control-max-age"), age);
-        }
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// HTTP/2 names the host beside the headers: jobs find it where HTTP/1.1 has it.
+fn name_host(request: &mut Request<Incoming>) {
+    if let Some(authority) = request.uri().authority()
+        && !request.headers().contains_key(HOST)
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
     }
 }
 
-async fn accept<R: Runtime>(
+/// The open connections of one listener.
+#[derive(Default)]
+struct Open {
+    served: Cell<usize>,
+    turned_away: Cell<usize>,
+}
+
+/// Where the connections of one listener come in.
+struct Porch {
     door: Rc<Door>,
-    listener: R::Listener,
+    watches: Rc<Watches>,
     audience: Audience,
-    open: Rc<Cell<usize>>,
-) {
-    let mut drain = pin!(door.drain.wait());
-    loop {
-        let accepted = {
-            let mut next = pin!(R::accept(&listener));
-            std::future::poll_fn(|cx| match drain.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(None),
-                Poll::Pending => next.as_mut().poll(cx).map(Some),
-            })
-            .await
-        };
-        match accepted {
-            None => return,
-            // Too many open files, or a client that left at once: neither ends the door.
-            Some(Err(error)) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                R::sleep(Duration::from_millis(10)).await;
-            }
-            Some(Ok(_)) if open.get() >= door.connections_max => {}
-            Some(Ok((stream, peer))) => {
-                open.set(open.get() + 1);
-                let (door, open) = (Rc::clone(&door), Rc::clone(&open));
-                R::spawn(async move {
-                    serve_connection::<R>(door, stream, peer, audience).await;
-                    open.set(open.get() - 1);
-                });
+    connections_max: usize,
+    open: Rc<Open>,
+}
+
+impl Porch {
+    async fn accept<R: Runtime>(self, listener: R::Listener) {
+        let mut drain = pin!(self.door.drain.wait());
+        let mut is_known = false;
+        loop {
+            let accepted = {
+                let mut next = pin!(R::accept(&listener));
+                std::future::poll_fn(|cx| match drain.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => next.as_mut().poll(cx).map(Some),
+                })
+                .await
+            };
+            match accepted {
+                None => return,
+                // Too many open files, or a client that left at once: neither ends the door.
+                Some(Err(error)) => {
+                    if !is_known {
+                        tracing::warn!(%error, "a connection was not accepted; trying on");
+                    }
+                    is_known = true;
+                    R::sleep(Duration::from_millis(10)).await;
+                }
+                Some(Ok((stream, peer))) => {
+                    is_known = false;
+                    self.receive::<R>(stream, peer);
+                }
             }
         }
     }
-}
 
-async fn serve_connection<R: Runtime>(
-    door: Rc<Door>,
-    stream: R::Stream,
-    peer: SocketAddr,
-    audience: Audience,
-) {
-    let service = service_fn(|request| {
-        let door = Rc::clone(&door);
-        async move { Ok::<_, Infallible>(door.answer(request, peer, audience).await) }
-    });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(door.webhooks.wheel.clone())
-        .header_read_timeout(door.header_timeout)
-        .max_header_size(HEAD_BYTES_MAX);
-    // Without `pipeline_flush`: it would keep the 400 for a request that does not parse from being sent.
-    builder.half_close(true);
-    let mut connection = pin!(builder.serve_connection(stream, service));
-    let mut drain = pin!(door.drain.wait());
-    let mut draining = false;
-    let served = std::future::poll_fn(|cx| {
-        if !draining && drain.as_mut().poll(cx).is_ready() {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
+    /// Serves a connection, or tells it that there is no room; when too many are being told, it is closed at once.
+    fn receive<R: Runtime>(&self, stream: R::Stream, peer: SocketAddr) {
+        let is_turned_away = self.open.served.get() >= self.connections_max;
+        if is_turned_away && self.open.turned_away.get() >= CONNECTIONS_TURNED_AWAY_MAX {
+            return;
         }
-        connection.as_mut().poll(cx)
-    });
-    if let Err(error) = served.await {
-        tracing::debug!(%error, %peer, "a connection ended early");
+        let mut patience = self.door.settings.patience;
+        if is_turned_away {
+            let short = Duration::from_millis(TURN_AWAY_TIMEOUT_MS);
+            patience = Patience { head: patience.head.min(short), idle: patience.idle.min(short) };
+        }
+        let visit = Visit { audience: self.audience, is_turned_away, is_plain_by_mistake: false };
+        let connection = Connection::new(Rc::clone(&self.door), peer, visit, self.watches.add(patience));
+        let open = Rc::clone(&self.open);
+        let count = move |more: bool| {
+            let count = if is_turned_away { &open.turned_away } else { &open.served };
+            count.set(if more { count.get() + 1 } else { count.get() - 1 });
+        };
+        count(true);
+        R::spawn(async move {
+            connection.serve::<R>(stream).await;
+            count(false);
+        });
     }
 }

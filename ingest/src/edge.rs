@@ -14,8 +14,9 @@ use keyway_storage::{id::Ids, place::ShardId};
 
 use crate::{
     api::Gauges,
+    certificate::Certificate,
     count::AnswerCounts,
-    door::Door,
+    door::{Door, watch::Patience},
     http::ApiHandler,
     parked::{Inbox, Parked},
     reader::Readers,
@@ -39,16 +40,20 @@ pub struct EdgeSettings {
     pub api_listen: SocketAddr,
     /// The runtime.
     pub runtime: Choice,
+    /// What TLS is spoken with on the public address; without it plain HTTP is spoken.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Whether HTTP/2 may be spoken without TLS, by clients that know that it is.
+    pub http2_prior_knowledge: bool,
     /// Origins that browsers may call from; empty allows all.
     pub cors_origins: Vec<HeaderValue>,
     /// Largest webhook body.
     pub body_bytes_max: usize,
-    /// How long a client may take to send a head.
-    pub header_timeout: Duration,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// Most connections of one door.
     pub connections_max: usize,
+    /// How long a connection may take.
+    pub patience: Patience,
     /// How long a door waits for what is in flight when it ends.
     pub drain_timeout: Duration,
     /// Whether `/hello` is served.
@@ -100,11 +105,12 @@ pub struct Edge {
 impl Edge {
     /// Opens one door per shard, and returns when all of them listen.
     pub fn open(
-        settings: &EdgeSettings,
+        settings: EdgeSettings,
         passage: &Passage,
         ids: Ids,
         api: Arc<dyn ApiHandler>,
     ) -> io::Result<Self> {
+        let settings = Arc::new(settings);
         let (_public, address) = reserve(settings.listen)?;
         let same = settings.listen == settings.api_listen && settings.listen.port() != 0;
         let api_reserved = if same { None } else { Some(reserve(settings.api_listen)?) };
@@ -118,11 +124,9 @@ impl Edge {
                 let (passage_shards, published) =
                     (Arc::clone(&passage.shards), Arc::clone(&passage.published));
                 let (inbox, readers, drain) = (Arc::clone(inbox), Arc::clone(&readers), Arc::clone(&drain));
-                let (cors_origins, hello) = (settings.cors_origins.clone().into(), settings.hello);
-                let (body_bytes_max, body_timeout) = (settings.body_bytes_max, settings.body_timeout);
-                let (header_timeout, connections_max) = (settings.header_timeout, settings.connections_max);
-                let (answers, drain_timeout) = (Arc::clone(answers), settings.drain_timeout);
-                let wheel = Wheel::default();
+                let (answers, settings) = (Arc::clone(answers), Arc::clone(&settings));
+                let (bytes_max, body_timeout, wheel) =
+                    (settings.body_bytes_max, settings.body_timeout, Wheel::default());
                 // Built on its own thread: a door's parked requests never leave it.
                 move |spawn: Spawn| Door {
                     index,
@@ -137,17 +141,13 @@ impl Edge {
                         hooks: Default::default(),
                         ids,
                         wheel: wheel.clone(),
-                        intake: Intake::new(body_bytes_max, body_timeout, wheel, spawn),
+                        intake: Intake::new(bytes_max, body_timeout, wheel, spawn),
                     },
+                    settings,
                     inbox,
                     answers,
                     readers,
                     drain,
-                    drain_timeout,
-                    cors_origins,
-                    header_timeout,
-                    connections_max,
-                    hello,
                 }
             };
             let door = thread::Builder::new().name(format!("door-{index}"));

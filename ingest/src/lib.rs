@@ -3,6 +3,7 @@
 //! Does not know rows, lanes or leases. Only `runtime` names an asynchronous runtime.
 
 pub mod api;
+pub mod certificate;
 pub mod count;
 pub mod door;
 pub mod edge;

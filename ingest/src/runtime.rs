@@ -4,7 +4,9 @@
 
 mod epoll;
 mod io_uring;
+mod scratch;
 pub mod signal;
+mod tls;
 pub mod wheel;
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
@@ -13,6 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 pub use epoll::Epoll;
 pub use io_uring::IoUring;
+pub use tls::Encrypted;
 
 /// A runtime that a door runs on.
 pub trait Runtime: 'static {

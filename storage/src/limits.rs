@@ -166,6 +166,26 @@ pub const READ_BUFFER_BYTES: usize = 16 << 10;
 pub const RING_MEMORY_BYTES: usize = 1 << 20;
 /// Largest head of a request: its line and its headers. Larger ones are answered 431.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most connections of the API's listener: people and their tools, not callers of webhooks.
+pub const API_CONNECTIONS_MAX: usize = 1_024;
+/// Most connections of a listener that are being told that there is no room; one more is closed without a word.
+pub const CONNECTIONS_TURNED_AWAY_MAX: usize = 64;
+/// How long a connection that is turned away has to ask for something.
+pub const TURN_AWAY_TIMEOUT_MS: u64 = 1_000;
+/// Open files that connections leave to the store, the sources and what else needs them.
+pub const FILES_RESERVED: u64 = 1_024;
+/// Most requests at once on one connection of HTTP/2: as many as the standard calls enough.
+pub const HTTP2_STREAMS_MAX: u32 = 100;
+/// What a client of HTTP/2 may send ahead of what is read, on a stream and on all of them together.
+pub const HTTP2_WINDOW_BYTES: u32 = 1 << 20;
+/// Most bytes of one answer of HTTP/2 that wait for their reader outside of the answer itself.
+pub const HTTP2_SEND_BYTES_MAX: usize = 400 << 10;
+/// Most streams that a client of HTTP/2 has reset before they were looked at; one more ends the connection.
+pub const HTTP2_RESETS_PENDING_MAX: usize = 20;
+/// Most streams of a connection of HTTP/2 that are reset for the client's mistakes; one more ends the connection.
+pub const HTTP2_RESETS_LOCAL_MAX: usize = 1_024;
+/// Largest certificate chain, and largest key, that is read.
+pub const CERTIFICATE_BYTES_MAX: u64 = 1 << 20;
 /// How long a client may take to send the head of a request.
 pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// How long a client may take to send the body of a request.

@@ -90,6 +90,11 @@ impl Keyway {
         }
     }
 
+    /// Where webhooks come in: `HOST:PORT`.
+    pub fn address(&self) -> &str {
+        self.url.split_once("://").unwrap().1
+    }
+
     /// The process's id.
     pub fn pid(&self) -> u32 {
         self.child.id()

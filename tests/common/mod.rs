@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod fake;
+pub mod http2;
 pub mod keyway;
 pub mod mail;
+pub mod tls;
 pub mod wire;
 
 use std::process::{Command, Output};

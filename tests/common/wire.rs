@@ -38,7 +38,7 @@ pub fn connect(server: &Keyway) -> TcpStream {
 
 /// The same, for a test in which the server may be gone.
 pub fn try_connect(server: &Keyway) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap())?;
+    let stream = TcpStream::connect(server.address())?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     Ok(stream)
 }

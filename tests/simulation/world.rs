@@ -183,7 +183,7 @@ impl World {
             stream: 0,
             request: Bytes::new(),
             body: Ok(Bytes::from_static(b"{}")),
-            follow: false,
+            follow: None,
             replays: None,
         };
         let first = self.model.first(shard, trigger, &position, self.now);

@@ -3,7 +3,9 @@
 //! Invariant: the ready line is printed when every door listens and every shard turns; the process ends with 0 only
 //! after it was asked to and has let go of everything in order.
 
+mod certificate;
 mod engine;
+mod files;
 mod project;
 mod trace;
 
@@ -17,6 +19,8 @@ use std::{
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use keyway_ingest::{
+    certificate::Certificate,
+    door::watch::Patience,
     edge::{Edge, EdgeSettings},
     runtime::Choice,
 };
@@ -46,8 +50,10 @@ enum Wake {
 /// Runs until it is told to stop.
 pub fn serve(flags: &Serve, data_dir: Option<&Path>) -> Result<(), Failure> {
     trace::start(flags.log_format);
+    let open_files = files::raise();
     let (sender, wakes) = mpsc::channel();
     listen_for_signals(sender.clone())?;
+    let certificate = certificate::open(flags)?;
     let path = data_dir.map_or_else(|| PathBuf::from("keyway-data"), Path::to_path_buf);
     let data = DataDir::open(&path, flags.shards.unwrap_or_else(cores)).map_err(refuse)?;
     let durability = match flags.durability {
@@ -59,13 +65,17 @@ pub fn serve(flags: &Serve, data_dir: Option<&Path>) -> Result<(), Failure> {
     };
     let engine = Engine::open(flags, &data, durability, sender)?;
     let api = Arc::clone(&engine.api);
-    let edge = Edge::open(&edge_settings(flags), &engine.passage, data.ids(), api)
+    let connections_max =
+        files::connections_max(flags.connections_max, engine.passage.shards.len(), open_files);
+    let settings = edge_settings(flags, certificate.clone(), connections_max);
+    let edge = Edge::open(settings, &engine.passage, data.ids(), api)
         .map_err(|error| Failure::Failed(format!("{}: cannot listen: {error}", flags.listen)))?;
-    let url = format!("http://{}", edge.address);
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", edge.address);
     // Set once, here.
     let _ = engine.api.public_url.set(url.clone());
     println!("keyway: ready on {url}, api on http://{}", edge.api_address);
-    let ended = wait(flags, &engine, &wakes);
+    let ended = wait(flags, &engine, certificate.as_deref(), &wakes);
     let tails = stop(flags, engine, edge);
     // Without syncs nobody knows how much of the logs is on the disk.
     if ended.is_ok()
@@ -81,8 +91,13 @@ fn cores() -> u16 {
     thread::available_parallelism().map_or(1, |cores| cores.get().min(256) as u16)
 }
 
-fn edge_settings(flags: &Serve) -> EdgeSettings {
-    let origins = flags.cors_origins.iter().filter(|origin| *origin != "*");
+fn edge_settings(
+    flags: &Serve,
+    certificate: Option<Arc<Certificate>>,
+    connections_max: usize,
+) -> EdgeSettings {
+    let all = flags.cors_origins.iter().any(|origin| origin == "*");
+    let origins = flags.cors_origins.iter().filter(|_| !all);
     let runtime = match flags.runtime {
         serve::Runtime::Auto => Choice::Auto,
         serve::Runtime::IoUring => Choice::IoUring,
@@ -96,9 +111,14 @@ fn edge_settings(flags: &Serve) -> EdgeSettings {
         runtime,
         cors_origins: origins.filter_map(|origin| HeaderValue::from_str(origin).ok()).collect(),
         body_bytes_max: flags.body_bytes_max as usize,
-        header_timeout: Duration::from_millis(flags.header_timeout_ms),
         body_timeout: Duration::from_millis(flags.body_timeout_ms),
-        connections_max: flags.connections_max as usize,
+        connections_max,
+        patience: Patience {
+            head: Duration::from_millis(flags.header_timeout_ms),
+            idle: Duration::from_secs(flags.idle_timeout_seconds),
+        },
+        certificate,
+        http2_prior_knowledge: flags.http2_prior_knowledge,
         drain_timeout: Duration::from_secs(flags.drain_seconds),
         hello: flags.hello,
     }
@@ -117,11 +137,21 @@ fn listen_for_signals(wakes: mpsc::Sender<Wake>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for the end; SIGHUP reads the project file again.
-fn wait(flags: &Serve, engine: &Engine, wakes: &mpsc::Receiver<Wake>) -> Result<(), Failure> {
+/// Waits for the end; SIGHUP reads the project file and the certificate again.
+fn wait(
+    flags: &Serve,
+    engine: &Engine,
+    certificate: Option<&Certificate>,
+    wakes: &mpsc::Receiver<Wake>,
+) -> Result<(), Failure> {
     loop {
         match wakes.recv() {
-            Ok(Wake::Signal(SIGHUP)) => reload(flags, engine),
+            Ok(Wake::Signal(SIGHUP)) => {
+                if let Some(certificate) = certificate {
+                    certificate::reload(flags, certificate);
+                }
+                reload(flags, engine);
+            }
             Ok(Wake::Signal(_)) | Err(_) => return Ok(()),
             Ok(Wake::Fatal(message)) => return Err(Failure::Failed(message)),
         }

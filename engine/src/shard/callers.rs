@@ -29,7 +29,7 @@ pub struct Caller {
 
 impl Shard {
     /// Whether one more caller may wait.
-    pub(super) fn has_room_for_caller(&self) -> bool {
+    pub(super) fn has_room_for_caller(&mut self) -> bool {
         self.follows.has_room(self.callers.len())
     }
 

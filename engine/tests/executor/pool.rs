@@ -155,7 +155,7 @@ impl House {
             stream: 0,
             request: Bytes::from_static(b"{\"method\":\"POST\"}"),
             body: Ok(Bytes::from(body.to_string())),
-            follow: false,
+            follow: None,
             replays: None,
         };
         self.feed.0.lock().unwrap().push(Command::Receive(input));

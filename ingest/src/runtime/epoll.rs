@@ -10,7 +10,7 @@ use std::{
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use keyway_storage::limits::{ACCEPT_BACKLOG, READ_BUFFER_BYTES};
+use keyway_storage::limits::ACCEPT_BACKLOG;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -18,7 +18,7 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use super::{Runtime, bound};
+use super::{Runtime, bound, scratch};
 
 /// tokio on epoll.
 pub struct Epoll;
@@ -26,7 +26,6 @@ pub struct Epoll;
 /// A connection.
 pub struct EpollStream {
     stream: TcpStream,
-    buffer: Box<[u8]>,
 }
 
 impl Runtime for Epoll {
@@ -52,8 +51,7 @@ impl Runtime for Epoll {
     async fn accept(listener: &TcpListener) -> io::Result<(EpollStream, SocketAddr)> {
         let (stream, peer) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let buffer = vec![0; READ_BUFFER_BYTES].into_boxed_slice();
-        Ok((EpollStream { stream, buffer }, peer))
+        Ok((EpollStream { stream }, peer))
     }
 
     fn spawn(future: impl Future<Output = ()> + 'static) {
@@ -71,12 +69,13 @@ impl Read for EpollStream {
         cx: &mut Context<'_>,
         mut out: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let most = this.buffer.len().min(out.remaining());
-        let mut read = ReadBuf::new(&mut this.buffer[..most]);
-        ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
-        out.put_slice(read.filled());
-        Poll::Ready(Ok(()))
+        scratch::lend(|buffer| {
+            let most = buffer.len().min(out.remaining());
+            let mut read = ReadBuf::new(&mut buffer[..most]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            out.put_slice(read.filled());
+            Poll::Ready(Ok(()))
+        })
     }
 }
 

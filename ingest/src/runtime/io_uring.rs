@@ -16,9 +16,9 @@ use glommio::{
     timer::sleep,
 };
 use hyper::rt::{Read, ReadBufCursor, Write};
-use keyway_storage::limits::{READ_BUFFER_BYTES, RING_MEMORY_BYTES};
+use keyway_storage::limits::RING_MEMORY_BYTES;
 
-use super::Runtime;
+use super::{Runtime, scratch};
 
 /// glommio on io_uring.
 pub struct IoUring;
@@ -26,7 +26,6 @@ pub struct IoUring;
 /// A connection.
 pub struct IoUringStream {
     stream: TcpStream,
-    buffer: Box<[u8]>,
 }
 
 /// Whether this kernel lets us make a ring.
@@ -57,8 +56,7 @@ impl Runtime for IoUring {
         let stream = listener.accept().await.map_err(broken)?;
         stream.set_nodelay(true).map_err(broken)?;
         let peer = stream.peer_addr().map_err(broken)?;
-        let buffer = vec![0; READ_BUFFER_BYTES].into_boxed_slice();
-        Ok((IoUringStream { stream, buffer }, peer))
+        Ok((IoUringStream { stream }, peer))
     }
 
     fn spawn(future: impl Future<Output = ()> + 'static) {
@@ -76,11 +74,12 @@ impl Read for IoUringStream {
         cx: &mut Context<'_>,
         mut out: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let most = this.buffer.len().min(out.remaining());
-        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut this.buffer[..most]))?;
-        out.put_slice(&this.buffer[..read]);
-        Poll::Ready(Ok(()))
+        scratch::lend(|buffer| {
+            let most = buffer.len().min(out.remaining());
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer[..most]))?;
+            out.put_slice(&buffer[..read]);
+            Poll::Ready(Ok(()))
+        })
     }
 }
 

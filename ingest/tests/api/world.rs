@@ -384,7 +384,7 @@ fn input(trigger: &str, request: Bytes, body: Result<Bytes, Unusable>) -> Input 
         stream: 0,
         request,
         body,
-        follow: false,
+        follow: None,
         replays: None,
     }
 }

@@ -43,10 +43,22 @@ pub struct Serve {
     /// Most bytes of a webhook's body, after decompression.
     #[arg(long, value_name = "BYTES", default_value_t = PAYLOAD_BYTES_MAX as u64, value_parser = clap::value_parser!(u64).range(1..=PAYLOAD_BYTES_MAX as u64))]
     pub body_bytes_max: u64,
-    /// Origins whose pages may send webhooks, separated by commas.
-    #[arg(long, value_name = "ORIGINS", default_value = "*", value_delimiter = ',')]
+    /// Origins whose pages may send webhooks, separated by commas; * is all.
+    #[arg(long, value_name = "ORIGINS", default_value = "*", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
-    /// Most open connections; one more is closed at once.
+    /// Certificate of the public listener, a PEM chain with its leaf first; SIGHUP reads it again.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Take HTTP/2 without TLS from clients that begin with it, such as a proxy in front.
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub http2_prior_knowledge: bool,
+    /// Seconds after which a connection on which nothing happens is closed.
+    #[arg(long, value_name = "SECONDS", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle_timeout_seconds: u64,
+    /// Most open connections of each door; one more is answered with 503 and closed.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub connections_max: u32,
     /// Most milliseconds that a client may take to send the head of a request.
@@ -88,6 +100,19 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// An origin as browsers write it; one that no browser ever sends would never match.
+fn origin(text: &str) -> Result<String, String> {
+    let (scheme, host) = text.split_once("://").unwrap_or_default();
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@".contains(&byte));
+    let is_small = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_origin = !scheme.is_empty() && !host.is_empty() && is_plain(scheme) && is_plain(host) && is_small;
+    if is_origin || text == "*" || text == "null" {
+        return Ok(text.to_owned());
+    }
+    Err("write it as browsers do: https://HOST or https://HOST:PORT, in small letters, without a path"
+        .to_owned())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -66,7 +66,7 @@ impl Rehearsal for Rehearsed {
                 stream: 0,
                 request: Bytes::from_static(b"{}"),
                 body: Ok(Bytes::from_static(b"{}")),
-                follow: false,
+                follow: None,
                 replays: None,
             };
             assert!(self.shards[0].put((Ticket(self.sent), input), 4).is_ok());

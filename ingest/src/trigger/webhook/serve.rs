@@ -2,12 +2,12 @@
 //!
 //! The order of the checks is OpenFn's: trigger, credentials, body, type, and only then whether it is enabled.
 
-use std::{cell::RefCell, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, Request, StatusCode, body::Incoming, http::request::Parts};
 use keyway_engine::{
-    command::{Answer as Decision, Input},
+    command::{Answer as Decision, Input, Presence},
     mailbox::Mailbox,
     project::Ordering,
     route::Route,
@@ -26,6 +26,7 @@ use super::{
     source::Sent,
 };
 use crate::{
+    door::watch::Watch,
     http::{self, Answer},
     parked::{Parked, Waiting},
     runtime::wheel::Wheel,
@@ -56,22 +57,22 @@ pub struct Webhooks {
 
 impl Webhooks {
     /// Serves a request whose path begins with `/i/`.
-    pub async fn serve(&self, request: Request<Incoming>) -> Answer {
+    pub async fn serve(&self, request: Request<Incoming>, watch: &Rc<Watch>) -> Answer {
         let hook = self.find(request.uri().path());
-        let answer = self.call(hook.as_deref(), request).await;
+        let answer = self.call(hook.as_deref(), request, watch).await;
         let tally = hook.as_ref().map_or(&self.published.nobody, |hook| &hook.tally);
         tally.note(usize::from(self.home.0), &answer, time::now());
         answer
     }
 
-    async fn call(&self, hook: Option<&Hook>, request: Request<Incoming>) -> Answer {
+    async fn call(&self, hook: Option<&Hook>, request: Request<Incoming>, watch: &Rc<Watch>) -> Answer {
         let (parts, body) = request.into_parts();
         if request::is_ambiguous(&parts) {
             return intake::closing(http::refusal(StatusCode::BAD_REQUEST, "Bad Request"));
         }
         let mut upload = self.intake.receive(&parts, body);
         match self.examine(hook, &parts, &mut upload).await {
-            Ok((hook, input)) => self.send(hook, input, upload).await,
+            Ok((hook, input)) => self.send(hook, input, upload, watch).await,
             Err(answer) => self.intake.refuse(upload, answer),
         }
     }
@@ -136,12 +137,18 @@ impl Webhooks {
             stream: 0,
             request,
             body: Ok(body),
-            follow: matches!(hook.settings.reply, Reply::AfterCompletion { .. }),
+            follow: None,
             replays: None,
         })
     }
 
-    async fn send(&self, hook: &Hook, input: Input, upload: Upload) -> Answer {
+    async fn send(&self, hook: &Hook, mut input: Input, upload: Upload, watch: &Rc<Watch>) -> Answer {
+        // Gone with this future, and so as soon as nobody needs the answer any more.
+        let presence = match hook.settings.reply {
+            Reply::BeforeStart => None,
+            Reply::AfterCompletion { .. } => Some(Presence::new()),
+        };
+        input.follow = presence.as_ref().map(Presence::follow);
         let serial = hook.serial.then_some(hook.workflow);
         let route = Route { trigger: hook.id, serial, key: input.key, position: &input.position };
         let shard = route.owner(self.shards.len() as u16).unwrap_or(self.home);
@@ -162,16 +169,29 @@ impl Webhooks {
         };
         match hook.settings.reply {
             Reply::BeforeStart => accepted.at_once(),
-            reply => self.follow(waiting, accepted, reply).await,
+            reply => self.follow(waiting, accepted, reply, watch).await,
         }
     }
 
-    /// Waits for the end of the run, as long as the trigger says.
-    async fn follow(&self, mut waiting: Waiting, accepted: Accepted, reply: Reply) -> Answer {
+    /// Waits for the end of the run, as long as the trigger says and the caller is there.
+    async fn follow(
+        &self,
+        mut waiting: Waiting,
+        accepted: Accepted,
+        reply: Reply,
+        watch: &Rc<Watch>,
+    ) -> Answer {
         let Reply::AfterCompletion { timeout_seconds, .. } = reply else { return accepted.at_once() };
         let timeout = Duration::from_secs(u64::from(timeout_seconds));
-        let ended = self.wheel.within(timeout, waiting.receipt());
-        match ended.await.map(|receipt| receipt.answer) {
+        let _waits = watch.wait();
+        let mut receipt = std::pin::pin!(waiting.receipt());
+        let ended = std::future::poll_fn(|cx| match receipt.as_mut().poll(cx) {
+            Poll::Ready(receipt) => Poll::Ready(Some(receipt)),
+            Poll::Pending if watch.is_hung_up() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        let ended = self.wheel.within(timeout, ended).await.flatten();
+        match ended.map(|receipt| receipt.answer) {
             Some(Decision::Ended(end)) => accepted.at_end(reply, &end),
             _ => accepted.timed_out(),
         }

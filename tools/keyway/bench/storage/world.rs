@@ -183,7 +183,7 @@ fn input(trigger: TriggerId, body: &Bytes) -> Input {
         stream: 0,
         request: Bytes::from_static(REQUEST),
         body: Ok(body.clone()),
-        follow: false,
+        follow: None,
         replays: None,
     }
 }
