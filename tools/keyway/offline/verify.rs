@@ -38,7 +38,8 @@ pub fn verify(flags: &Verify, data_dir: Option<&Path>, out: &mut Printer) -> Res
         // What the store may trip over, or mend, stays as it is, but for tables that may be those of rows.
         let in_tables =
             faults.iter().all(|fault| fault.path.parent().is_some_and(|it| it.ends_with("tables")));
-        if !faults.is_empty() && !(flags.repair && in_tables) {
+        let can_open = faults.is_empty() || flags.repair && in_tables;
+        if !can_open {
             continue;
         }
         match offline::open_shard(&data, shard) {
