@@ -133,6 +133,34 @@ fn a_full_disk_refuses_inputs_until_there_is_room_and_loses_nothing() {
 }
 
 #[test]
+fn a_replay_on_a_disk_that_fills_waits_for_room_and_takes_every_item_once() {
+    let Some(disk) = Disk::mount() else { return };
+    let keyway = Keyway::start(disk.path(), FLAGS);
+    let mut accepted = 0;
+    while accepted < 60 {
+        accepted += u32::from(is(&post(&keyway), 200));
+    }
+    let succeeded = |count: u32| {
+        eventually("every run has ended", || keyway.get("/api/status").1["data"]["runs"]["success"] == count);
+    };
+    succeeded(accepted);
+    let body = "{\"from\":\"events\",\"rate_per_second\":10}";
+    let head = "POST /api/replays HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n";
+    let answer = exchange(&keyway.api, &format!("{head}content-length: {}\r\n\r\n{body}", body.len()));
+    assert!(is(&answer, 202), "{answer}");
+    let replay = || keyway.get("/api/replays").1["data"][0]["attributes"].clone();
+    disk.fill();
+    eventually("the disk is full", || keyway.get("/health/ready").0 == 503);
+    assert_eq!(replay()["state"], "running");
+    assert_ne!(replay()["replayed"], accepted);
+    disk.make_room();
+    eventually("it is done", || replay()["state"] == "done");
+    assert_eq!((replay()["replayed"].as_u64(), replay()["failed"].as_u64()), (Some(60), Some(0)));
+    succeeded(2 * accepted);
+    assert_eq!(keyway.stop().code(), Some(0));
+}
+
+#[test]
 fn a_disk_that_cannot_be_written_is_named_and_nothing_is_started() {
     let Some(disk) = Disk::mount() else { return };
     let keyway = Keyway::start(disk.path(), FLAGS);

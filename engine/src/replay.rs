@@ -7,8 +7,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use keyway_storage::{
     limits::{
-        REPLAY_BYTES_MAX, REPLAY_BYTES_PER_TURN, REPLAY_ITEMS_MAX, REPLAY_ITEMS_PER_BUSY_TURN,
-        REPLAY_ITEMS_PER_TURN, REPLAY_WAIT_MS,
+        LIVE_MS, REPLAY_BUSY_PAUSE_MS, REPLAY_BYTES_MAX, REPLAY_BYTES_PER_TURN, REPLAY_ITEMS_MAX,
+        REPLAY_ITEMS_PER_BUSY_TURN, REPLAY_ITEMS_PER_TURN, REPLAY_WAIT_MS,
     },
     place::Timestamp,
 };
@@ -60,6 +60,8 @@ pub struct ReplaySource {
     /// What each command of this turn was made of.
     offered: VecDeque<Vec<Sent>>,
     wait_until: Timestamp,
+    /// Until when the shard counts as busy with live inputs.
+    busy_until: Timestamp,
 }
 
 /// The two ends of the way to a shard that `bell` wakes.
@@ -70,6 +72,7 @@ pub fn replay(bell: &Arc<Bell>) -> (ReplayPort, ReplaySource) {
         queue: VecDeque::new(),
         offered: VecDeque::new(),
         wait_until: Timestamp(0),
+        busy_until: Timestamp(0),
     };
     (ReplayPort(mailbox), source)
 }
@@ -135,10 +138,17 @@ impl Source for ReplaySource {
     fn tune(&mut self, _: &Arc<Project>, _: &dyn Positions) {}
 
     fn offer(&mut self, now: Timestamp, batch: &mut Batch) {
+        if !batch.is_empty() {
+            self.busy_until = now.plus_millis(LIVE_MS);
+        }
         if now < self.wait_until || !batch.has_room(0) {
             return;
         }
-        let most = if batch.is_empty() { REPLAY_ITEMS_PER_TURN } else { REPLAY_ITEMS_PER_BUSY_TURN };
+        let busy = now < self.busy_until;
+        let most = if busy { REPLAY_ITEMS_PER_BUSY_TURN } else { REPLAY_ITEMS_PER_TURN };
+        if busy {
+            self.wait_until = now.plus_millis(REPLAY_BUSY_PAUSE_MS);
+        }
         for group in self.share(most, |bytes| batch.has_room(bytes)) {
             let bytes = group.iter().map(bytes_of).sum();
             batch.push(Ticket(0), command_of(&group), bytes);
@@ -161,6 +171,6 @@ impl Source for ReplaySource {
     }
 
     fn due(&self) -> Timestamp {
-        if self.queue.is_empty() { Timestamp::NEVER } else { self.wait_until }
+        if self.queue.is_empty() && self.mailbox.is_empty() { Timestamp::NEVER } else { self.wait_until }
     }
 }

@@ -20,7 +20,7 @@ use keyway_storage::{
     error::{CommitError, Damage, ReadError},
     event::{Event, LaneId, ProjectApplied, RunState, TriggerId, WorkflowId},
     key::{Key, Tag},
-    limits::{LEASES_MAX, ONCE_KEYS_MAX},
+    limits::{LEASES_MAX, LIVE_MS, ONCE_KEYS_MAX},
     place::{Offset, RunKey, ShardId, Timestamp},
     rows::{Rows, RowsReader},
     table::{
@@ -52,6 +52,8 @@ pub struct State {
     counts: CountsRow,
     counts_dirty: bool,
     replays: Replays,
+    /// When the last live input came since the start.
+    live_at: Timestamp,
     orphans: BTreeSet<Offset>,
     freed: VecDeque<WorkflowId>,
     stops: VecDeque<RunKey>,
@@ -85,6 +87,7 @@ impl State {
             counts,
             counts_dirty: false,
             replays,
+            live_at: Timestamp(0),
             orphans: BTreeSet::new(),
             freed: VecDeque::new(),
             stops: VecDeque::new(),
@@ -158,6 +161,11 @@ impl State {
     /// Whether a trigger takes inputs: what was said by hand counts until the next project file.
     pub fn is_enabled(&self, trigger: TriggerId, in_file: bool) -> bool {
         self.switches.get(&trigger).copied().unwrap_or(in_file)
+    }
+
+    /// Whether a live input came lately: what goes through again takes less then.
+    pub fn is_busy(&self, now: Timestamp) -> bool {
+        now < self.live_at.plus_millis(LIVE_MS)
     }
 
     /// How often the log was opened.

@@ -277,8 +277,15 @@ pub const REPLAYS_RUNNING_MAX: usize = 4;
 pub const REPLAYS_OPEN_MAX: usize = 64;
 /// Most items that a replay may offer to one shard in a turn without other work.
 pub const REPLAY_ITEMS_PER_TURN: usize = 512;
-/// Most items that a replay may offer to one shard in a turn that has other work: live inputs keep their latency.
-pub const REPLAY_ITEMS_PER_BUSY_TURN: usize = 32;
+/// How long after a live input a shard counts as busy: replays then take less of it, so that live inputs keep their
+/// latency.
+pub const LIVE_MS: u64 = 1_000;
+/// Most items that replays may offer to a busy shard in a turn.
+pub const REPLAY_ITEMS_PER_BUSY_TURN: usize = 16;
+/// Pause between two such turns: 3,200 items a second are left to a replay, and the rest of the time to live inputs.
+pub const REPLAY_BUSY_PAUSE_MS: u64 = 5;
+/// Most replayed runs of a workflow without order that a busy shard has open: a live one waits for few of them.
+pub const REPLAY_RUNS_BUSY_MAX: u32 = 2;
 /// Bytes of items after which a replay offers no more to one shard in a turn; one item may be as large as an input.
 pub const REPLAY_BYTES_PER_TURN: usize = 1 << 20;
 /// Most items of replays on their way to one shard.

@@ -25,6 +25,8 @@ struct Order {
 #[derive(Default)]
 pub struct Model {
     orders: BTreeMap<(ShardId, Offset), Order>,
+    /// The last item that each part of a replay took, on each shard.
+    replayed: BTreeMap<(ShardId, String), u64>,
     /// Held lanes by the work order that failed.
     blocked: BTreeMap<(ShardId, LaneId), Offset>,
     /// What idempotency keys stand for: work order, hash of the body, end of the window.
@@ -49,6 +51,12 @@ impl Model {
                 let order = Order { workflow, key, status: Status::Waiting, runs: 1 };
                 let before = self.orders.insert((shard, event.place.offset), order);
                 assert!(before.is_none(), "one work order per input");
+                if let (Some(of), Position::Next { stream, number }) = (received.replays, &received.position)
+                {
+                    assert_eq!(of.offset, Offset(*number));
+                    let last = self.replayed.insert((shard, stream.to_string()), *number);
+                    assert!(last < Some(*number), "an item goes through once, and in its order");
+                }
                 if let Position::Once { key, body, window_seconds } = received.position {
                     let until = event.at.plus_millis(u64::from(window_seconds) * 1_000);
                     self.once.insert((shard, received.trigger, key), (event.place.offset, body, until));

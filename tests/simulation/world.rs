@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use keyway_engine::{
-    command::{Answer, Apply, Claim, Command, Input, Permits, Refusal, Release, Rerun, RunClaim, RunReport},
+    command::{
+        Answer, Apply, Claim, Command, Input, Permits, Refusal, Release, ReplayId, Rerun, RunClaim, RunReport,
+    },
     decide::decide,
     mailbox::Bell,
     permit::PermitPool,
@@ -27,11 +29,14 @@ use keyway_storage::{
     log::{Log, MemoryLog},
     place::{Place, ShardId, Timestamp},
     rows::Rows,
+    table::ReplayState,
 };
 
 use crate::model::Model;
 
-const SHARDS: u16 = 2;
+pub const SHARDS: u16 = 2;
+/// Every so many seeds there are replays too; those that failed before there were any are not among them.
+const SEEDS_PER_REPLAY: u64 = 4;
 const PROJECT: &str = include_str!("project.yaml");
 
 struct NoSecrets;
@@ -43,7 +48,7 @@ impl SecretSource for NoSecrets {
 }
 
 /// The smallest generator that is good enough (SplitMix64): the schedule must be the same on every machine.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -54,15 +59,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
         if of.is_empty() { None } else { Some(of[self.below(of.len())]) }
     }
 }
@@ -78,7 +83,10 @@ struct SimShard {
 
 /// Everything.
 pub struct World {
-    random: Random,
+    pub random: Random,
+    /// Replays that were ever begun.
+    pub replays: Vec<ReplayId>,
+    has_replays: bool,
     project: Arc<Project>,
     shards: Vec<SimShard>,
     permits: PermitPool,
@@ -107,6 +115,8 @@ impl World {
         let triggers = project.triggers().map(|(_, trigger)| trigger.id).collect();
         let mut world = Self {
             random: Random(seed),
+            replays: Vec::new(),
+            has_replays: seed.is_multiple_of(SEEDS_PER_REPLAY),
             shards: Vec::new(),
             permits: PermitPool::default(),
             model,
@@ -142,6 +152,9 @@ impl World {
 
     /// One thing happens.
     pub fn step(&mut self) {
+        if self.has_replays && self.random.one_in(6) {
+            return self.replay();
+        }
         match self.random.below(100) {
             0..30 => self.receive(),
             30..55 => self.claim(),
@@ -333,7 +346,25 @@ impl World {
         self.command(shard, Command::Release(Release { lane, skip }));
     }
 
-    fn command(&mut self, shard: ShardId, command: Command) -> Answer {
+    /// The work orders of a shard, oldest first.
+    pub fn orders_of(&self, shard: ShardId) -> Vec<Place> {
+        let own = self.model.orders().into_iter().filter(|(of, _)| *of == shard);
+        own.map(|(shard, offset)| Place { shard, offset }).collect()
+    }
+
+    /// The event at a place.
+    pub fn event(&self, place: Place) -> Event {
+        let log = self.shards[usize::from(place.shard.0)].log.reader();
+        log.event(place.offset).unwrap().unwrap()
+    }
+
+    /// The round of a replay on a shard, and whether it goes on there.
+    pub fn round_of(&self, shard: ShardId, id: ReplayId) -> (u32, bool) {
+        let row = self.shards[usize::from(shard.0)].state.replay(id);
+        row.map_or((0, false), |row| (row.round, row.state == ReplayState::Running))
+    }
+
+    pub fn command(&mut self, shard: ShardId, command: Command) -> Answer {
         let own = &mut self.shards[usize::from(shard.0)];
         let next = own.log.live().end;
         let mut decided = Vec::new();

@@ -2,13 +2,13 @@
 
 use keyway_storage::{
     event::{ClaimedRun, EventKind, LaneId, RunsClaimed, WorkflowId},
-    limits::{CLAIM_RUNS_MAX, LEASE_GRACE_MS, LEASES_MAX},
+    limits::{CLAIM_RUNS_MAX, LEASE_GRACE_MS, LEASES_MAX, REPLAY_RUNS_BUSY_MAX},
     place::{Offset, RunKey, Timestamp},
 };
 
 use crate::{
     command::{Answer, Claim, Permits, RunClaim},
-    queue::lane::{Lane, Waiting, width},
+    queue::lane::{Lane, REPLAYED, Waiting, width},
     state::State,
 };
 
@@ -16,7 +16,8 @@ use crate::{
 pub fn claim(state: &State, claim: Claim, now: Timestamp, out: &mut Vec<EventKind>) -> Answer {
     let room = LEASES_MAX.saturating_sub(state.lease_count());
     let demand = usize::from(claim.demand.min(CLAIM_RUNS_MAX)).min(room);
-    let mut picks = Picks { state, permits: claim.permits, diverted: Vec::new() };
+    let mut picks =
+        Picks { state, permits: claim.permits, is_busy: state.is_busy(now), diverted: Vec::new() };
     let picked = picks.pick(demand);
     if picked.is_empty() && picks.diverted.is_empty() {
         return Answer::Claimed(Vec::new());
@@ -49,6 +50,7 @@ pub fn claim(state: &State, claim: Claim, now: Timestamp, out: &mut Vec<EventKin
 struct Picks<'a> {
     state: &'a State,
     permits: Permits,
+    is_busy: bool,
     diverted: Vec<(LaneId, Offset)>,
 }
 
@@ -90,7 +92,11 @@ impl<'a> Picks<'a> {
     }
 
     fn lane_candidates(&mut self, id: LaneId, lane: &Lane, most: usize, runs: &mut Vec<(LaneId, Waiting)>) {
-        let free = (width(id) - lane.busy.min(width(id))) as usize;
+        let width = match id.number {
+            REPLAYED if self.is_busy => REPLAY_RUNS_BUSY_MAX,
+            _ => width(id),
+        };
+        let free = width.saturating_sub(lane.busy) as usize;
         let most = free.min(most);
         let mut found = 0;
         let mut passed = None;

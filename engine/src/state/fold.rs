@@ -83,7 +83,10 @@ impl State {
     fn fold_received(&mut self, offset: Offset, at: Timestamp, received: &Received) -> Result<(), ReadError> {
         match received.replays.and_then(|of| Part::of(&received.position).map(|part| (part, of))) {
             Some((part, of)) => self.replays.note_replayed(part, of.offset),
-            None => self.fold_position(offset, at, received.trigger, &received.position),
+            None => {
+                self.live_at = at;
+                self.fold_position(offset, at, received.trigger, &received.position);
+            }
         }
         self.count_work_order(None, RunState::Available);
         self.count_run(None, RunState::Available);

@@ -14,6 +14,7 @@ use keyway_storage::{
     id::What,
     place::{Offset, Place, RunKey},
 };
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
@@ -197,11 +198,24 @@ impl Call<'_> {
             .with("trigger_type", trigger.map(|(_, trigger)| trigger.kind))
             .with("inserted_at", rfc3339(order.event.at))
             .with("last_activity", rfc3339(order.last_activity))
-            .with("runs", runs);
+            .with("runs", runs)
+            .with("replays", self.replayed_by(order));
         if includes.contains(&"input") {
             attributes = attributes.with_text("input", &initial_state(&order.received));
         }
         Document::item("work_orders", self.work_order_id(order), &attributes)
+    }
+
+    /// The dead letter or the work order that a work order replays.
+    fn replayed_by(&self, order: &WorkOrder) -> Option<Value> {
+        let of = order.received.replays?;
+        // What was cut off by retention cannot be named any more.
+        let event = self.reader(of.shard).ok()?.log.event(of.offset).ok()??;
+        let (kind, what) = match &event.kind {
+            EventKind::DeadLettered(_) => ("dead_letters", What::DeadLetter),
+            _ => ("work_orders", What::WorkOrder),
+        };
+        Some(json!({ "type": kind, "id": self.api.ids.encode(what, of, event.at).to_string() }))
     }
 
     /// A run of a work order, with these parts of it.

@@ -20,6 +20,7 @@ fn a_work_order_is_shown_as_soon_as_it_is_durable() {
         "inserted_at": "2026-05-21T10:00:01.000000Z",
         "last_activity": "2026-05-21T10:00:01.000000Z",
         "runs": [run],
+        "replays": null,
     }}});
     assert_eq!(shown, expected);
     assert_eq!(world.read("/api/work_orders")["data"][0], shown["data"]);

@@ -175,6 +175,11 @@ impl World {
         self
     }
 
+    /// Moves the clock on by so many microseconds.
+    pub fn pass(&self, micros: u64) {
+        self.clock.fetch_add(micros, Ordering::AcqRel);
+    }
+
     fn port(&self, shard: u8) -> &AdminPort {
         &self.api.ports[usize::from(shard)]
     }
