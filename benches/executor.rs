@@ -52,6 +52,8 @@ fn run(workflow: &Workflow, scripts: &Scripts, state: &Bytes) {
         first: vec![JobId(0)],
         state: state.clone(),
         input: StepInput::Run,
+        cursor: None,
+        ends_whole: false,
     };
     Walk::new(plan, scripts, Rc::clone(&events)).finish(no_watch());
     match events.borrow().last() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use keyway_storage::{
     error::ReadError,
-    event::{Event, EventKind, Kind, LetterEnd, Position, TriggerId},
+    event::{CursorState, Event, EventKind, Kind, LetterEnd, Position, TriggerId},
     id::{Ids, What},
     limits::FINDINGS_MAX,
     log::LogReader,
@@ -153,7 +153,18 @@ impl Watcher for Audit<'_> {
                 }
             }
             EventKind::LeaseExpired(it) => self.check_work_order(place, it.run.work_order, views)?,
-            EventKind::RunStarted(it) => self.check_work_order(place, it.run.work_order, views)?,
+            EventKind::RunStarted(it) => {
+                self.check_work_order(place, it.run.work_order, views)?;
+                if let Some(offset) = it.cursor {
+                    self.check_made(place, Place { offset, ..place }, &[Kind::CursorSet])?;
+                }
+            }
+            EventKind::CursorSet(it) => {
+                if let CursorState::At(offset) = it.state {
+                    let state = Place { offset, ..place };
+                    self.check_made(place, state, &[Kind::StepFinished, Kind::RunFinished])?;
+                }
+            }
             EventKind::RunFinished(it) => self.check_work_order(place, it.run.work_order, views)?,
             EventKind::StepStarted(it) => self.check_work_order(place, it.run.work_order, views)?,
             EventKind::StepFinished(it) => self.check_work_order(place, it.run.work_order, views)?,

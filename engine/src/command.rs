@@ -15,7 +15,7 @@ use keyway_storage::{
     place::{Offset, Place, RunKey, Timestamp},
 };
 
-use crate::project::Project;
+use crate::project::{Cursor, Project};
 
 pub use replay::{ReplayEnd, ReplayId, ReplayItem, ReplayWish};
 
@@ -26,6 +26,8 @@ pub enum Command {
     Advance,
     /// Make a work order of an input, or a dead letter.
     Receive(Input),
+    /// Pass over a tick of a trigger that follows a clock.
+    Skip(Skip),
     /// Hand out runs.
     Claim(Claim),
     /// Record what happened to a run.
@@ -52,6 +54,8 @@ pub enum Command {
     Noticed(Noticed),
     /// Drop the views and derive them anew, a slice in each turn.
     Rebuild,
+    /// Set what the next runs of a trigger start with.
+    SetCursor(SetCursor),
 }
 
 /// An input on its way to become a work order.
@@ -114,6 +118,17 @@ pub struct Unusable {
     pub detail: Box<str>,
 }
 
+/// A tick that makes no work order.
+#[derive(Debug)]
+pub struct Skip {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// When the tick was due.
+    pub due: Timestamp,
+    /// Why it is passed over, for people.
+    pub reason: Box<str>,
+}
+
 /// A worker's wish for runs.
 #[derive(Debug)]
 pub struct Claim {
@@ -141,8 +156,20 @@ pub struct RunReport {
     pub run: RunKey,
     /// The attempt; a report of an older one is answered with `Stop`.
     pub attempt: u8,
+    /// Set if the run leaves a state for the next runs of its trigger. A report that ends such a run has the steps that
+    /// its final state names, or the state itself.
+    pub cursor: Option<RunCursor>,
     /// `RunStarted`, `StepStarted`, `StepFinished`, `LogWritten`, `RunFinished`, in order.
     pub events: Vec<EventKind>,
+}
+
+/// Which state a run leaves for the next runs of its trigger, in the project that the run was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunCursor {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// Which state counts, and how large it may be.
+    pub rules: Cursor,
 }
 
 /// A wish for another run of a work order.
@@ -213,6 +240,15 @@ pub struct Warn {
     pub concern: Concern,
     /// One sentence.
     pub message: Box<str>,
+}
+
+/// A wish to set what the next runs of a trigger start with.
+#[derive(Debug)]
+pub struct SetCursor {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// Compact JSON; `None` is `{}`.
+    pub state: Option<Bytes>,
 }
 
 /// Names a command inside its source, so that the answer finds its way back.

@@ -5,13 +5,17 @@
 //! failing simulation seed worth keeping.
 
 mod claim;
+mod cursor;
 mod end;
 mod receive;
 mod replay;
 mod report;
 mod request;
+mod schedule;
 mod time;
 mod warn;
+
+pub use schedule::reconcile;
 
 use keyway_storage::{
     error::ReadError,
@@ -36,19 +40,21 @@ pub fn decide(
     match command {
         Command::Advance => time::advance(state, now, out),
         Command::Receive(input) => receive::receive(state, input, now, place, out),
+        Command::Skip(skip) => schedule::skip(state, skip, out),
         Command::Claim(claim) => Ok(claim::claim(state, claim, now, out)),
-        Command::Report(report) => report::report(state, report, now, out),
+        Command::Report(report) => report::report(state, report, now, next, out),
         Command::Cancel(run) => request::cancel(state, run, now, out),
         Command::Rerun(rerun) => request::rerun(state, rerun, out),
         Command::Release(release) => request::release(state, release, out),
         Command::Discard(discard) => request::discard(state, discard, out),
         Command::Resend(item) => replay::resend(state, item, place, out),
         Command::Replay(wish) => replay::replay(state, wish, place, out),
-        Command::Apply(apply) => Ok(request::apply(apply, out)),
-        Command::Switch(switch) => Ok(request::switch(state, switch, out)),
         Command::Warn(asked) => warn::take_warning(state, asked, now, out),
         Command::Noticed(noticed) => warn::notice(state, noticed, out),
         // Nothing is decided: what is derived from the log is no part of it.
         Command::Rebuild => Ok(Answer::Done),
+        Command::Apply(apply) => schedule::apply(state, apply, out),
+        Command::Switch(switch) => schedule::switch(state, switch, out),
+        Command::SetCursor(set) => Ok(cursor::set(state, set, out)),
     }
 }

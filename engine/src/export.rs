@@ -96,6 +96,7 @@ fn concerns(log: &LogReader, event: &Event, trigger: TriggerId) -> Result<bool, 
         EventKind::Received(it) => return Ok(it.trigger == trigger),
         EventKind::DeadLettered(it) => return Ok(it.trigger == trigger),
         EventKind::TickSkipped(it) => return Ok(it.trigger == trigger),
+        EventKind::CursorSet(it) => return Ok(it.trigger == trigger),
         EventKind::TriggerSwitched(it) => return Ok(it.trigger == trigger),
         EventKind::RunsClaimed(it) => {
             for claimed in &it.runs {

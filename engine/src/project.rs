@@ -124,6 +124,8 @@ pub struct Trigger {
     pub in_flight_max: Option<u32>,
     /// Set if each run starts with what an earlier one ended with.
     pub cursor: Option<Cursor>,
+    /// Set if it follows a clock: a hash of what its ticks depend on. What was due under another one is not made up for.
+    pub schedule: Option<u64>,
     /// What the type's `check` returned.
     pub settings: Arc<dyn Any + Send + Sync>,
 }
@@ -139,6 +141,8 @@ pub enum Ordering {
     Partition,
     /// All, one at a time; a tick waits for the one before it.
     All,
+    /// All, one at a time; a tick that comes while one is unfinished is passed over.
+    Alone,
 }
 
 /// What a failed run means for those behind it.

@@ -48,6 +48,11 @@ impl Queue {
         self.lanes.len() < LANES_MAX || self.lanes.contains_key(&lane)
     }
 
+    /// Whether nothing of a lane waits or is with a worker.
+    pub fn is_idle(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_none_or(|lane| lane.is_empty() && lane.busy == 0)
+    }
+
     /// Whether another run may wait again.
     pub fn has_room_again(&self) -> bool {
         self.requeued < REQUEUED_MAX

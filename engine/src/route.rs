@@ -6,10 +6,18 @@
 use std::hash::Hasher;
 
 use keyway_storage::{
-    event::{Position, TriggerId, WorkflowId},
+    event::{Position, TICKS, TriggerId, WorkflowId},
     place::ShardId,
 };
 use xxhash_rust::xxh3::Xxh3;
+
+/// The shard that owns the ticks of a trigger, and what its runs start with. It depends on nothing that a project file can
+/// change, so that neither is ever left behind.
+pub fn ticks_owner(trigger: TriggerId, shards: u16) -> ShardId {
+    let position = Position::Next { stream: TICKS.into(), number: 0 };
+    let route = Route { trigger, serial: None, key: None, position: &position };
+    route.owner(shards).expect("a stream has an owner")
+}
 
 /// What must meet.
 #[derive(Debug, Clone, Copy)]

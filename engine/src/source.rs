@@ -43,6 +43,11 @@ pub trait Positions {
     fn is_enabled(&self, _trigger: TriggerId, in_file: bool) -> bool {
         in_file
     }
+
+    /// Since when a trigger follows the schedule that it follows now; `None` while it follows none.
+    fn since(&self, _trigger: TriggerId) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// What the project file must know of a trigger type. Unit structs in a static list.
@@ -117,8 +122,8 @@ fn json_object(raw: Option<&[u8]>) -> Result<Bytes, Unusable> {
     }
 }
 
-/// A run's end may be followed by a hold and a new run.
-const EVENTS_AFTER_END: usize = 2;
+/// A run's end may be followed by a hold, a new run, a cursor, and a warning.
+const EVENTS_AFTER_END: usize = 4;
 
 /// What one turn will decide, in order.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 mod fold;
 pub mod keys;
 mod replay;
+mod schedule;
 
 pub use fold::lease_state;
 pub use replay::Part;
@@ -348,5 +349,9 @@ impl Positions for State {
 
     fn is_enabled(&self, trigger: TriggerId, in_file: bool) -> bool {
         State::is_enabled(self, trigger, in_file)
+    }
+
+    fn since(&self, trigger: TriggerId) -> Option<Timestamp> {
+        self.schedule(trigger).ok().flatten().map(|row| row.since)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here writes, and nothing here makes a shard wait.
 
+pub mod begin;
 pub mod blocked;
 pub mod end;
 pub mod forward;
@@ -11,4 +12,5 @@ pub mod order;
 pub mod replay;
 pub mod run;
 pub mod set;
+pub mod tick;
 pub mod walk;

@@ -7,6 +7,7 @@ mod access;
 mod blocked;
 mod bulk;
 mod call;
+mod cursor;
 mod document;
 mod error;
 mod event;
@@ -143,6 +144,9 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::GET, "/api/triggers/{id}", trigger::show_trigger),
     (Method::POST, "/api/triggers/{id}/enable", trigger::enable_trigger),
     (Method::POST, "/api/triggers/{id}/disable", trigger::disable_trigger),
+    (Method::GET, "/api/triggers/{id}/cursor", cursor::show_cursor),
+    (Method::PUT, "/api/triggers/{id}/cursor", cursor::set_cursor),
+    (Method::DELETE, "/api/triggers/{id}/cursor", cursor::clear_cursor),
     (Method::POST, "/api/triggers/{id}/blocked_keys/{key}/retry", blocked::retry),
     (Method::POST, "/api/triggers/{id}/blocked_keys/{key}/skip", blocked::skip),
     (Method::GET, "/api/events", event::list_events),

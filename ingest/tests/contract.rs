@@ -23,6 +23,10 @@ impl Positions for Empty {
     fn last(&self, _: TriggerId, _: &str) -> Option<u64> {
         None
     }
+
+    fn since(&self, _: TriggerId) -> Option<Timestamp> {
+        None
+    }
 }
 
 const NOW: Timestamp = Timestamp(1_779_357_600_000_000);

@@ -33,7 +33,16 @@ fn run(name: &str, state: Value) -> Ran {
     let first = first.unwrap_or_else(|error| panic!("{name}: {}", error.message));
     let run = RunKey { work_order: Offset(1), n: 1 };
     let state = Bytes::from(state.to_string());
-    let plan = Plan { run, attempt: 1, workflow, first, state, input: StepInput::Run };
+    let plan = Plan {
+        run,
+        attempt: 1,
+        workflow,
+        first,
+        state,
+        input: StepInput::Run,
+        cursor: None,
+        ends_whole: false,
+    };
     Walk::new(plan, &scripts, Rc::clone(&events)).finish(no_watch());
     ran(&events.take())
 }

@@ -5,6 +5,7 @@
 
 mod input;
 mod run;
+mod schedule;
 mod shared;
 mod system;
 pub(crate) mod text;
@@ -19,6 +20,7 @@ pub use run::{
     LogLine, LogSource, LogWritten, Released, RunError, RunFinished, RunRequested, RunStarted, RunState,
     RunsClaimed, StepFinished, StepInput, StepStarted,
 };
+pub use schedule::{CursorFate, CursorSet, CursorState, SchedulesSet, TICKS, TICKS_SKIPPED, TriggerSchedule};
 pub use shared::{Shared, SharedSource};
 pub use system::{
     Carried, MadeId, Opened, ProjectApplied, ReplayEnded, ReplayFailed, ReplayItemFailed, ReplayStarted,
@@ -153,6 +155,10 @@ kinds! {
     Carried = 21,
     /// A trigger was enabled or disabled by hand.
     TriggerSwitched = 22,
+    /// What the next runs of a trigger start with was set.
+    CursorSet = 23,
+    /// Triggers follow other schedules than before.
+    SchedulesSet = 24,
     /// People should be told of something.
     Warned = 30,
     /// A replay was stopped for a while, or goes on.

@@ -16,6 +16,8 @@ pub enum Tag {
     Position = 12,
     /// Idempotency key: trigger (16), hash (u128) -> `OnceRow`.
     Once = 13,
+    /// What the next runs of a trigger start with: trigger (16) -> `CursorRow`.
+    Cursor = 14,
     /// Work order of which a run ended: offset -> `WorkOrderRow`.
     WorkOrder = 15,
     /// First runs that wait: lane (18), bucket -> `WaitingRow`.
@@ -46,6 +48,8 @@ pub enum Tag {
     Notice = 41,
     /// Last delivered warning: as `Embargo` -> time (u64 LE).
     Told = 42,
+    /// Schedule that a trigger follows: trigger (16) -> `ScheduleRow`.
+    Schedule = 27,
     /// Watermark of `views`: - -> offset.
     ViewsWatermark = 30,
     /// Work orders of a trigger: trigger (16), bucket -> `Bitmap`.

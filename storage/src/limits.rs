@@ -144,6 +144,8 @@ pub const EXECUTOR_QUEUE_MAX: usize = 64;
 pub const EXECUTOR_QUEUE_MS: u64 = 50;
 /// How long a run goes on before its beginning is reported by itself.
 pub const PROGRESS_AFTER_MS: u64 = 500;
+/// How long a run waits for the ends of earlier runs of its trigger to be durable, if it starts with what they left.
+pub const END_WAIT_MS: u64 = 5_000;
 /// How often a run that goes on longer reports its steps, if there are new ones.
 pub const PROGRESS_EVERY_MS: u64 = 1_000;
 /// Most reports of a shard's runs on their way to it.
@@ -315,3 +317,19 @@ pub const BENCH_ANSWER_BYTES_MAX: usize = 16 << 20;
 pub const BENCH_DRAIN_SECONDS: u64 = 5;
 /// Most loads that a search for the highest rate tries.
 pub const BENCH_PROBES_MAX: usize = 12;
+/// How far ahead a schedule looks for its next tick, 41 years: 29 February comes round to each weekday in less.
+pub const SCHEDULE_SECONDS_MAX: i64 = 41 * 366 * 86_400;
+/// How late a tick may be before it counts as missed: until the next one may be due.
+pub const TICK_LATE_MS: u64 = 60_000;
+/// Most missed ticks of a trigger that `catch_up: all` makes up for: a week of hours, most of a day of minutes.
+pub const CATCH_UP_TICKS_MAX: usize = 1_000;
+/// Most ticks of all triggers that one turn of a shard looks for; webhooks and reports fit in beside them.
+pub const TICK_LOOKUPS_PER_TURN: usize = 1_024;
+/// What a tick takes in a block.
+pub const TICK_BYTES: usize = 128;
+/// How often a shard with cron triggers looks at the clock: it may be set, and a machine may have slept.
+pub const CLOCK_LOOK_MS: u64 = 5_000;
+/// Ticks of a trigger that are shown in advance.
+pub const TICKS_SHOWN: usize = 5;
+
+const _: () = assert!(TICK_LOOKUPS_PER_TURN < BATCH_COMMANDS_MAX / 2);

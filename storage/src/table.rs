@@ -7,6 +7,7 @@ mod history;
 mod once;
 mod queue;
 mod replay;
+mod schedule;
 mod warning;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ pub use history::{CountsRow, PositionRow, ProjectRow, RunRow, WorkOrderRow};
 pub use once::{OnceEnd, OnceRow};
 pub use queue::{AgainRow, HoldRow, LeaseRow, WaitingEntry, WaitingRow, lane_from_key, lane_key};
 pub use replay::{ReplayRow, ReplayState};
+pub use schedule::{CursorRow, ScheduleRow};
 pub use warning::{Subject, notice_key};
 
 use crate::{error::Damage, key::Key};

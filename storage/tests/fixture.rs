@@ -15,11 +15,12 @@ use keyway_storage::{
     block::Block,
     directory::{DataDir, Durability},
     event::{
-        CancelRequested, Carried, Cause, ClaimedRun, DeadLetterClosed, DeadLettered, Event, EventKind,
-        ExitReason, FinalState, Held, JobId, LaneId, LeaseExpired, Letter, LetterEnd, Level, LogLine,
-        LogSource, LogWritten, MadeId, Noticed, Opened, Position, ProjectApplied, Reason, Received, Released,
-        ReplayEnded, ReplayStarted, RunError, RunFinished, RunRequested, RunStarted, RunState, RunsClaimed,
-        StepFinished, StepInput, StepStarted, TickSkipped, TriggerId, TriggerSwitched, WorkflowId,
+        CancelRequested, Carried, Cause, ClaimedRun, CursorFate, CursorSet, CursorState, DeadLetterClosed,
+        DeadLettered, Event, EventKind, ExitReason, FinalState, Held, JobId, LaneId, LeaseExpired, Letter,
+        LetterEnd, Level, LogLine, LogSource, LogWritten, MadeId, Noticed, Opened, Position, ProjectApplied,
+        Reason, Received, Released, ReplayEnded, ReplayStarted, RunError, RunFinished, RunRequested,
+        RunStarted, RunState, RunsClaimed, SchedulesSet, StepFinished, StepInput, StepStarted, TickSkipped,
+        TriggerId, TriggerSchedule, TriggerSwitched, WorkflowId,
     },
     key::{Key, Tag},
     line,
@@ -146,6 +147,19 @@ fn others() -> Vec<EventKind> {
     ]
 }
 
+/// Kinds that came after the fixture.
+fn later() -> Vec<EventKind> {
+    let set =
+        |state, fate| CursorSet { trigger: TRIGGER, run: Some(RUN), state, bytes: 7, fate, limit_bytes: 5 };
+    let schedules = [Some(u64::MAX), None].map(|schedule| TriggerSchedule { trigger: TRIGGER, schedule });
+    vec![
+        set(CursorState::Own(json()), CursorFate::Warned).into(),
+        set(CursorState::At(Offset(12)), CursorFate::TooLarge).into(),
+        set(CursorState::None, CursorFate::Kept).into(),
+        SchedulesSet { schedules: schedules.to_vec() }.into(),
+    ]
+}
+
 fn counts() -> CountsRow {
     CountsRow { runs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], boots: 1, ..CountsRow::default() }
 }
@@ -225,7 +239,7 @@ fn a_data_dir_of_the_first_format_opens_with_every_event_and_row() {
 
 #[test]
 fn an_event_of_each_kind_comes_back_from_its_line_as_it_was() {
-    for (offset, kind) in events().into_iter().enumerate() {
+    for (offset, kind) in [events(), later()].concat().into_iter().enumerate() {
         let event = Event { place: Place { shard: SHARD, offset: Offset(offset as u64) }, at: AT, kind };
         let text = line::write(&event);
         assert!(!text.contains('\n'), "{text}");

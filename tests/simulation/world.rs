@@ -265,10 +265,10 @@ impl World {
             _ => vec![begun, EventKind::RunFinished(end)],
         };
         if events.len() == 1 && matches!(events[0], EventKind::RunStarted(_)) {
-            self.command(shard, Command::Report(RunReport { run, attempt, events }));
+            self.command(shard, Command::Report(RunReport { run, attempt, cursor: None, events }));
         } else {
             self.working.swap_remove(index);
-            self.command(shard, Command::Report(RunReport { run, attempt, events }));
+            self.command(shard, Command::Report(RunReport { run, attempt, cursor: None, events }));
         }
     }
 
@@ -427,7 +427,10 @@ impl World {
                     response: Bytes::new(),
                     finished: self.now,
                 };
-                self.command(shard, Command::Report(RunReport { run, attempt, events: vec![end.into()] }));
+                self.command(
+                    shard,
+                    Command::Report(RunReport { run, attempt, cursor: None, events: vec![end.into()] }),
+                );
             }
         }
         assert!(self.model.all_ended(), "a run never ended");

@@ -171,10 +171,31 @@ pub enum Triggers {
         #[arg(value_parser = list::id)]
         id: String,
     },
+    /// Look at what the next run of a cron trigger starts with, set it, clear it.
+    #[command(subcommand)]
+    Cursor(Cursor),
     /// Let a blocked key go on with the work order that failed.
     RetryKey(BlockedKey),
     /// Let a blocked key go on behind the work order that failed.
     SkipKey(BlockedKey),
+}
+
+/// What can be done with what the next run of a cron trigger starts with.
+#[derive(Debug, Subcommand)]
+pub enum Cursor {
+    /// Show it.
+    Show(ById),
+    /// Set it.
+    Set {
+        /// Id of the trigger.
+        #[arg(value_parser = list::id)]
+        id: String,
+        /// A JSON object; `-` reads it from stdin.
+        #[arg(value_name = "STATE")]
+        state: String,
+    },
+    /// Let the next run start with {}.
+    Clear(ById),
 }
 
 /// What can be done with dead letters.

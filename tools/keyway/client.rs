@@ -133,6 +133,15 @@ impl Client {
         Ok((status, self.document(answer)?))
     }
 
+    /// Deletes what is at this path.
+    pub fn delete(&self, path: &str) -> Result<Value, Failure> {
+        let mut request = self.agent.delete(format!("{}{path}", self.server));
+        if let Some(bearer) = self.bearer() {
+            request = request.header("authorization", bearer);
+        }
+        self.answer(request.call())
+    }
+
     fn bearer(&self) -> Option<String> {
         self.token.as_ref().map(|token| format!("Bearer {token}"))
     }

@@ -6,6 +6,7 @@ mod apply;
 mod args;
 mod bench;
 mod client;
+mod cursor;
 mod describe;
 mod events;
 mod failure;
@@ -68,6 +69,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::Triggers(Triggers::Show { id }) => history::trigger(&client()?, &id, &mut out),
         Command::Triggers(Triggers::Enable { id }) => request::switch(&client()?, &id, "enable", &mut out),
         Command::Triggers(Triggers::Disable { id }) => request::switch(&client()?, &id, "disable", &mut out),
+        Command::Triggers(Triggers::Cursor(deed)) => cursor::cursor(&client()?, &deed, &mut out),
         Command::Triggers(Triggers::RetryKey(key)) => request::release(&client()?, &key, "retry", &mut out),
         Command::Triggers(Triggers::SkipKey(key)) => request::release(&client()?, &key, "skip", &mut out),
         Command::DeadLetters(DeadLetters::List(which)) => history::dead_letters(&client()?, &which, &mut out),

@@ -8,7 +8,7 @@ use keyway_storage::{
 
 use crate::{
     project::{OnFailure, Retry, Workflow},
-    queue::lane::{KEYED, PRIVATE, SERIAL, held_lane},
+    queue::lane::{NONE, PRIVATE, REPLAYED, RERUN, held_lane},
     run::is_failure,
     state::State,
 };
@@ -63,7 +63,7 @@ pub fn next_run(state: &State, ending: &Ending, lane: LaneId) -> EventKind {
 
 fn on_failure_of(workflow: &Workflow, lane: LaneId) -> OnFailure {
     // Without an order there is no one to wait. A lane does not say which trigger filled it: the strictest counts.
-    if lane.number != SERIAL && lane.number < KEYED {
+    if matches!(lane.number, NONE | RERUN | PRIVATE | REPLAYED) {
         return OnFailure::Continue;
     }
     let strictness = |on_failure: &OnFailure| match on_failure {

@@ -2,12 +2,13 @@
 
 use keyway_storage::{
     error::ReadError,
-    event::{DeadLettered, EventKind, Letter, Position, Received},
+    event::{DeadLettered, EventKind, Letter, Position, Received, TICKS, TickSkipped},
     place::{Place, Timestamp},
 };
 
 use crate::{
     command::{Answer, Input, Refusal, Unusable},
+    project::Ordering,
     queue::lane::lane_of,
     state::State,
 };
@@ -37,6 +38,14 @@ pub fn receive(
         }
     };
     let lane = lane_of(workflow, trigger, input.key, input.stream);
+    if trigger.ordering == Ordering::Alone
+        && let Some(due) = tick(&input.position)
+        && !state.queue.is_idle(lane)
+    {
+        let reason = "an earlier one has not ended yet".into();
+        out.push(EventKind::TickSkipped(TickSkipped { trigger: trigger.id, due, reason }));
+        return Ok(Answer::Done);
+    }
     if !state.queue.has_room(lane) {
         return Ok(Answer::Refused(Refusal::Full));
     }
@@ -53,6 +62,16 @@ pub fn receive(
         replays: input.replays,
     }));
     Ok(Answer::Accepted(place))
+}
+
+/// When a tick was due, if the input is one.
+fn tick(position: &Position) -> Option<Timestamp> {
+    match position {
+        Position::Next { stream, number } if **stream == *TICKS => {
+            Some(Timestamp(number.saturating_mul(1_000_000)))
+        }
+        _ => None,
+    }
 }
 
 /// What the input became when it came before.

@@ -3,7 +3,7 @@
 use keyway_storage::{
     error::ReadError,
     event::{EventKind, RunState},
-    place::{RunKey, Timestamp},
+    place::{Offset, RunKey, Timestamp},
 };
 
 use crate::{
@@ -11,13 +11,17 @@ use crate::{
     state::State,
 };
 
-use super::end::{Ending, end};
+use super::{
+    cursor::{leave, left},
+    end::{Ending, end},
+};
 
 /// Records what a worker says of a run that it holds.
 pub fn report(
     state: &State,
     report: RunReport,
     now: Timestamp,
+    next: Offset,
     out: &mut Vec<EventKind>,
 ) -> Result<Answer, ReadError> {
     let run = report.run;
@@ -27,6 +31,8 @@ pub fn report(
     else {
         return Ok(Answer::Stop(run));
     };
+    assert!(out.is_empty());
+    let cursor = left(&report, next);
     for event in report.events {
         assert_eq!(run_of(&event), Some((run, report.attempt)), "a report is of one attempt at one run");
         match event {
@@ -38,11 +44,13 @@ pub fn report(
                 let ending =
                     Ending { run, workflow: lease.workflow, lane: lease.claimed.lane, key: lease.key };
                 end(state, &ending, finished, now, out);
+                leave(state, ending.workflow, cursor, now, out)?;
                 return Ok(Answer::Done);
             }
             other => out.push(other),
         }
     }
+    leave(state, lease.workflow, cursor, now, out)?;
     Ok(if lease.cancelled { Answer::Stop(run) } else { Answer::Done })
 }
 

@@ -1,11 +1,11 @@
-//! What people ask for: cancel, rerun, release, discard, a new project, a switch.
+//! What people ask for about what is there: cancel, rerun, release, discard.
 
 use bytes::Bytes;
 use keyway_storage::{
     error::ReadError,
     event::{
-        CancelRequested, DeadLetterClosed, EventKind, FinalState, LaneId, LetterEnd, ProjectApplied,
-        Released, RunFinished, RunRequested, RunState, TriggerSwitched, WorkflowId,
+        CancelRequested, DeadLetterClosed, EventKind, FinalState, LaneId, LetterEnd, Released, RunFinished,
+        RunRequested, RunState, WorkflowId,
     },
     limits::RUNS_PER_WORK_ORDER_MAX,
     place::{Offset, RunKey, Timestamp},
@@ -13,7 +13,7 @@ use keyway_storage::{
 };
 
 use crate::{
-    command::{Answer, Apply, Discard, Refusal, Release, Rerun, Switch},
+    command::{Answer, Discard, Refusal, Release, Rerun},
     queue::lane::{NONE, PRIVATE, REPLAYED, RERUN, key_lane},
     run::is_final,
     state::State,
@@ -123,22 +123,4 @@ pub fn discard(state: &State, discard: Discard, out: &mut Vec<EventKind>) -> Res
     let end = LetterEnd::Discarded { reason: discard.reason };
     out.push(EventKind::DeadLetterClosed(DeadLetterClosed { letter: discard.letter, end }));
     Ok(Answer::Done)
-}
-
-/// Puts a project file into force.
-pub fn apply(apply: Apply, out: &mut Vec<EventKind>) -> Answer {
-    out.push(EventKind::ProjectApplied(ProjectApplied { file: apply.file, made: apply.made }));
-    Answer::Done
-}
-
-/// Enables or disables a trigger by hand.
-pub fn switch(state: &State, switch: Switch, out: &mut Vec<EventKind>) -> Answer {
-    if state.project().trigger(switch.trigger).is_none() {
-        return Answer::Refused(Refusal::NotFound);
-    }
-    out.push(EventKind::TriggerSwitched(TriggerSwitched {
-        trigger: switch.trigger,
-        enabled: switch.enabled,
-    }));
-    Answer::Done
 }

@@ -1,5 +1,6 @@
 //! The pool: the executor's threads, the slots that claims reserve, and how long runs take.
 
+mod ends;
 mod task;
 
 use std::{
@@ -17,11 +18,12 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use keyway_storage::{
-    event::{EventKind, JobId, RunError, RunStarted, RunState, StepInput},
+    event::{EventKind, RunError, RunStarted, RunState, StepInput},
     limits::{EXECUTOR_QUEUE_MAX, EXECUTOR_QUEUE_MS, EXECUTOR_STACK_BYTES},
-    place::{RunKey, ShardId},
+    place::ShardId,
 };
 
+use ends::Ends;
 pub(super) use task::{Stage, Task, cancelled};
 
 use super::{
@@ -30,9 +32,13 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
+    command::RunCursor,
     mailbox::Bell,
     shard::ShardReader,
-    view::run::{initial_state_of, received, requested, state_of},
+    view::{
+        begin::{Began, begin},
+        run::{received, requested},
+    },
 };
 
 /// How many threads, and what they read.
@@ -57,6 +63,7 @@ pub struct Pool {
     hungry: Mutex<Vec<(Arc<Bell>, Arc<AtomicBool>)>>,
     shards: AtomicUsize,
     stopped: AtomicBool,
+    pub(super) ends: Ends,
 }
 
 impl Pool {
@@ -74,6 +81,7 @@ impl Pool {
             hungry: Mutex::default(),
             shards: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
+            ends: Ends::default(),
         })
     }
 
@@ -165,6 +173,9 @@ impl Pool {
             let error = RunError { kind: error.name.into(), message: error.message.into() };
             events.push(task.finished(state, Some(error)));
         }
+        if let Some(cursor) = task.cursor.get() {
+            self.ends.sent(cursor.trigger);
+        }
         task.report(events.take());
     }
 
@@ -190,14 +201,15 @@ impl Pool {
                 "The workflow is no longer in the project.",
             ));
         };
-        let state = match &again {
-            Some(again) => {
-                let origin = RunKey { n: again.origin, ..claim.run };
-                state_of(reader, origin, again.input).map_err(unreadable)?
-            }
-            None => initial_state_of(reader, claim.run).map_err(unreadable)?,
-        };
-        let state = state.ok_or_else(gone)?;
+        let rules = project.trigger(input.trigger).and_then(|(_, trigger)| trigger.cursor);
+        let cursor = rules.map(|rules| RunCursor { trigger: input.trigger, rules });
+        task.cursor.set(cursor);
+        if cursor.is_some() {
+            // It starts with what the runs before it left, and those may have ended a moment ago.
+            self.ends.wait(input.trigger);
+        }
+        let began = begin(reader, claim.run, &input, again.as_ref(), cursor.is_some());
+        let Began { state, cursor: set } = began.map_err(unreadable)?.ok_or_else(gone)?;
         let first = match again.and_then(|again| again.start) {
             Some(job) => vec![job],
             None => {
@@ -211,9 +223,16 @@ impl Pool {
                 )?
             }
         };
-        let first: Vec<JobId> = first;
-        let plan =
-            Plan { run: claim.run, attempt: claim.attempt, workflow, first, state, input: StepInput::Run };
+        let plan = Plan {
+            run: claim.run,
+            attempt: claim.attempt,
+            workflow,
+            first,
+            state,
+            input: StepInput::Run,
+            cursor: set,
+            ends_whole: cursor.is_some(),
+        };
         Walk::new(plan, &self.scripts, Rc::clone(events)).finish(task.watch(events));
         Ok(())
     }

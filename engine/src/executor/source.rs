@@ -1,6 +1,7 @@
 //! The executor as a source: it offers reports first, then a claim for its free slots.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use keyway_storage::{
-    event::EventKind,
+    event::{EventKind, TriggerId},
     limits::{BATCH_BYTES_MAX, REPORTS_BYTES_MAX, REPORTS_MAX},
     place::{RunKey, ShardId, Timestamp},
 };
@@ -24,7 +25,7 @@ use crate::{
 
 /// What a command was, until its receipt comes back.
 enum Pending {
-    Report { run: RunKey, last: bool },
+    Report { run: RunKey, last: bool, cursor: Option<TriggerId> },
     Claim { slots: u16 },
 }
 
@@ -73,7 +74,8 @@ impl Executor {
             let stage = Arc::new(Stage::default());
             self.running.insert(claim.run, (*claim, Arc::clone(&stage)));
             let reports = Arc::clone(&self.reports);
-            self.pool.send(Task { shard: self.shard, claim: *claim, stage, reports });
+            let cursor = Cell::new(None);
+            self.pool.send(Task { shard: self.shard, claim: *claim, stage, cursor, reports });
         }
     }
 
@@ -138,10 +140,12 @@ impl Source for Executor {
                 break;
             }
             let last = matches!(report.events.last(), Some(EventKind::RunFinished(_)));
+            let cursor = report.cursor.filter(|_| last).map(|cursor| cursor.trigger);
             if !self.continues(&report, last) {
+                cursor.into_iter().for_each(|trigger| self.pool.ends.arrived(trigger));
                 continue;
             }
-            self.pending.push_back(Pending::Report { run: report.run, last });
+            self.pending.push_back(Pending::Report { run: report.run, last, cursor });
             batch.push(Ticket(0), Command::Report(report), bytes);
         }
         if batch.has_room(0) {
@@ -172,7 +176,10 @@ impl Source for Executor {
                     self.give_back(usize::from(slots) - claims.len());
                 }
                 (Pending::Claim { slots }, _) => self.give_back(usize::from(slots)),
-                (Pending::Report { run, last }, answer) => self.reported(run, last, &answer),
+                (Pending::Report { run, last, cursor }, answer) => {
+                    self.reported(run, last, &answer);
+                    cursor.into_iter().for_each(|trigger| self.pool.ends.arrived(trigger));
+                }
             }
         }
     }

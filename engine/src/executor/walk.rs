@@ -18,7 +18,7 @@ use keyway_storage::{
         RunStarted, RunState, StepFinished, StepInput, StepStarted,
     },
     limits::{RUN_OUTPUT_BYTES_MAX, STEPS_PER_RUN_MAX},
-    place::RunKey,
+    place::{Offset, RunKey},
 };
 
 use super::{
@@ -42,6 +42,10 @@ pub struct Plan<'a> {
     pub state: Bytes,
     /// Where the initial state comes from.
     pub input: StepInput,
+    /// The `CursorSet` that the initial state comes from.
+    pub cursor: Option<Offset>,
+    /// Whether the report that ends the run must hold its final state: the next run starts with it.
+    pub ends_whole: bool,
 }
 
 struct Leaf {
@@ -65,13 +69,8 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Begins a walk; its events go to `events`.
     pub fn new(plan: Plan<'a>, scripts: &'a Scripts, events: Rc<RefCell<Vec<EventKind>>>) -> Self {
-        let (run, attempt) = (plan.run, plan.attempt);
-        events.borrow_mut().push(EventKind::RunStarted(RunStarted {
-            run,
-            attempt,
-            started: now(),
-            cursor: None,
-        }));
+        let (run, attempt, cursor) = (plan.run, plan.attempt, plan.cursor);
+        events.borrow_mut().push(EventKind::RunStarted(RunStarted { run, attempt, started: now(), cursor }));
         Self { plan, scripts, lines: Rc::default(), events, leaves: Vec::new(), steps: 0, output_bytes: 0 }
     }
 
@@ -209,9 +208,19 @@ impl<'a> Walk<'a> {
         let leaves: Vec<&Leaf> = self.leaves.iter().filter(|leaf| !leaf.end.state.is_empty()).collect();
         match &leaves[..] {
             [] => FinalState::None,
+            [leaf] if self.plan.ends_whole && self.is_reported(leaf.step) => {
+                FinalState::Own(Bytes::copy_from_slice(leaf.end.state.as_bytes()))
+            }
             [leaf] => FinalState::Step(leaf.step),
             leaves => FinalState::Own(composed(self.plan.workflow, leaves)),
         }
+    }
+
+    /// Whether the end of a step is on its way already, in an earlier report.
+    fn is_reported(&self, step: u16) -> bool {
+        let is_end =
+            |event: &EventKind| matches!(event, EventKind::StepFinished(finished) if finished.step == step);
+        !self.events.borrow().iter().any(is_end)
     }
 
     /// Of the leaves whose state holds an object, the one that ended last.

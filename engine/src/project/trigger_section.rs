@@ -44,6 +44,7 @@ pub struct TriggerSection<'a> {
     pub(super) ordering: Ordering,
     pub(super) in_flight_max: Option<u32>,
     pub(super) cursor: Option<Cursor>,
+    pub(super) schedule: Option<u64>,
 }
 
 impl<'a> Deref for TriggerSection<'a> {
@@ -61,7 +62,8 @@ impl<'a> TriggerSection<'a> {
         jobs: &'a JobKeys<'a>,
         shared: Option<&'a Settings>,
     ) -> Self {
-        Self { section, id, jobs, shared, ordering: Ordering::None, in_flight_max: None, cursor: None }
+        let ordering = Ordering::None;
+        Self { section, id, jobs, shared, ordering, in_flight_max: None, cursor: None, schedule: None }
     }
 
     /// The trigger's UUID.
@@ -98,5 +100,10 @@ impl<'a> TriggerSection<'a> {
     /// Says that each run starts with what an earlier one ended with.
     pub fn set_cursor(&mut self, cursor: Cursor) {
         self.cursor = Some(cursor);
+    }
+
+    /// Says that the trigger follows a clock, by a hash of what its ticks depend on.
+    pub fn set_schedule(&mut self, schedule: u64) {
+        self.schedule = Some(schedule);
     }
 }

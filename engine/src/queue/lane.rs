@@ -12,6 +12,8 @@ use keyway_storage::{
     table::{AgainRow, WaitingEntry, WaitingRow},
 };
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::project::{Ordering, Trigger, Workflow};
 
 /// Lanes of this number have no order: as many runs at once as the limits allow.
@@ -24,6 +26,8 @@ pub const SERIAL: u16 = 2;
 pub const PRIVATE: u16 = 3;
 /// Inputs without order that go through again in a replay; served last.
 pub const REPLAYED: u16 = 4;
+/// The one lane of a trigger whose inputs run one at a time; the lane's key is a hash of the trigger.
+pub const TRIGGER: u16 = 5;
 /// The first of the lanes that inputs are spread over by key or stream.
 pub const KEYED: u16 = 16;
 
@@ -31,7 +35,11 @@ pub const KEYED: u16 = 16;
 pub fn lane_of(workflow: &Workflow, trigger: &Trigger, key: Option<u64>, stream: u64) -> LaneId {
     let spread = |hash: u64| KEYED + (hash % u64::from(ORDERING_PARTITIONS)) as u16;
     let number = match (workflow.concurrency, trigger.ordering, key) {
-        (Some(1), _, _) | (_, Ordering::All, _) => SERIAL,
+        (_, Ordering::All | Ordering::Alone, _) => {
+            let key = xxh3_64(&trigger.id.0).max(1);
+            return LaneId { owner: workflow.id.0, number: TRIGGER, key };
+        }
+        (Some(1), _, _) => SERIAL,
         (_, Ordering::Key, Some(key)) => spread(key),
         (_, Ordering::Partition, _) => spread(stream),
         (_, Ordering::Key | Ordering::None, _) => NONE,

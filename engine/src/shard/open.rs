@@ -15,6 +15,7 @@ use super::{Clock, Shard, ShardReader};
 use crate::{
     catalog::Catalog,
     command::{Answer, Command},
+    decide::reconcile,
     follow::Follows,
     mailbox::Bell,
     permit::PermitPool,
@@ -204,6 +205,7 @@ impl Shard {
         self.block.begin(self.log.live().end, now);
         let boot = self.state.boots() + 1;
         self.decided.push(EventKind::Opened(Opened { boot }));
+        reconcile(&self.state, &mut self.decided)?;
         self.apply_decided(now)?;
         match self.append() {
             Ok(()) => {}

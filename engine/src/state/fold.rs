@@ -5,7 +5,7 @@ use keyway_storage::{
     error::ReadError,
     event::{
         Event, EventKind, Held, LeaseExpired, Noticed, Position, ProjectApplied, Received, RunFinished,
-        RunRequested, RunState, RunsClaimed, TriggerId, Warned,
+        RunRequested, RunState, RunsClaimed, TICKS_SKIPPED, TriggerId, Warned,
     },
     key::{Key, Tag},
     place::{Offset, RunKey, Timestamp},
@@ -59,8 +59,14 @@ impl State {
             | EventKind::ReplayItemFailed(_)
             | EventKind::ReplayFailed(_)
             | EventKind::ReplayEnded(_) => self.replays.fold(event, &mut self.rows),
-            EventKind::TickSkipped(_)
-            | EventKind::StepStarted(_)
+            EventKind::TickSkipped(skipped) => {
+                let number = skipped.due.seconds();
+                let position = Position::Next { stream: TICKS_SKIPPED.into(), number };
+                self.fold_position(offset, at, skipped.trigger, &position);
+            }
+            EventKind::CursorSet(set) => self.fold_cursor(offset, set),
+            EventKind::SchedulesSet(set) => self.fold_schedules(at, set),
+            EventKind::StepStarted(_)
             | EventKind::StepFinished(_)
             | EventKind::LogWritten(_)
             | EventKind::Carried(_) => {}

@@ -8,6 +8,7 @@ use keyway_storage::{
     table::{Bitmap, report_key},
 };
 
+use super::begin::{began_with, state_at};
 use crate::shard::ShardReader;
 
 /// The events that report on a run, in order. The views may lag behind the newest by a turn.
@@ -120,6 +121,9 @@ pub fn initial_state_of(reader: &ShardReader, run: RunKey) -> Result<Option<Byte
     {
         let origin = RunKey { n: requested.origin, ..run };
         return state_of(reader, origin, requested.input);
+    }
+    if let Some(Some(cursor)) = began_with(&report(reader, run)?) {
+        return state_at(reader, cursor);
     }
     Ok(received(reader, run.work_order)?.map(|(_, received)| initial_state(&received)))
 }

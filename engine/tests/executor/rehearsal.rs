@@ -78,7 +78,16 @@ pub fn walk(project: &Project, state: &Value, watch: Watch) -> Run {
     let first = first_jobs(&workflow.graph.from_trigger[0], &scripts, &state.to_string()).unwrap();
     let run = RunKey { work_order: Offset(5), n: 1 };
     let state = Bytes::from(state.to_string());
-    let plan = Plan { run, attempt: 1, workflow, first, state, input: StepInput::Run };
+    let plan = Plan {
+        run,
+        attempt: 1,
+        workflow,
+        first,
+        state,
+        input: StepInput::Run,
+        cursor: None,
+        ends_whole: false,
+    };
     Walk::new(plan, &scripts, Rc::clone(&events)).finish(watch);
     Run { events: events.take() }
 }

@@ -6,7 +6,7 @@ use keyway_engine::{
     view::{
         list::{made_run, runs, work_orders},
         order::{WorkOrder, work_order},
-        run::initial_state,
+        run::initial_state_of,
     },
 };
 use keyway_storage::{
@@ -40,7 +40,7 @@ pub fn list_work_orders(call: &Call) -> Reply {
     };
     let found = work_orders(&call.readers, &filter, &range)?;
     let orders = found.items.into_iter().skip(asked.skip());
-    let (data, cut) = page::fill(orders, |order| Ok(call.work_order_item(order, &includes)))?;
+    let (data, cut) = page::fill(orders, |order| call.work_order_item(order, &includes))?;
     let next = match cut {
         Some(order) => Some(call.work_order_id(&order)),
         None => call.id_of_order_at(found.next)?,
@@ -52,12 +52,12 @@ pub fn list_work_orders(call: &Call) -> Reply {
 pub fn show_work_order(call: &Call) -> Reply {
     let includes = page::includes(call, &["input"])?;
     let order = call.work_order_named(call.id)?;
-    Ok((StatusCode::OK, Document::data(call.work_order_item(&order, &includes))))
+    Ok((StatusCode::OK, Document::data(call.work_order_item(&order, &includes)?)))
 }
 
 /// `GET /api/runs`.
 pub fn list_runs(call: &Call) -> Reply {
-    let (asked, includes) = (Asked::read(call)?, page::includes(call, &["final_state", "states"])?);
+    let (asked, includes) = (Asked::read(call)?, page::includes(call, &["input", "final_state", "states"])?);
     let behind = match call.param("after") {
         Some(id) => Some(call.birth_of(&id)?),
         None => None,
@@ -75,7 +75,7 @@ pub fn list_runs(call: &Call) -> Reply {
 
 /// `GET /api/runs/ID`.
 pub fn show_run(call: &Call) -> Reply {
-    let includes = page::includes(call, &["final_state", "states"])?;
+    let includes = page::includes(call, &["input", "final_state", "states"])?;
     let (order, run) = call.run_named(call.id)?;
     Ok((StatusCode::OK, Document::data(call.run_item(&order, run, &includes)?)))
 }
@@ -186,7 +186,7 @@ impl Call<'_> {
     }
 
     /// A work order, with these parts of it.
-    pub fn work_order_item(&self, order: &WorkOrder, includes: &[&str]) -> Document {
+    pub fn work_order_item(&self, order: &WorkOrder, includes: &[&str]) -> Result<Document, ApiError> {
         let project = self.project_at(order.event.place.shard, order.received.project);
         let workflow = project.as_ref().and_then(|project| project.workflow(order.received.workflow));
         let trigger = project.as_ref().and_then(|project| project.trigger(order.received.trigger));
@@ -201,9 +201,11 @@ impl Call<'_> {
             .with("runs", runs)
             .with("replays", self.replayed_by(order));
         if includes.contains(&"input") {
-            attributes = attributes.with_text("input", &initial_state(&order.received));
+            let first = RunKey { work_order: order.event.place.offset, n: 1 };
+            let state = initial_state_of(self.reader(order.event.place.shard)?, first)?;
+            attributes = attributes.with_text("input", &state.unwrap_or_default());
         }
-        Document::item("work_orders", self.work_order_id(order), &attributes)
+        Ok(Document::item("work_orders", self.work_order_id(order), &attributes))
     }
 
     /// The dead letter or the work order that a work order replays.

@@ -9,7 +9,7 @@ use keyway_engine::{
     shard::ShardReader,
     view::{
         order::{Run, WorkOrder},
-        run::{Step, report, requested, state_of, steps},
+        run::{Step, initial_state_of, report, requested, state_of, steps},
     },
 };
 use keyway_storage::{
@@ -101,6 +101,10 @@ impl<'a> RunView<'a> {
             .with("steps", steps);
         if includes.contains(&"final_state") {
             attributes = attributes.with_text("final_state", &self.final_state());
+        }
+        if includes.contains(&"input") {
+            let state = initial_state_of(self.reader, run.key)?.unwrap_or_default();
+            attributes = attributes.with_text("input", &state);
         }
         Ok(Document::item("runs", run_id(self.call, order, run.key), &attributes))
     }

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use keyway_engine::{
     command::{Answer, Command, Refusal, Switch},
-    project::{Project, Trigger, Workflow},
+    project::{Ordering, Project, Trigger, Workflow},
 };
 use keyway_storage::{
     event::TriggerId,
@@ -103,8 +103,9 @@ impl Call<'_> {
         let seen = Seen { workflow, trigger, enabled, shards: &self.readers, now: time::now() };
         let own = sources.map(|sources| sources.show(&seen)).unwrap_or_default();
         let attributes = own.into_iter().fold(attributes, |all, (name, value)| all.with(&name, value));
-        let attributes = match trigger.kind {
-            "cron" => attributes,
+        // Ticks wait for nobody unless the file says so.
+        let attributes = match (trigger.kind, trigger.ordering) {
+            ("cron", Ordering::None) => attributes,
             _ => self.with_blocked_keys(attributes, workflow, trigger)?,
         };
         Ok(Document::item("triggers", trigger_uuid(trigger.id), &attributes))

@@ -14,14 +14,14 @@ fn every_event_is_shown_with_its_place_and_its_own_fields() {
     let events = world.read("/api/events?shard=0");
     let kinds: Vec<_> =
         events["data"].as_array().unwrap().iter().map(|it| it["attributes"]["kind"].clone()).collect();
-    assert_eq!(kinds, ["Opened", "ProjectApplied", "Received"]);
+    assert_eq!(kinds, ["Opened", "ProjectApplied", "SchedulesSet", "Received"]);
     assert_eq!(events["data"][0]["attributes"]["boot"], 1);
-    let received = &events["data"][2];
+    let received = &events["data"][3];
     assert_eq!(received["type"], "events");
-    assert_eq!(received["id"], "0-2");
+    assert_eq!(received["id"], "0-3");
     let attributes = &received["attributes"];
     assert_eq!(attributes["shard"], 0);
-    assert_eq!(attributes["offset"], 2);
+    assert_eq!(attributes["offset"], 3);
     assert_eq!(attributes["at"], "2026-05-21T10:00:00.000005Z");
     assert_eq!(attributes["work_order_id"], json!(order));
     assert_eq!(attributes["run_id"], run);
@@ -29,8 +29,8 @@ fn every_event_is_shown_with_its_place_and_its_own_fields() {
     assert_eq!(attributes["workflow"], "intake");
     assert_eq!(attributes["body"], json!({"n": 1}));
     assert_eq!(attributes["request"], json!({"method": "POST"}));
-    assert_eq!(world.read("/api/events/0-2")["data"], *received);
-    for id in ["0-3", "1-0", "0", "x-1", "0-99999999999999999999"] {
+    assert_eq!(world.read("/api/events/0-3")["data"], *received);
+    for id in ["0-4", "1-0", "0", "x-1", "0-99999999999999999999"] {
         assert_eq!(world.call(Method::GET, &format!("/api/events/{id}"), "").status, 404, "{id}");
     }
 }
@@ -67,7 +67,7 @@ fn without_a_shard_the_logs_of_all_shards_follow_each_other() {
         assert_eq!(pages.concat(), expected, "limit {limit}");
         assert_eq!(pages.len(), expected.len().div_ceil(limit));
     }
-    assert_eq!(world.pages("/api/events?from=4&limit=1").concat(), ["0-4"]);
+    assert_eq!(world.pages("/api/events?from=5&limit=1").concat(), ["0-5"]);
     assert_eq!(world.call(Method::GET, "/api/events?after=7", "").status, 404);
 }
 
@@ -79,7 +79,7 @@ fn the_events_of_a_life_name_the_run_and_what_it_left() {
     world.begin(0, claimed);
     world.end(0, claimed, &["{\"data\": 1.50}"], RunState::Failed);
     world.call(Method::POST, &format!("/api/work_orders/{order}/reruns"), "{\"job\":\"validate\"}");
-    let told = world.call(Method::GET, "/api/events?from=3", "");
+    let told = world.call(Method::GET, "/api/events?from=4", "");
     let events = told.body["data"].as_array().unwrap().clone();
     let kinds: Vec<_> = events.iter().map(|it| it["attributes"]["kind"].as_str().unwrap()).collect();
     let expected = [
@@ -113,7 +113,7 @@ fn a_body_that_is_not_json_is_shown_as_base64() {
     let world = World::new(1);
     world.receive(0, WEBHOOK, "not json");
     world.dead_letter(0, Some(b"\xff"), Reason::InvalidText);
-    let events = world.read("/api/events?from=2");
+    let events = world.read("/api/events?from=3");
     assert_eq!(events["data"][0]["attributes"]["body"], json!({"base64": "bm90IGpzb24="}));
     assert_eq!(events["data"][1]["attributes"]["body_base64"], "/w==");
     assert_eq!(events["data"][1]["attributes"]["reason"], "invalid_text");

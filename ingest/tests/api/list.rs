@@ -176,7 +176,7 @@ fn bad_parameters_are_refused_by_name() {
             "`page` reaches 100000 items far; go on with `after`, as `links.next` does, for more.",
         ),
         ("work_orders?include=output", "`include` takes input, not `output`."),
-        ("runs?include=input", "`include` takes final_state and states, not `input`."),
+        ("runs?include=output", "`include` takes input and final_state and states, not `output`."),
         ("log_lines", "`run_id` is missing."),
         ("events?limit=1001", "`limit` must be a whole number from 1 to 1000."),
         ("events?shard=1", "`shard` must be a whole number from 0 to 0."),

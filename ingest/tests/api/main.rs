@@ -4,6 +4,7 @@
 
 mod access;
 mod bulk;
+mod cursor;
 mod event;
 mod history;
 mod letter;

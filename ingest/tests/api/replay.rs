@@ -90,7 +90,7 @@ fn a_dead_letter_goes_through_as_it_is_once_its_trigger_takes_it() {
     assert!(order.text.contains("\"kafka_offset\":42"), "{}", order.text);
     let events = world.read("/api/events?shard=1&page_size=100")["data"].clone();
     let last: Vec<_> = events.as_array().unwrap().iter().rev().take(2).map(|it| &it["attributes"]).collect();
-    assert_eq!((&last[1]["kind"], &last[1]["replays"]), (&json!("Received"), &json!("1-2")));
+    assert_eq!((&last[1]["kind"], &last[1]["replays"]), (&json!("Received"), &json!("1-3")));
     assert_eq!(last[0]["kind"], "DeadLetterClosed");
     let again = world.call(Method::POST, &format!("/api/dead_letters/{id}/replay"), "");
     assert_eq!((again.status, again.body["error"].as_str()), (409, Some("conflict")));
@@ -146,7 +146,7 @@ fn a_dead_letter_whose_trigger_is_gone_stays_open() {
     let events = world.read("/api/events?page_size=100");
     let failed = events["data"].as_array().unwrap().iter().map(|it| &it["attributes"]);
     let failed = failed.filter(|it| it["kind"] == "ReplayItemFailed").collect::<Vec<_>>();
-    assert_eq!((failed.len(), &failed[0]["reason"], &failed[0]["item"]), (1, &json!(message), &json!("0-2")));
+    assert_eq!((failed.len(), &failed[0]["reason"], &failed[0]["item"]), (1, &json!(message), &json!("0-3")));
     assert_eq!(letters(&world, "state=open"), [id]);
 }
 

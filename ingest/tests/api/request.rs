@@ -123,13 +123,12 @@ fn triggers_are_shown_with_what_their_type_has() {
         })
     );
     assert_eq!(shown[1]["urls"], json!([format!("http://127.0.0.1:4000/i/{OTHER}")]));
-    assert_eq!(
-        *shown[2],
-        json!({
-            "name": "cron", "workflow": "nightly", "type": "cron", "enabled": true, "urls": [],
-            "next_at": null, "last_at": null,
-        })
-    );
+    let cron = shown[2];
+    assert_eq!((&cron["type"], &cron["urls"], &cron["last_at"]), (&json!("cron"), &json!([]), &Value::Null));
+    assert_eq!(cron["schedule"], "At 02:00 every day, UTC time.");
+    assert_eq!(cron["next_at"], cron["next_times"][0]["at"]);
+    assert_eq!(cron["next_times"].as_array().unwrap().len(), 5);
+    assert!(cron["next_at"].as_str().unwrap().ends_with("T02:00:00.000000Z"), "{cron}");
     assert_eq!(shown[3]["state"], "off");
     assert!(shown[3]["last_error"].as_str().unwrap().contains("KAFKA_TRIGGERS_ENABLED=yes"));
     assert_eq!(shown[3]["partitions"], json!([]));

@@ -242,7 +242,7 @@ impl World {
     }
 
     pub fn report(&self, shard: u8, (run, attempt): (RunKey, u8), events: Vec<EventKind>) -> Answer {
-        self.ask(shard, Command::Report(RunReport { run, attempt, events }))
+        self.ask(shard, Command::Report(RunReport { run, attempt, cursor: None, events }))
     }
 
     pub fn begin(&self, shard: u8, claimed: (RunKey, u8)) {

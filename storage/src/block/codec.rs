@@ -79,7 +79,9 @@ kinds!(
     Warned,
     ReplaySwitched,
     ReplayItemFailed,
-    ReplayFailed
+    ReplayFailed,
+    CursorSet,
+    SchedulesSet
 );
 
 fn decode_as<T>(archive: &Bytes) -> Result<T, Damage>

@@ -3,7 +3,7 @@
 //! Invariant: the end of a run is reported once: by the thread that began it, or by whoever cancelled it before.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::{
         Arc,
@@ -21,7 +21,7 @@ use keyway_storage::{
 };
 
 use crate::{
-    command::{RunClaim, RunReport},
+    command::{RunClaim, RunCursor, RunReport},
     executor::{
         sandbox::{Halt, Watch, now},
         walk::Stopwatch,
@@ -61,6 +61,8 @@ pub struct Task {
     pub claim: RunClaim,
     /// How far it is.
     pub stage: Arc<Stage>,
+    /// Which state it leaves for the next runs of its trigger, once that was read.
+    pub cursor: Cell<Option<RunCursor>>,
     /// Where its reports go.
     pub reports: Arc<Mailbox<RunReport>>,
 }
@@ -74,7 +76,7 @@ impl Task {
     /// Looks whether the run was cancelled, and reports how far one is that takes long.
     pub fn watch(&self, events: &Rc<RefCell<Vec<EventKind>>>) -> Watch {
         let (stage, events) = (Arc::clone(&self.stage), Rc::clone(events));
-        let (reports, claim) = (Arc::clone(&self.reports), self.claim);
+        let (reports, claim, cursor) = (Arc::clone(&self.reports), self.claim, self.cursor.get());
         let clock = Stopwatch::start();
         let mut due = Duration::from_millis(PROGRESS_AFTER_MS);
         Box::new(move || {
@@ -85,7 +87,7 @@ impl Task {
             {
                 due = clock.elapsed() + Duration::from_millis(PROGRESS_EVERY_MS);
                 let bytes = events.iter().map(bytes_of).sum();
-                let report = report_of(&claim, std::mem::take(&mut *events));
+                let report = report_of(&claim, cursor, std::mem::take(&mut *events));
                 if let Err(report) = reports.put(report, bytes) {
                     *events = report.events;
                 }
@@ -97,7 +99,7 @@ impl Task {
     /// Hands a report to its shard. Waits while the shard's mailbox is full: the thread has nothing better to do.
     pub fn report(&self, events: Vec<EventKind>) {
         let bytes = events.iter().map(bytes_of).sum();
-        let mut report = report_of(&self.claim, events);
+        let mut report = report_of(&self.claim, self.cursor.get(), events);
         while let Err(refused) = self.reports.put(report, bytes) {
             report = refused;
             thread::sleep(Duration::from_millis(1));
@@ -114,11 +116,11 @@ impl Task {
 
 /// The end of a run that was cancelled before it began.
 pub fn cancelled(claim: &RunClaim) -> RunReport {
-    report_of(claim, vec![finished(claim, RunState::Cancelled, None)])
+    report_of(claim, None, vec![finished(claim, RunState::Cancelled, None)])
 }
 
-fn report_of(claim: &RunClaim, events: Vec<EventKind>) -> RunReport {
-    RunReport { run: claim.run, attempt: claim.attempt, events }
+fn report_of(claim: &RunClaim, cursor: Option<RunCursor>, events: Vec<EventKind>) -> RunReport {
+    RunReport { run: claim.run, attempt: claim.attempt, cursor, events }
 }
 
 fn finished(claim: &RunClaim, state: RunState, error: Option<RunError>) -> EventKind {

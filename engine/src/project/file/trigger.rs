@@ -32,10 +32,21 @@ impl<'t> Reader<'t> {
         section.in_flight_max = in_flight_max;
         let settings = kind.check(&mut section);
         section.finish();
-        let TriggerSection { ordering, in_flight_max, cursor, .. } = section;
+        let TriggerSection { ordering, in_flight_max, cursor, schedule, .. } = section;
         let key = key.to_owned();
         let kind = kind.name();
-        Some(Trigger { id, key, kind, enabled, ordering, on_failure, in_flight_max, cursor, settings })
+        Some(Trigger {
+            id,
+            key,
+            kind,
+            enabled,
+            ordering,
+            on_failure,
+            in_flight_max,
+            cursor,
+            schedule,
+            settings,
+        })
     }
 
     fn kind(&self, section: &Section<'_>) -> Option<&'t dyn TriggerType> {

@@ -4,8 +4,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use keyway_engine::run::run_state_name;
 use keyway_storage::{
     event::{
-        Cause, DeadLettered, Event, EventKind, FinalState, LaneId, LetterEnd, Position, Received, RunError,
-        RunFinished, RunRequested, RunsClaimed, StepFinished, StepInput,
+        Cause, CursorFate, CursorSet, CursorState, DeadLettered, Event, EventKind, FinalState, LaneId,
+        LetterEnd, Position, Received, RunError, RunFinished, RunRequested, RunsClaimed, StepFinished,
+        StepInput, TriggerSchedule,
     },
     id::What,
     place::{Offset, Place, RunKey, Timestamp},
@@ -81,6 +82,7 @@ pub fn add(document: Document, call: &Call, event: &Event) -> Result<Document, A
             .with("concern", concern_name(it.concern))
             .with("work_order_id", it.work_order.map(|at| ids.at(What::WorkOrder, at)).transpose()?.flatten())
             .with("message", &*it.message),
+        EventKind::CursorSet(it) => cursor_set(document, &ids, it)?,
         _ => system(document, &event.kind),
     })
 }
@@ -112,6 +114,13 @@ fn system(document: Document, kind: &EventKind) -> Document {
         EventKind::ReplayEnded(it) => document.with("replay_id", uuid(it.id)).with("cancelled", it.cancelled),
         EventKind::Noticed(it) => {
             document.with("of", it.of.0).with("delivered", it.delivered).with("sent", rfc3339(it.sent))
+        }
+        EventKind::SchedulesSet(it) => {
+            let schedule = |it: &TriggerSchedule| {
+                let schedule = it.schedule.map(|schedule| format!("{schedule:016x}"));
+                json!({ "trigger_id": trigger_uuid(it.trigger), "schedule": schedule })
+            };
+            document.with("schedules", it.schedules.iter().map(schedule).collect::<Vec<_>>())
         }
         EventKind::Carried(it) => document
             .with("key_base64", STANDARD.encode(&it.key))
@@ -222,6 +231,27 @@ fn step_finished(document: Document, ids: &Ids, it: &StepFinished) -> Result<Doc
         .with("error", error(&it.error))
         .with_text("output", &it.output)
         .with("finished", rfc3339(it.finished)))
+}
+
+fn cursor_set(document: Document, ids: &Ids, it: &CursorSet) -> Result<Document, ApiError> {
+    let fate = match it.fate {
+        CursorFate::Kept => "kept",
+        CursorFate::Warned => "warned",
+        CursorFate::TooLarge => "too_large",
+    };
+    let document = document
+        .with("trigger_id", trigger_uuid(it.trigger))
+        .with("run_id", it.run.map(|run| ids.run(run)).transpose()?.flatten())
+        .with("bytes", it.bytes)
+        .with("cursor", fate)
+        .with("limit_bytes", (it.limit_bytes > 0).then_some(it.limit_bytes));
+    Ok(match &it.state {
+        CursorState::None => document.with("state", Value::Null),
+        CursorState::At(offset) => {
+            document.with("state", json!({ "event": format!("{}-{}", ids.place.shard.0, offset.0) }))
+        }
+        CursorState::Own(state) => document.with_text("state", state),
+    })
 }
 
 /// What makes the input the same when it comes again; Kafka's messages carry theirs as their metadata.

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use keyway_engine::project::{Cursor, Field, Ordering, TriggerSection};
 use keyway_storage::limits::PAYLOAD_BYTES_MAX;
 
-use super::expression::Expression;
+use super::{expression::Expression, schedule::Schedule};
 
 /// A cursor of more bytes sends a warning when the file does not say, as in OpenFn.
 const CURSOR_WARN_BYTES_DEFAULT: u64 = 10_000;
@@ -19,9 +19,7 @@ pub struct CronSettings {
     /// As it is written.
     pub text: String,
     /// When it ticks.
-    pub expression: Expression,
-    /// Whose wall clock it follows.
-    pub timezone: TimeZone,
+    pub schedule: Schedule,
     /// Which ticks are made up for that were missed while keyway was down.
     pub catch_up: CatchUp,
     /// What a tick does while an earlier one is still running.
@@ -44,7 +42,7 @@ pub enum CatchUp {
 pub enum Overlap {
     /// It starts beside it.
     Allow,
-    /// It is skipped.
+    /// It is skipped; the trigger then has `Ordering::Alone`.
     Skip,
     /// It waits for it; the trigger then has `Ordering::All`.
     Queue,
@@ -58,15 +56,19 @@ impl CronSettings {
         let catch_up = [("none", CatchUp::None), ("latest", CatchUp::Latest), ("all", CatchUp::All)];
         let overlap = [("allow", Overlap::Allow), ("skip", Overlap::Skip), ("queue", Overlap::Queue)];
         let overlap = section.choice("overlap", &overlap).unwrap_or(Overlap::Allow);
-        if overlap == Overlap::Queue {
-            section.set_ordering(Ordering::All);
+        match overlap {
+            Overlap::Allow => {}
+            Overlap::Skip => section.set_ordering(Ordering::Alone),
+            Overlap::Queue => section.set_ordering(Ordering::All),
         }
         read_cursor(section);
+        let timezone = section.field("timezone").and_then(|it| read_timezone(&it)).unwrap_or(TimeZone::UTC);
+        let schedule = Schedule::new(expression.unwrap_or_else(daily), timezone);
+        section.set_schedule(schedule.hash());
         section.ignore(&["custom_path", "kafka_configuration", "webhook_reply", "webhook_response_config"]);
         Self {
             text: text.to_owned(),
-            expression: expression.unwrap_or_else(daily),
-            timezone: section.field("timezone").and_then(|it| read_timezone(&it)).unwrap_or(TimeZone::UTC),
+            schedule,
             catch_up: section.choice("catch_up", &catch_up).unwrap_or(CatchUp::Latest),
             overlap,
         }

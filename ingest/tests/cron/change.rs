@@ -1,0 +1,100 @@
+//! A trigger that is switched, or whose schedule is another one from now on.
+
+use keyway_storage::event::EventKind;
+
+use crate::{TRIGGER, at, project, world::World};
+
+const HOURLY: &str = "cron_expression: '0 * * * *', catch_up: all";
+
+#[test]
+fn a_trigger_that_is_enabled_again_does_not_make_up_for_what_it_missed() {
+    let mut world = World::new("09:30:00", &project(HOURLY));
+    world.go_to("10:00:00");
+    world.switch(TRIGGER, false);
+    world.go_to("12:30:00");
+    world.switch(TRIGGER, true);
+    world.go_to("13:00:00");
+    assert_eq!(world.made_at(TRIGGER), ["10:00", "13:00"]);
+    assert_eq!(world.skipped(TRIGGER), []);
+}
+
+#[test]
+fn a_trigger_that_was_disabled_over_a_restart_does_not_make_up_for_it_either() {
+    let mut world = World::new("09:30:00", &project(HOURLY));
+    world.switch(TRIGGER, false);
+    world.kill();
+    world.set_clock(at("12:30:00"));
+    world.start();
+    world.switch(TRIGGER, true);
+    world.kill();
+    world.set_clock(at("13:30:00"));
+    world.start();
+    assert!(world.turn());
+    assert_eq!(world.made_at(TRIGGER), ["13:00"]);
+}
+
+#[test]
+fn a_changed_expression_or_time_zone_counts_from_the_change_on() {
+    let mut world = World::new("09:30:00", &project(HOURLY));
+    world.go_to("10:10:00");
+    world.apply(&project("cron_expression: '5,35 * * * *', catch_up: all"));
+    world.pass_minutes(30);
+    assert_eq!(world.made_at(TRIGGER), ["10:00", "10:35"]);
+    world.apply(&project("cron_expression: '5,35 * * * *', catch_up: all, timezone: Asia/Kathmandu"));
+    world.pass_minutes(30);
+    // 35 past the hour in Kathmandu is ten before the next one here.
+    assert_eq!(world.made_at(TRIGGER), ["10:00", "10:35", "10:50"]);
+}
+
+#[test]
+fn an_expression_that_changed_while_the_process_was_down_counts_from_the_start_on() {
+    let mut world = World::new("09:30:00", &project(HOURLY));
+    world.kill();
+    world.edit(&project("cron_expression: '*/10 * * * *', catch_up: all"));
+    world.set_clock(at("12:31:00"));
+    world.start();
+    world.pass_minutes(10);
+    assert_eq!(world.made_at(TRIGGER), ["12:40"]);
+}
+
+#[test]
+fn a_file_that_changes_something_else_loses_no_tick_that_was_missed() {
+    let mut world = World::new("09:30:00", &project(HOURLY));
+    world.kill();
+    world.edit(&project(&format!("{HOURLY}, overlap: queue")));
+    world.set_clock(at("11:30:00"));
+    world.start();
+    assert!(world.turn());
+    assert_eq!(world.made_at(TRIGGER), ["10:00", "11:00"]);
+}
+
+#[test]
+fn a_trigger_that_leaves_the_file_and_comes_back_begins_anew() {
+    let mut world = World::new("09:30:00", &project(HOURLY));
+    let without = project("enabled: false, cron_expression: '0 * * * *'");
+    world.apply(
+        &without.replace("07070707-0707-0707-0707-070707070707", "08080808-0808-0808-0808-080808080808"),
+    );
+    world.go_to("11:30:00");
+    world.apply(&project(HOURLY));
+    world.go_to("12:00:00");
+    assert_eq!(world.made_at(TRIGGER), ["12:00"]);
+}
+
+#[test]
+fn a_schedule_is_logged_when_it_changes_and_only_then() {
+    let mut world = World::new("09:30:00", &project(HOURLY));
+    let changes = |world: &World| {
+        let events = world.events();
+        events.iter().filter(|event| matches!(event.kind, EventKind::SchedulesSet(_))).count()
+    };
+    assert_eq!(changes(&world), 1);
+    world.apply(&project(&format!("{HOURLY}, cursor_warn_bytes: 5")));
+    world.kill();
+    world.start();
+    assert_eq!(changes(&world), 1);
+    world.switch(TRIGGER, true);
+    assert_eq!(changes(&world), 1);
+    world.switch(TRIGGER, false);
+    assert_eq!(changes(&world), 2);
+}

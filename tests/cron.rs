@@ -1,0 +1,121 @@
+//! Cron triggers, live: the real binary over the boundary of a minute, killed with -9 on both sides of it.
+//!
+//! It waits for a real minute to begin; everything that needs a longer time is tested where time is passed in.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use common::{
+    code,
+    keyway::{Keyway, eventually},
+    stdout, tool,
+};
+use serde_json::{Value, json};
+
+const TRIGGER: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+const PROJECT: &str = r#"
+name: clock
+workflows:
+  every:
+    name: Every
+    jobs:
+      pull: {name: Pull, adaptor: '@openfn/language-common@latest', body: "fn(state => ({ n: (state.n || 0) + 1 }))"}
+    triggers:
+      cron: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: cron, cron_expression: '* * * * *', catch_up: all,
+             timezone: Africa/Nairobi}
+    edges: {cron->pull: {source_trigger: cron, target_job: pull, condition_type: always, enabled: true}}
+"#;
+const FLAGS: &[&str] = &["--shards", "2", "--executors", "1"];
+
+fn second() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The ticks that the log has, as seconds since 1970.
+fn ticks(server: &Keyway) -> Vec<u64> {
+    let mut found = Vec::new();
+    for shard in 0..2 {
+        let events = server.get(&format!("/api/events?shard={shard}&limit=1000")).1;
+        let attributes = events["data"].as_array().unwrap().iter().map(|event| &event["attributes"]);
+        found.extend(attributes.filter(|it| it["stream"] == "tick").map(|it| it["number"].as_u64().unwrap()));
+    }
+    found
+}
+
+/// What the command line prints as JSON.
+fn ask(server: &Keyway, line: &[&str]) -> Value {
+    let output = tool().args(["--server", &server.api, "--json"]).args(line).output().unwrap();
+    assert_eq!(code(&output), 0, "{line:?}: {}", common::stderr(&output));
+    serde_json::from_str(&stdout(&output)).unwrap()
+}
+
+#[test]
+fn a_tick_is_made_once_over_a_crash_on_both_sides_of_its_minute() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+    let server = Keyway::start(home.path(), FLAGS);
+    shown_in_words(&server);
+    set_by_hand(&server);
+    eventually("the minute is nearly over", || second() % 60 >= 57);
+    let boundary = (second() / 60 + 1) * 60;
+    let before = ticks(&server);
+    server.kill();
+    eventually("the next minute has begun", || second() > boundary);
+
+    let server = Keyway::start(home.path(), FLAGS);
+    eventually("the tick is made", || ticks(&server).len() > before.len());
+    server.kill();
+
+    let server = Keyway::start(home.path(), FLAGS);
+    eventually("its run ends", || {
+        let runs = server.get("/api/runs?state=success&page_size=1000").1;
+        runs["data"].as_array().unwrap().len() == ticks(&server).len()
+    });
+    let made = ticks(&server);
+    assert_eq!(made.iter().filter(|tick| **tick == boundary).count(), 1, "{made:?}");
+    let once: BTreeSet<u64> = made.iter().copied().collect();
+    assert_eq!(once.len(), made.len(), "{made:?}");
+    assert!(made.iter().all(|tick| tick % 60 == 0), "{made:?}");
+    let run = server.get("/api/runs?include=input,final_state").1["data"][0]["attributes"].clone();
+    assert_eq!(run["cursor"], "kept");
+    let (began, left) = (run["input"]["n"].as_u64().unwrap(), run["final_state"]["n"].as_u64().unwrap());
+    assert!(began >= 41, "it began with {began}");
+    assert_eq!(left, began + 1);
+    let cursor = ask(&server, &["triggers", "cursor", "show", TRIGGER]);
+    assert!(cursor["state"]["n"].as_u64().unwrap() >= left, "{cursor}");
+    assert!(cursor["run_id"].is_string(), "{cursor}");
+    let trigger = ask(&server, &["triggers", "show", TRIGGER]);
+    assert!(!trigger["last_at"].is_null(), "{trigger}");
+}
+
+fn shown_in_words(server: &Keyway) {
+    let shown = ask(server, &["triggers", "show", TRIGGER]);
+    assert_eq!(shown["schedule"], "Every minute, Africa/Nairobi time.");
+    assert_eq!(shown["next_at"], shown["next_times"][0]["at"]);
+    assert!(shown["next_times"][4]["local"].as_str().unwrap().ends_with("EAT"), "{shown}");
+    let output = tool().args(["--server", &server.api, "triggers", "show", TRIGGER]).output().unwrap();
+    let text = stdout(&output);
+    assert!(text.contains("Every minute, Africa/Nairobi time."), "{text}");
+    assert_eq!(text.lines().filter(|line| line.ends_with("EAT")).count(), 5, "{text}");
+}
+
+fn set_by_hand(server: &Keyway) {
+    let cursor =
+        |verb: &str, more: &[&str]| ask(server, &[&["triggers", "cursor", verb, TRIGGER], more].concat());
+    cursor("set", &["{ \"n\": 7 }"]);
+    assert_eq!(cursor("show", &[])["state"], json!({"n": 7}));
+    let cleared = cursor("clear", &[]);
+    assert_eq!((&cleared["state"], &cleared["run_id"]), (&json!({}), &Value::Null));
+    let set = cursor("set", &["{\"n\": 41}"]);
+    assert_eq!((&set["state"], &set["bytes"]), (&json!({"n": 41}), &json!(8)));
+    let output =
+        tool().args(["--server", &server.api, "triggers", "cursor", "set", TRIGGER, "[1]"]).output().unwrap();
+    assert_eq!(code(&output), 1);
+}
