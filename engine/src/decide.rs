@@ -50,5 +50,6 @@ pub fn decide(
         Command::Noticed(noticed) => warn::notice(state, noticed, out),
         // Nothing is decided: what is derived from the log is no part of it.
         Command::Rebuild => Ok(Answer::Done),
+        Command::Move(order) => receive::move_stream(state, order, out),
     }
 }

@@ -11,4 +11,5 @@ pub mod order;
 pub mod replay;
 pub mod run;
 pub mod set;
+pub mod stream;
 pub mod walk;

@@ -79,7 +79,8 @@ kinds!(
     Warned,
     ReplaySwitched,
     ReplayItemFailed,
-    ReplayFailed
+    ReplayFailed,
+    StreamMoved
 );
 
 fn decode_as<T>(archive: &Bytes) -> Result<T, Damage>
