@@ -7,15 +7,15 @@
 mod common;
 
 use std::{
-    fs::{self, File},
     io::{Read, Write},
     net::TcpStream,
-    path::Path,
     process::Command,
 };
 
-use common::keyway::{Keyway, eventually};
-use rustix::fs::statvfs;
+use common::{
+    disk::Disk,
+    keyway::{Keyway, eventually},
+};
 
 const TRIGGER: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 const PROJECT: &str = "
@@ -27,56 +27,6 @@ workflows:
     edges: {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
 ";
 const FLAGS: &[&str] = &["--shards", "1", "--executors", "1"];
-/// Below the reserve of 64 MiB at which inputs are refused.
-const LEFT_BYTES: u64 = 40 << 20;
-
-/// A disk of its own.
-struct Disk {
-    home: tempfile::TempDir,
-}
-
-impl Disk {
-    /// Mounts a disk that holds the project file, or `None` where nobody may.
-    fn mount() -> Option<Self> {
-        let home = tempfile::tempdir().unwrap();
-        let options = ["-t", "tmpfs", "-o", "size=256m", "keyway"];
-        let mounted = Command::new("mount").args(options).arg(home.path()).output();
-        if !mounted.is_ok_and(|output| output.status.success()) {
-            eprintln!("left out: mounting a disk is not allowed here");
-            return None;
-        }
-        let disk = Self { home };
-        fs::write(disk.path().join("project.yaml"), PROJECT).unwrap();
-        Some(disk)
-    }
-
-    fn path(&self) -> &Path {
-        self.home.path()
-    }
-
-    fn fill(&self) {
-        let disk = statvfs(self.path()).unwrap();
-        let mut left = (disk.f_bavail * disk.f_frsize).saturating_sub(LEFT_BYTES);
-        let mut file = File::create(self.path().join("ballast")).unwrap();
-        while left > 0 {
-            let bytes = left.min(1 << 20);
-            file.write_all(&vec![1; bytes as usize]).unwrap();
-            left -= bytes;
-        }
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.path().join("ballast")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: a killed server may still be on its way out.
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
-
 /// The whole answer to a request, as it came.
 fn exchange(url: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
@@ -103,7 +53,7 @@ fn is(answer: &str, status: u16) -> bool {
 
 #[test]
 fn a_full_disk_refuses_inputs_until_there_is_room_and_loses_nothing() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::mount(PROJECT) else { return };
     let keyway = Keyway::start(disk.path(), FLAGS);
     let mut accepted = 0;
     disk.fill();
@@ -134,7 +84,7 @@ fn a_full_disk_refuses_inputs_until_there_is_room_and_loses_nothing() {
 
 #[test]
 fn a_replay_on_a_disk_that_fills_waits_for_room_and_takes_every_item_once() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::mount(PROJECT) else { return };
     let keyway = Keyway::start(disk.path(), FLAGS);
     let mut accepted = 0;
     while accepted < 60 {
@@ -162,7 +112,7 @@ fn a_replay_on_a_disk_that_fills_waits_for_room_and_takes_every_item_once() {
 
 #[test]
 fn a_disk_that_cannot_be_written_is_named_and_nothing_is_started() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Disk::mount(PROJECT) else { return };
     let keyway = Keyway::start(disk.path(), FLAGS);
     assert!(is(&post(&keyway), 200));
     assert_eq!(keyway.stop().code(), Some(0));

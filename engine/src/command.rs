@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use keyway_storage::{
     event::{
-        Concern, EventKind, JobId, LaneId, MadeId, Noticed, Position, Reason, RunError, RunState, StepInput,
-        TriggerId, WorkflowId,
+        Concern, EventKind, JobId, LaneId, MadeId, MoveReason, Noticed, Position, Reason, RunError, RunState,
+        StepInput, TriggerId, WorkflowId,
     },
     place::{Offset, Place, RunKey, Timestamp},
 };
@@ -56,6 +56,8 @@ pub enum Command {
     Rebuild,
     /// Set what the next runs of a trigger start with.
     SetCursor(SetCursor),
+    /// Let a stream go on at another number.
+    Move(Move),
 }
 
 /// An input on its way to become a work order.
@@ -249,6 +251,19 @@ pub struct SetCursor {
     pub trigger: TriggerId,
     /// Compact JSON; `None` is `{}`.
     pub state: Option<Bytes>,
+}
+
+/// A wish that a stream go on at another number than the next one.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// The stream.
+    pub stream: Box<str>,
+    /// The number that is due from now on.
+    pub next: u64,
+    /// Why.
+    pub reason: MoveReason,
 }
 
 /// Names a command inside its source, so that the answer finds its way back.

@@ -56,5 +56,6 @@ pub fn decide(
         Command::Apply(apply) => schedule::apply(state, apply, out),
         Command::Switch(switch) => schedule::switch(state, switch, out),
         Command::SetCursor(set) => Ok(cursor::set(state, set, out)),
+        Command::Move(order) => receive::move_stream(state, order, out),
     }
 }

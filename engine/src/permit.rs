@@ -15,6 +15,7 @@ use keyway_storage::event::WorkflowId;
 
 use crate::{
     command::{Answer, Permits, RunClaim},
+    intake::Intake,
     mailbox::Bell,
     project::Project,
     state::State,
@@ -26,6 +27,7 @@ pub struct PermitPool {
     // Touched only by claims of limited workflows, a few times a turn: a lock costs less than it would to avoid it.
     out: Mutex<Out>,
     waiting: Mutex<Vec<(Arc<Bell>, Arc<AtomicBool>)>>,
+    intake: Intake,
 }
 
 #[derive(Default)]
@@ -35,8 +37,14 @@ struct Out {
 }
 
 impl PermitPool {
+    /// The counters of what triggers with a bound have open.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
     /// Counts runs that workers had when the shard's rows were written. Before its first turn.
     pub fn restore(&self, state: &State) {
+        self.intake.restore(state);
         let mut out = lock(&self.out);
         for (workflow, runs) in state.open_runs() {
             out.project += runs;

@@ -17,7 +17,7 @@ use std::{
 use keyway_storage::{
     block::Block,
     error::{AppendError, CommitError},
-    event::{Event, EventKind},
+    event::{Event, EventKind, TriggerId},
     limits::{FULL_DISK_RETRY_MS, VIEW_EVENTS_PER_TURN_MAX},
     log::{Log, LogReader},
     place::{Offset, Place, ShardId, Timestamp},
@@ -125,7 +125,7 @@ impl Shard {
         if self.state.due() <= now {
             self.decide_one(Command::Advance, now)?;
         }
-        let mut worked = false;
+        let (mut worked, mut stopped) = (false, Vec::new());
         self.follows.begin();
         let mut batch = std::mem::take(&mut self.batch);
         for (origin, ticket, mut command) in batch.drain() {
@@ -134,10 +134,16 @@ impl Shard {
                 Command::Receive(input) => input.follow.take(),
                 _ => None,
             };
-            let answer = match follow.is_some() && !self.has_room_for_caller() {
+            let stream = stream_of(&command);
+            // What follows a refused input of the same stream would make it look like one that was here before.
+            let refused = stream.is_some_and(|stream| stopped.contains(&stream));
+            let answer = match refused || follow.is_some() && !self.has_room_for_caller() {
                 true => Answer::Refused(Refusal::Full),
                 false => self.decide_one(command, now)?,
             };
+            if matches!(answer, Answer::Refused(_)) {
+                stopped.extend(stream);
+            }
             if let Some(follow) = follow {
                 self.note_caller(&answer, now, Follower { origin, ticket, follow });
             }
@@ -204,6 +210,10 @@ impl Shard {
 
     /// Tells everyone what is durable now.
     fn release(&mut self) -> Result<(), Fatal> {
+        // Before the sources give back what they reserved: a run is counted twice for a moment, never not at all.
+        for (trigger, change) in self.state.drain_intake() {
+            self.permits.intake().note(trigger, change);
+        }
         self.release_late();
         self.follow_callers()?;
         let mut applied = false;
@@ -375,5 +385,13 @@ impl Shard {
         self.reopen()?;
         self.release()?;
         Ok(false)
+    }
+}
+
+/// The stream of an input that is part of one.
+fn stream_of(command: &Command) -> Option<(TriggerId, u64)> {
+    match command {
+        Command::Receive(input) if input.stream != 0 => Some((input.trigger, input.stream)),
+        _ => None,
     }
 }

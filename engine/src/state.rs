@@ -5,6 +5,7 @@
 
 mod fold;
 pub mod keys;
+mod open;
 mod replay;
 mod schedule;
 
@@ -33,6 +34,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{project::Project, queue::Queue, source::Positions};
 use keys::Keys;
+use open::OpenCounts;
 use replay::Replays;
 
 /// Gives the project that an event put into force.
@@ -58,6 +60,7 @@ pub struct State {
     orphans: BTreeSet<Offset>,
     freed: VecDeque<WorkflowId>,
     stops: VecDeque<RunKey>,
+    open: OpenCounts,
 }
 
 impl State {
@@ -68,6 +71,7 @@ impl State {
         let leases = open_leases(&rows)?;
         let queue = Queue::open(&mut rows, leases.iter().map(|lease| lease.claimed.lane))?;
         let keys = Keys::open(&rows, ONCE_KEYS_MAX)?;
+        let open = OpenCounts::open(&rows)?;
         let project_at = match rows.get(&Key::new(Tag::Project))? {
             Some(value) => Some(ProjectRow::from_value(&value)?.offset),
             None => None,
@@ -92,6 +96,7 @@ impl State {
             orphans: BTreeSet::new(),
             freed: VecDeque::new(),
             stops: VecDeque::new(),
+            open,
         };
         leases.into_iter().for_each(|lease| state.insert_lease(lease));
         state.open_switches()?;
@@ -129,6 +134,7 @@ impl State {
         self.queue.flush(&mut self.rows);
         self.keys.flush(&mut self.rows);
         self.replays.flush(&mut self.rows);
+        self.open.flush(&mut self.rows);
         if self.counts_dirty {
             self.rows.put(Key::new(Tag::Counts), self.counts.to_value());
             self.counts_dirty = false;
@@ -279,6 +285,17 @@ impl State {
     /// Runs that someone asked to end, since the last call.
     pub fn drain_stops(&mut self) -> impl Iterator<Item = RunKey> + '_ {
         self.stops.drain(..)
+    }
+
+    /// By how much the runs that have not ended became more or fewer, for each trigger with a bound on them, since the last
+    /// call.
+    pub fn drain_intake(&mut self) -> impl Iterator<Item = (TriggerId, i64)> + '_ {
+        self.open.drain_changes()
+    }
+
+    /// Runs that have not ended, of each trigger that ever had a bound on them.
+    pub fn intake(&self) -> impl Iterator<Item = (TriggerId, u64)> + '_ {
+        self.open.runs()
     }
 
     /// A reader of committed rows.

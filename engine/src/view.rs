@@ -12,5 +12,6 @@ pub mod order;
 pub mod replay;
 pub mod run;
 pub mod set;
+pub mod stream;
 pub mod tick;
 pub mod walk;

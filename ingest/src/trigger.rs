@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use keyway_engine::{
     mailbox::Bell,
+    permit::PermitPool,
     project::{Trigger, Workflow},
     shard::ShardReader,
     source::{Source, TriggerType},
@@ -50,6 +51,10 @@ pub struct Site<'a> {
     pub bells: &'a [Arc<Bell>],
     /// The way from the doors to the shards and back.
     pub passage: &'a Passage,
+    /// Reads the shards, in their order.
+    pub readers: &'a [ShardReader],
+    /// Counts what triggers with a bound have open, over all shards.
+    pub permits: &'a Arc<PermitPool>,
     /// Reads a variable of the environment.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -64,8 +69,26 @@ pub trait Sources: Send + Sync {
         Map::new()
     }
 
+    /// Numbers for the metrics.
+    fn gauges(&self) -> Vec<Gauge> {
+        Vec::new()
+    }
+
     /// Stops what runs beside the shards. Called after the doors closed and before the shards end.
     fn close(&self) {}
+}
+
+/// A number that a trigger type shows in the metrics.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    /// Its name, without `keyway_`.
+    pub name: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    /// What it is of.
+    pub labels: Vec<(&'static str, String)>,
+    /// The number.
+    pub value: f64,
 }
 
 /// A trigger that someone looks at.

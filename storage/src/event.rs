@@ -12,8 +12,8 @@ pub(crate) mod text;
 mod warning;
 
 pub use input::{
-    DeadLetterClosed, DeadLettered, Letter, LetterEnd, Position, Reason, Received, TickSkipped, TriggerId,
-    WorkflowId,
+    DeadLetterClosed, DeadLettered, Letter, LetterEnd, MoveReason, Position, Reason, Received, StreamMoved,
+    TickSkipped, TriggerId, WorkflowId,
 };
 pub use run::{
     CancelRequested, Cause, ClaimedRun, ExitReason, FinalState, Held, JobId, LaneId, LeaseExpired, Level,
@@ -167,4 +167,6 @@ kinds! {
     ReplayItemFailed = 32,
     /// A replay ended before its last item.
     ReplayFailed = 33,
+    /// A stream goes on at a number that is not the one after its last input.
+    StreamMoved = 40,
 }

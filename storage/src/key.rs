@@ -50,6 +50,12 @@ pub enum Tag {
     Told = 42,
     /// Schedule that a trigger follows: trigger (16) -> `ScheduleRow`.
     Schedule = 27,
+    /// Stream of which nothing was read yet and whose first number is due: trigger (16), hash of stream (u64) -> time.
+    Stream = 43,
+    /// What is open of a trigger: trigger (16) -> `OpenRow`.
+    Open = 28,
+    /// Triggers of work orders and dead letters that `Open` counts: bucket -> trigger (16) and `Bitmap` of each.
+    Member = 29,
     /// Watermark of `views`: - -> offset.
     ViewsWatermark = 30,
     /// Work orders of a trigger: trigger (16), bucket -> `Bitmap`.

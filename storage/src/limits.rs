@@ -333,3 +333,46 @@ pub const CLOCK_LOOK_MS: u64 = 5_000;
 pub const TICKS_SHOWN: usize = 5;
 
 const _: () = assert!(TICK_LOOKUPS_PER_TURN < BATCH_COMMANDS_MAX / 2);
+/// Most messages that a consumer takes from Kafka at once.
+pub const KAFKA_BATCH_MESSAGES_MAX: u32 = 256;
+/// Bytes of messages after which a load is sent off to its shard.
+pub const KAFKA_LOAD_BYTES_MAX: usize = 1 << 20;
+/// Most loads on their way from consumers to one shard.
+pub const KAFKA_LOADS_MAX: usize = 256;
+/// Most bytes of messages on their way from consumers to one shard.
+pub const KAFKA_LOADS_BYTES_MAX: usize = 32 << 20;
+/// Memory of one trigger for messages that librdkafka has fetched and nobody has taken, in kibibytes.
+pub const KAFKA_QUEUE_KBYTES: u64 = 16 << 10;
+/// Most bytes of a dead letter from Kafka with its metadata: a turn can append it.
+pub const KAFKA_INPUT_BYTES_MAX: usize = 14 << 20;
+/// Most errors, log lines and assignments that a consumer looks at before it looks at messages again.
+pub const KAFKA_EVENTS_MAX: usize = 64;
+/// How long a consumer waits for a message before it looks at all else.
+pub const KAFKA_WAIT_MS: u64 = 100;
+/// How long a consumer that has no room waits before it looks again.
+pub const KAFKA_PAUSE_MS: u64 = 5;
+/// How often a consumer commits, and brings up to date what people see.
+pub const KAFKA_TICK_MS: u64 = 500;
+/// How often a consumer looks whether a broker that was gone is back, and how long it waits for the answer.
+pub const KAFKA_PROBE_MS: u64 = 1_000;
+/// How often a consumer looks whether its topics are still the same.
+pub const KAFKA_TOPICS_MS: u64 = 10_000;
+/// How long a consumer waits after a shard refused a message before it reads it again.
+pub const KAFKA_REFUSED_MS: u64 = 1_000;
+/// How long a consumer waits after it could not begin to read before it tries again.
+pub const KAFKA_RETRY_MS: u64 = 1_000;
+/// Longest wait for one answer of a broker, or of a shard, while partitions are taken up.
+pub const KAFKA_ANSWER_MS: u64 = 10_000;
+/// Longest wait for the last commit when partitions are given back.
+pub const KAFKA_COMMIT_MS: u64 = 2_000;
+/// Longest wait of a consumer that ends for what it took to become durable.
+pub const KAFKA_DRAIN_MS: u64 = 3_000;
+/// Longest wait for consumers to end; one that hangs is left behind.
+pub const KAFKA_CLOSE_MS: u64 = 8_000;
+
+// The largest message fits into an empty mailbox and an empty turn, or it would wait for ever.
+const _: () = assert!(KAFKA_LOADS_BYTES_MAX > BATCH_BYTES_MAX);
+const _: () = assert!(KAFKA_INPUT_BYTES_MAX < BATCH_BYTES_MAX);
+const _: () = assert!(KAFKA_INPUT_BYTES_MAX > PAYLOAD_BYTES_MAX);
+// A consumer ends before anyone stops to wait for it.
+const _: () = assert!(KAFKA_CLOSE_MS > KAFKA_DRAIN_MS + KAFKA_COMMIT_MS);

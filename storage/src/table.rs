@@ -21,7 +21,7 @@ use rkyv::{
 };
 
 pub use bitmap::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_key};
-pub use history::{CountsRow, PositionRow, ProjectRow, RunRow, WorkOrderRow};
+pub use history::{CountsRow, OpenRow, PositionRow, ProjectRow, RunRow, WorkOrderRow};
 pub use once::{OnceEnd, OnceRow};
 pub use queue::{AgainRow, HoldRow, LeaseRow, WaitingEntry, WaitingRow, lane_from_key, lane_key};
 pub use replay::{ReplayRow, ReplayState};

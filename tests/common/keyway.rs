@@ -20,6 +20,8 @@ use super::tool;
 const WAIT_SECONDS_MAX: u64 = 60;
 /// Pause between two looks at something that has no other way to tell.
 const LOOK_MS: u64 = 10;
+/// Largest answer that is read: a page with the largest input.
+const BODY_BYTES_MAX: u64 = 64 << 20;
 
 /// A running keyway.
 pub struct Keyway {
@@ -185,6 +187,6 @@ fn agent() -> ureq::Agent {
 }
 
 fn document(mut answer: ureq::http::Response<ureq::Body>) -> (u16, Value) {
-    let text = answer.body_mut().read_to_string().unwrap();
+    let text = answer.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_string().unwrap();
     (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 #![allow(clippy::unwrap_used)]
 
+pub mod disk;
 pub mod fake;
 pub mod http2;
 pub mod keyway;

@@ -123,10 +123,11 @@ pub const FIXTURES: &[Fixture] = &[
     ),
     fixture!(
         "safety",
-        "storage/src/a.rs",
+        "ingest/src/trigger/kafka/ffi.rs",
         "fn a() { unsafe { b() } }",
         "// SAFETY: b has no demands.\nunsafe fn a() {}"
     ),
+    fixture!("safety", "storage/src/a.rs", "// SAFETY: b has no demands.\nunsafe fn a() {}", "fn a() {}"),
     fixture!("names", "engine/src/a.rs", "struct RunManager;", "struct Runs;"),
     fixture!("names", "engine/src/a.rs", "fn get_runs_helper() {}", "fn runs() {}"),
     fixture!(

@@ -2,12 +2,15 @@
 
 use keyway_storage::{
     error::ReadError,
-    event::{DeadLettered, EventKind, Letter, Position, Received, TICKS, TickSkipped},
+    event::{
+        Concern, DeadLettered, EventKind, Letter, Position, Received, StreamMoved, TICKS, TickSkipped, Warned,
+    },
     place::{Place, Timestamp},
 };
 
+use super::warn::warn;
 use crate::{
-    command::{Answer, Input, Refusal, Unusable},
+    command::{Answer, Input, Move, Refusal, Unusable},
     project::Ordering,
     queue::lane::lane_of,
     state::State,
@@ -33,7 +36,12 @@ pub fn receive(
     let body = match input.body {
         Ok(body) => body,
         Err(unusable) => {
+            let message =
+                format!("An input of trigger `{}` is a dead letter: {}", trigger.key, unusable.detail);
             out.push(dead_letter(trigger.id, input.position, input.request, unusable));
+            let (workflow, trigger, message) = (workflow.id, Some(trigger.id), message.into());
+            let concern = Concern::DeadLetter;
+            warn(state, Warned { workflow, trigger, concern, work_order: None, message }, now, out)?;
             return Ok(Answer::DeadLettered(place));
         }
     };
@@ -72,6 +80,17 @@ fn tick(position: &Position) -> Option<Timestamp> {
         }
         _ => None,
     }
+}
+
+/// Lets a stream go on at another number.
+pub fn move_stream(state: &State, order: Move, out: &mut Vec<EventKind>) -> Result<Answer, ReadError> {
+    if state.project().trigger(order.trigger).is_none() {
+        return Ok(Answer::Refused(Refusal::UnknownTrigger));
+    }
+    let from = state.position(order.trigger, &order.stream)?.map(|last| last.number + 1);
+    let Move { trigger, stream, next, reason } = order;
+    out.push(EventKind::StreamMoved(StreamMoved { trigger, stream, from, next, reason }));
+    Ok(Answer::Done)
 }
 
 /// What the input became when it came before.

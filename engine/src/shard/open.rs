@@ -197,6 +197,7 @@ impl Shard {
         // What ended before is not news to anyone.
         self.state.drain_freed().for_each(drop);
         self.state.drain_stops().for_each(drop);
+        self.state.drain_intake().for_each(drop);
         Ok(())
     }
 

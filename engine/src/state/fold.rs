@@ -5,7 +5,7 @@ use keyway_storage::{
     error::ReadError,
     event::{
         Event, EventKind, Held, LeaseExpired, Noticed, Position, ProjectApplied, Received, RunFinished,
-        RunRequested, RunState, RunsClaimed, TICKS_SKIPPED, TriggerId, Warned,
+        RunRequested, RunState, RunsClaimed, StreamMoved, TICKS_SKIPPED, TriggerId, Warned,
     },
     key::{Key, Tag},
     place::{Offset, RunKey, Timestamp},
@@ -33,10 +33,12 @@ impl State {
             EventKind::DeadLettered(letter) => {
                 self.fold_position(offset, at, letter.trigger, &letter.position);
                 self.put_letter(offset);
+                self.open.add_letter(letter.trigger, offset, &self.rows)?;
             }
             EventKind::DeadLetterClosed(closed) => {
                 self.rows.delete(Key::new(Tag::DeadLetter).u64(closed.letter.0));
                 self.counts.dead_letters -= 1;
+                self.open.close_letter(closed.letter, &self.rows)?;
                 self.counts_dirty = true;
             }
             EventKind::RunsClaimed(claimed) => self.fold_claimed(at, claimed)?,
@@ -59,6 +61,7 @@ impl State {
             | EventKind::ReplayItemFailed(_)
             | EventKind::ReplayFailed(_)
             | EventKind::ReplayEnded(_) => self.replays.fold(event, &mut self.rows),
+            EventKind::StreamMoved(moved) => self.fold_moved(offset, at, moved),
             EventKind::TickSkipped(skipped) => {
                 let number = skipped.due.seconds();
                 let position = Position::Next { stream: TICKS_SKIPPED.into(), number };
@@ -96,6 +99,10 @@ impl State {
         }
         self.count_work_order(None, RunState::Available);
         self.count_run(None, RunState::Available);
+        let trigger = self.project.trigger(received.trigger).map(|(_, trigger)| trigger);
+        if trigger.is_some_and(|trigger| trigger.in_flight_max.is_some()) {
+            self.open.add_run(received.trigger, offset, &self.rows)?;
+        }
         self.queue.push(received.lane, WaitingEntry { offset, key: received.key }, &mut self.rows)
     }
 
@@ -110,6 +117,22 @@ impl State {
             Position::Next { stream, number } => {
                 let row = PositionRow { number: *number, offset, at };
                 self.rows.put(PositionRow::key(trigger, xxh3_64(stream.as_bytes())), row.to_value());
+            }
+        }
+    }
+
+    fn fold_moved(&mut self, offset: Offset, at: Timestamp, moved: &StreamMoved) {
+        let stream = xxh3_64(moved.stream.as_bytes());
+        let position = PositionRow::key(moved.trigger, stream);
+        let first = Key::new(Tag::Stream).bytes(&moved.trigger.0).u64(stream);
+        match moved.next.checked_sub(1) {
+            Some(number) => {
+                self.rows.put(position, PositionRow { number, offset, at }.to_value());
+                self.rows.delete(first);
+            }
+            None => {
+                self.rows.delete(position);
+                self.rows.put(first, Bytes::copy_from_slice(&at.0.to_le_bytes()));
             }
         }
     }
@@ -163,6 +186,7 @@ impl State {
         requested: &RunRequested,
     ) -> Result<(), ReadError> {
         let work_order = requested.run.work_order;
+        self.open.add_run_again(work_order, &self.rows)?;
         let mut row = self.work_order(work_order)?.expect("a run is asked for after another one has ended");
         assert_eq!(usize::from(requested.run.n), row.runs.len() + 1, "runs are numbered without a gap");
         self.count_work_order(Some(row.state), RunState::Available);
@@ -194,6 +218,7 @@ impl State {
 
     fn fold_finished(&mut self, offset: Offset, at: Timestamp, end: &RunFinished) -> Result<(), ReadError> {
         let work_order = end.run.work_order;
+        self.open.end_run(work_order, &self.rows)?;
         let lease = self.remove_lease(work_order);
         let row = self.work_order(work_order)?;
         let from = lease.as_ref().map_or(RunState::Available, lease_state);

@@ -16,7 +16,7 @@ use keyway_engine::{
     view::{blocked::blocked, run::received},
 };
 use keyway_storage::{
-    event::LaneId,
+    event::{LaneId, Received},
     limits::{BLOCKED_KEYS_SHOWN_MAX, ORDERING_KEY_BYTES_SHOWN_MAX},
     place::{Place, ShardId, Timestamp},
     table::{HoldRow, Table, WorkOrderRow},
@@ -41,6 +41,8 @@ struct Blocked {
     hold: HoldRow,
     /// What its sender wrote; `None` for a whole lane.
     key: Option<Bytes>,
+    /// Topic and partition of Kafka that it came from.
+    origin: Option<(String, i64)>,
     /// When the work order that failed was made.
     made: Timestamp,
 }
@@ -102,6 +104,29 @@ impl Call<'_> {
         Ok(attributes.with("blocked_keys", shown).with("blocked_keys_count", all.len()))
     }
 
+    /// Adds to each partition of Kafka the keys of its messages that are blocked.
+    pub fn with_blocked_partitions(
+        &self,
+        partitions: &mut [Value],
+        workflow: &Workflow,
+        trigger: &Trigger,
+    ) -> Result<(), ApiError> {
+        let mut all = self.blocked(workflow, trigger)?;
+        all.sort_by_key(|blocked| blocked.hold.since);
+        for partition in partitions {
+            let is_here = |(topic, number): &(String, i64)| {
+                partition["topic"] == topic.as_str() && partition["partition"] == *number
+            };
+            let here: Vec<_> =
+                all.iter().filter(|blocked| blocked.origin.as_ref().is_some_and(is_here)).collect();
+            let shown = here.iter().take(BLOCKED_KEYS_SHOWN_MAX).map(|blocked| self.shown(blocked));
+            let (shown, count) = (shown.collect::<Result<Vec<_>, _>>()?, here.len());
+            partition["blocked_keys"] = Value::Array(shown);
+            partition["blocked_keys_count"] = count.into();
+        }
+        Ok(())
+    }
+
     fn blocked(&self, workflow: &Workflow, trigger: &Trigger) -> Result<Vec<Blocked>, ApiError> {
         let mut found = Vec::new();
         for reader in &self.readers {
@@ -116,7 +141,8 @@ impl Call<'_> {
                 let key = key
                     .filter(|_| lane.key != 0)
                     .map(|key| key.slice(..key.len().min(ORDERING_KEY_BYTES_SHOWN_MAX)));
-                found.push(Blocked { shard: reader.shard, lane, hold, key, made: event.at });
+                let (shard, origin, made) = (reader.shard, origin(&input), event.at);
+                found.push(Blocked { shard, lane, hold, key, origin, made });
             }
         }
         Ok(found)
@@ -131,6 +157,12 @@ impl Call<'_> {
             "reason": reason(self.reader(blocked.shard)?, &blocked.hold)?,
         }))
     }
+}
+
+/// Topic and partition of a message of Kafka.
+fn origin(input: &Received) -> Option<(String, i64)> {
+    let request: Value = serde_json::from_slice(&input.request).ok()?;
+    Some((request["topic"].as_str()?.to_owned(), request["partition"].as_i64()?))
 }
 
 /// What went wrong with the work order that blocks.

@@ -28,7 +28,7 @@ use super::{
     },
     shape::{reason_name, reason_named, trigger_uuid},
 };
-use crate::time::rfc3339;
+use crate::{time::rfc3339, trigger::kafka::message::stored_bytes};
 
 /// `GET /api/dead_letters`.
 pub fn list_dead_letters(call: &Call) -> Reply {
@@ -181,12 +181,13 @@ impl Call<'_> {
 fn source(letter: &DeadLettered) -> Value {
     let metadata: Map<String, Value> = serde_json::from_slice(&letter.letter.request).unwrap_or_default();
     let field = |name: &str| metadata.get(name).cloned().unwrap_or(Value::Null);
+    let key = stored_bytes(&field("key")).map_or(Value::Null, |key| STANDARD.encode(key).into());
     json!({
         "topic": field("topic"),
         "partition": field("partition"),
-        "kafka_offset": field("kafka_offset"),
-        "timestamp": field("timestamp"),
-        "key_base64": field("key_base64"),
+        "kafka_offset": field("offset"),
+        "timestamp": field("ts"),
+        "key_base64": key,
         "headers": field("headers"),
     })
 }

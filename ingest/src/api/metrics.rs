@@ -3,6 +3,7 @@
 //! Invariant: nothing is counted twice: every number is read from where it is kept when the scrape comes.
 
 mod memory;
+mod sources;
 mod webhook;
 
 use std::{
@@ -27,6 +28,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use sources::SourceGauges;
+
 use super::{Api, ApiError, health::counts};
 use crate::http::ApiResponse;
 
@@ -41,6 +44,8 @@ pub fn metrics(api: &Api) -> ApiResponse {
     let mut registry = Registry::with_prefix("keyway");
     registry.register_collector(Box::new(Families(families)));
     registry.register_collector(Box::new(webhook::Requests(Arc::clone(&api.gauges.webhooks))));
+    let gauges = api.sources.iter().flat_map(|sources| sources.gauges()).collect();
+    registry.register_collector(Box::new(SourceGauges(gauges)));
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string does not fail");
     let body = text.into_bytes();

@@ -9,6 +9,7 @@ use keyway_storage::{
     event::TriggerId,
     key::{Key, Tag},
 };
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -101,7 +102,10 @@ impl Call<'_> {
             .with("urls", self.urls(project, trigger));
         let sources = adapter(trigger.kind).and_then(|(index, _)| self.api.sources.get(index));
         let seen = Seen { workflow, trigger, enabled, shards: &self.readers, now: time::now() };
-        let own = sources.map(|sources| sources.show(&seen)).unwrap_or_default();
+        let mut own = sources.map(|sources| sources.show(&seen)).unwrap_or_default();
+        if let Some(Value::Array(partitions)) = own.get_mut("partitions") {
+            self.with_blocked_partitions(partitions, workflow, trigger)?;
+        }
         let attributes = own.into_iter().fold(attributes, |all, (name, value)| all.with(&name, value));
         // Ticks wait for nobody unless the file says so.
         let attributes = match (trigger.kind, trigger.ordering) {

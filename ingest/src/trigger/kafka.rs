@@ -1,22 +1,39 @@
 //! Kafka: a message becomes an input.
 
+mod consumer;
+mod ffi;
+mod fleet;
+mod listener;
+pub mod message;
+mod plan;
+pub mod position;
+#[cfg(feature = "testing")]
+mod rehearsed;
 pub mod settings;
+mod source;
+mod status;
+mod track;
+mod trouble;
 
 use std::{any::Any, sync::Arc};
 
+use bytes::Bytes;
 use keyway_engine::{
-    project::TriggerSection,
+    project::{Trigger, TriggerSection},
     source::{Source, TriggerType},
+    view::stream,
 };
-use keyway_storage::place::ShardId;
+use keyway_storage::{event::Received, place::ShardId};
 use serde_json::{Map, Value, json};
 
-use super::{Adapter, Seen, Site, Sources};
+use super::{Adapter, Gauge, Seen, Site, Sources};
 use crate::quiet::Quiet;
+use consumer::World;
+use fleet::Fleet;
 use settings::KafkaSettings;
+use source::KafkaSource;
 
 const OFF: &str = "Kafka triggers are switched off: set KAFKA_TRIGGERS_ENABLED=yes to switch them on.";
-const ABSENT: &str = "This version of keyway does not run Kafka triggers yet.";
 
 /// The Kafka trigger type.
 pub struct Kafka;
@@ -26,6 +43,11 @@ impl TriggerType for Kafka {
         "kafka"
     }
 
+    fn ordering_key(&self, _: &Trigger, input: &Received) -> Option<Bytes> {
+        let request: Value = serde_json::from_slice(&input.request).ok()?;
+        message::stored_bytes(&request["key"]).map(Bytes::from)
+    }
+
     fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync> {
         Arc::new(KafkaSettings::read(section))
     }
@@ -33,29 +55,57 @@ impl TriggerType for Kafka {
 
 impl Adapter for Kafka {
     fn open(&self, site: &Site) -> Arc<dyn Sources> {
-        let enabled = (site.variable)("KAFKA_TRIGGERS_ENABLED").is_some_and(|value| value == "yes");
-        Arc::new(KafkaSources { enabled })
+        if (site.variable)("KAFKA_TRIGGERS_ENABLED").is_none_or(|value| value != "yes") {
+            return Arc::new(KafkaSources { fleet: None });
+        }
+        let mailboxes = site.bells.iter().map(KafkaSource::mailbox).collect();
+        let world = World { mailboxes, readers: site.readers.to_vec(), permits: Arc::clone(site.permits) };
+        let fleet = Fleet::open(world);
+        if let Err(error) = &fleet {
+            tracing::error!(%error, "the thread of the Kafka triggers cannot be started");
+        }
+        Arc::new(KafkaSources { fleet: fleet.ok() })
+    }
+
+    #[cfg(feature = "testing")]
+    fn rehearse(&self) -> Option<Box<dyn super::rehearsal::Rehearsal>> {
+        Some(Box::new(rehearsed::Rehearsed::new()))
     }
 }
 
 struct KafkaSources {
-    enabled: bool,
+    fleet: Option<Arc<Fleet>>,
 }
 
 impl Sources for KafkaSources {
-    fn source(&self, _: ShardId) -> Box<dyn Source> {
-        Box::new(Quiet)
+    fn source(&self, shard: ShardId) -> Box<dyn Source> {
+        let Some(fleet) = &self.fleet else { return Box::new(Quiet) };
+        let World { mailboxes, permits, .. } = &*fleet.world;
+        let shard = usize::from(shard.0);
+        // The last shard tells of projects: by then all have them.
+        let told = (shard + 1 == mailboxes.len()).then(|| Arc::downgrade(fleet));
+        Box::new(KafkaSource::new(Arc::clone(&mailboxes[shard]), Arc::clone(permits), told))
     }
 
-    fn show(&self, _: &Seen) -> Map<String, Value> {
-        let last_error = if self.enabled { ABSENT } else { OFF };
-        let shown = json!({
-            "state": "off",
-            "last_error": last_error,
-            "last_error_at": null,
-            "partitions": [],
-            "dead_letters": 0,
-        });
-        shown.as_object().cloned().unwrap_or_default()
+    fn show(&self, seen: &Seen) -> Map<String, Value> {
+        let status = self.fleet.as_ref().and_then(|fleet| fleet.status(seen.trigger.id));
+        let mut shown = match (&self.fleet, status) {
+            (None, _) => status::off(Some(OFF)),
+            (Some(_), Some(status)) if seen.enabled => status.show(),
+            (Some(_), _) => status::off(None),
+        };
+        let letters = seen.shards.iter().filter_map(|shard| stream::open(shard, seen.trigger.id).ok());
+        shown.insert("dead_letters".to_owned(), json!(letters.map(|open| open.letters).sum::<u64>()));
+        shown
+    }
+
+    fn gauges(&self) -> Vec<Gauge> {
+        self.fleet.as_ref().map_or_else(Vec::new, |fleet| fleet.gauges())
+    }
+
+    fn close(&self) {
+        if let Some(fleet) = &self.fleet {
+            fleet.close();
+        }
     }
 }

@@ -87,7 +87,7 @@ fn a_dead_letter_goes_through_as_it_is_once_its_trigger_takes_it() {
     assert_eq!(order.body["data"]["attributes"]["trigger_id"], KAFKA);
     assert_eq!(order.body["data"]["attributes"]["replays"], json!({"type": "dead_letters", "id": id}));
     assert!(order.text.contains("\"data\":{\"n\": 1.50}"), "{}", order.text);
-    assert!(order.text.contains("\"kafka_offset\":42"), "{}", order.text);
+    assert!(order.text.contains("\"offset\":42"), "{}", order.text);
     let events = world.read("/api/events?shard=1&page_size=100")["data"].clone();
     let last: Vec<_> = events.as_array().unwrap().iter().rev().take(2).map(|it| &it["attributes"]).collect();
     assert_eq!((&last[1]["kind"], &last[1]["replays"]), (&json!("Received"), &json!("1-3")));

@@ -90,7 +90,8 @@ workflows:
 ";
 
 fn sources(bells: &[Arc<Bell>]) -> Vec<Arc<dyn Sources>> {
-    let site = Site { bells, passage: &Passage::new(bells), variable: &|_| None };
+    let (passage, permits) = (Passage::new(bells), Arc::default());
+    let site = Site { bells, passage: &passage, readers: &[], permits: &permits, variable: &|_| None };
     TRIGGERS.iter().map(|adapter| adapter.open(&site)).collect()
 }
 
@@ -376,8 +377,8 @@ impl Told {
 /// What Kafka's messages carry with them.
 fn message(topic: &str, partition: u32, offset: u64) -> String {
     format!(
-        "{{\"topic\":\"{topic}\",\"partition\":{partition},\"kafka_offset\":{offset},\
-         \"timestamp\":1700000000000,\"key_base64\":\"azE=\",\"headers\":[]}}"
+        "{{\"headers\":[],\"key\":\"k1\",\"offset\":{offset},\"partition\":{partition},\"topic\":\"{topic}\",\
+         \"ts\":1700000000000}}"
     )
 }
 

@@ -81,7 +81,8 @@ kinds!(
     ReplayItemFailed,
     ReplayFailed,
     CursorSet,
-    SchedulesSet
+    SchedulesSet,
+    StreamMoved
 );
 
 fn decode_as<T>(archive: &Bytes) -> Result<T, Damage>

@@ -144,6 +144,40 @@ pub struct DeadLetterClosed {
     pub end: LetterEnd,
 }
 
+/// Why a stream goes on at another number than the next one.
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveReason {
+    /// Nothing of it was read before.
+    Started,
+    /// The peer no longer has what was not read.
+    Gap,
+    /// The peer lost what was read, and counts it anew.
+    Truncated,
+    /// It is a new stream under the name of an old one.
+    Recreated,
+    /// Another shard owns it from now on.
+    Owned,
+}
+
+/// A stream goes on at a number that is not the one after its last input.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct StreamMoved {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// Name of the stream inside its trigger.
+    pub stream: Box<str>,
+    /// The number that was due before; `None` if nothing was.
+    pub from: Option<u64>,
+    /// The number that is due now.
+    pub next: u64,
+    /// Why.
+    pub reason: MoveReason,
+}
+
 /// A cron tick made no work order.
 #[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
 #[serde(deny_unknown_fields)]

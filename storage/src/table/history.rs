@@ -33,6 +33,22 @@ impl PositionRow {
     }
 }
 
+/// Key: trigger (16). What is open of a trigger.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OpenRow {
+    /// Runs that have not ended; counted only while the trigger has a bound on them.
+    pub runs: u64,
+    /// Dead letters that are open.
+    pub letters: u64,
+}
+
+impl OpenRow {
+    /// The key of a trigger.
+    pub fn key(trigger: TriggerId) -> Key {
+        Key::new(Tag::Open).bytes(&trigger.0)
+    }
+}
+
 /// Key: offset of the `Received`. A work order of which a run has ended or was asked for.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct WorkOrderRow {

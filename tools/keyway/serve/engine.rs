@@ -83,10 +83,11 @@ impl Engine {
         let threads = flags.executors.unwrap_or_else(cores);
         let pool = Pool::new(PoolSettings { threads: usize::from(threads), catalog: Arc::clone(&catalog) });
         let passage = Passage::new(&bells);
-        let site = Site { bells: &bells, passage: &passage, variable: &|name| std::env::var(name).ok() };
+        let readers: Vec<ShardReader> = shards.iter().map(Shard::reader).collect();
+        let variable = &|name: &str| std::env::var(name).ok();
+        let site = Site { bells: &bells, passage: &passage, readers: &readers, permits: &permits, variable };
         let sources: Vec<_> = TRIGGERS.iter().map(|adapter| adapter.open(&site)).collect();
         let (ports, ways) = connect(&mut shards, &bells, &sources, &pool);
-        let readers: Vec<ShardReader> = shards.iter().map(Shard::reader).collect();
         let failed = |error: std::io::Error| Failure::Failed(format!("a thread cannot be started: {error}"));
         let executors = pool.start(&readers).map_err(failed)?;
         let shards = shards.into_iter().map(|shard| start(shard, wakes.clone())).collect::<Result<_, _>>();

@@ -5,8 +5,8 @@ use keyway_engine::run::run_state_name;
 use keyway_storage::{
     event::{
         Cause, CursorFate, CursorSet, CursorState, DeadLettered, Event, EventKind, FinalState, LaneId,
-        LetterEnd, Position, Received, RunError, RunFinished, RunRequested, RunsClaimed, StepFinished,
-        StepInput, TriggerSchedule,
+        LetterEnd, MoveReason, Position, Received, RunError, RunFinished, RunRequested, RunsClaimed,
+        StepFinished, StepInput, TriggerSchedule,
     },
     id::What,
     place::{Offset, Place, RunKey, Timestamp},
@@ -98,6 +98,12 @@ fn system(document: Document, kind: &EventKind) -> Document {
         EventKind::TriggerSwitched(it) => {
             document.with("trigger_id", trigger_uuid(it.trigger)).with("enabled", it.enabled)
         }
+        EventKind::StreamMoved(it) => document
+            .with("trigger_id", trigger_uuid(it.trigger))
+            .with("stream", &*it.stream)
+            .with("from", it.from)
+            .with("next", it.next)
+            .with("reason", move_reason(it.reason)),
         EventKind::TickSkipped(it) => document
             .with("trigger_id", trigger_uuid(it.trigger))
             .with("due", rfc3339(it.due))
@@ -261,7 +267,18 @@ fn position(document: Document, position: &Position) -> Document {
         Position::Once { key, window_seconds, .. } => document
             .with("idempotency_key_hash", format!("{key:032x}"))
             .with("idempotency_window_seconds", window_seconds),
-        Position::Next { stream, number } => document.with("stream", &**stream).with("number", number),
+        Position::Next { stream, number } => {
+            let document = document.with("stream", &**stream).with("number", number);
+            // Topic, topic's id and partition: a message of Kafka.
+            let partition = |text: &str| text.parse::<i32>().ok();
+            match stream.split('/').collect::<Vec<_>>()[..] {
+                [topic, _, number_of] if partition(number_of).is_some() => document
+                    .with("topic", topic)
+                    .with("partition", partition(number_of))
+                    .with("kafka_offset", number),
+                _ => document,
+            }
+        }
     }
 }
 
@@ -275,6 +292,16 @@ fn input(input: StepInput) -> Value {
         StepInput::Run => json!("run"),
         StepInput::Step(step) => json!({ "output_of": step }),
         StepInput::InputOf(step) => json!({ "input_of": step }),
+    }
+}
+
+fn move_reason(reason: MoveReason) -> &'static str {
+    match reason {
+        MoveReason::Started => "started",
+        MoveReason::Gap => "gap",
+        MoveReason::Truncated => "truncated",
+        MoveReason::Recreated => "recreated",
+        MoveReason::Owned => "owned",
     }
 }
 

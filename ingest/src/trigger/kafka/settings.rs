@@ -19,7 +19,7 @@ const IN_FLIGHT_DEFAULT: u32 = 1_000;
 const TIMESTAMP_DIGITS: usize = 13;
 
 /// A Kafka trigger's settings.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KafkaSettings {
     /// `host:port`, at least one.
     pub hosts: Vec<String>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyway_engine::project::{Field, ResolvedSecret, Secret, Section};
 
 /// A login.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     /// How the password is shown.
     pub mechanism: Mechanism,

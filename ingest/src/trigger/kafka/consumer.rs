@@ -1,0 +1,395 @@
+//! The consumer of one trigger: a thread that takes messages from Kafka and hands them to the shards that own them.
+//!
+//! Invariant: nothing is taken without room under the trigger's bound; nothing is committed but what is durable; an assigned
+//! partition is read from where our log ends.
+
+mod assign;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use keyway_engine::{
+    command::Input,
+    mailbox::{Bell, Mailbox},
+    permit::PermitPool,
+    shard::ShardReader,
+};
+use keyway_storage::{
+    event::Position,
+    limits::{
+        BATCH_BYTES_MAX, KAFKA_BATCH_MESSAGES_MAX, KAFKA_COMMIT_MS, KAFKA_DRAIN_MS, KAFKA_EVENTS_MAX,
+        KAFKA_LOAD_BYTES_MAX, KAFKA_PAUSE_MS, KAFKA_PROBE_MS, KAFKA_REFUSED_MS, KAFKA_TICK_MS,
+        KAFKA_TOPICS_MS, KAFKA_WAIT_MS,
+    },
+};
+use rdkafka::{
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer as _},
+    error::RDKafkaErrorCode,
+};
+
+use super::{
+    ffi::{Message, Queue, events_waiting, watermarks},
+    listener::{Listener, Partition, uncommitted},
+    message::{Raw, hash},
+    plan::Plan,
+    source::{Load, Sent},
+    status::{Link, Status},
+    track::Track,
+};
+use crate::time;
+
+/// What all consumers share.
+pub struct World {
+    /// The way to each shard.
+    pub mailboxes: Vec<Arc<Mailbox<Sent>>>,
+    /// Reads each shard.
+    pub readers: Vec<ShardReader>,
+    /// Counts what is open.
+    pub permits: Arc<PermitPool>,
+}
+
+/// One trigger's consumer.
+pub struct Consumer {
+    plan: Arc<Plan>,
+    world: Arc<World>,
+    status: Arc<Status>,
+    bell: Arc<Bell>,
+    queue: Queue<Listener>,
+    commits: Queue<Listener>,
+    topics: Queue<Listener>,
+    client: Arc<BaseConsumer<Listener>>,
+    /// What is assigned and waits to be read, and since when it may be.
+    waiting: Option<(Vec<Partition>, Instant)>,
+    assigned: Vec<Partition>,
+    /// Whether the group gave us anything yet, be it nothing.
+    joined: bool,
+    ids: Vec<(String, String)>,
+    ticked: Instant,
+    described: Instant,
+    probed: Instant,
+}
+
+/// Reads until the bell says stop.
+pub fn run(plan: &Arc<Plan>, world: &Arc<World>, status: &Arc<Status>, bell: &Arc<Bell>) {
+    bell.attach();
+    while !bell.is_stopped() {
+        match Consumer::open(plan, world, status, bell) {
+            Ok(consumer) => consumer.run(),
+            Err(sentence) => {
+                tracing::error!(trigger = %super::listener::trigger(plan), %sentence, "Kafka");
+                status.halt(sentence, time::now());
+                while !bell.is_stopped() {
+                    bell.clear();
+                    bell.wait(Some(Duration::from_millis(KAFKA_WAIT_MS)));
+                }
+            }
+        }
+    }
+}
+
+impl Consumer {
+    fn open(
+        plan: &Arc<Plan>,
+        world: &Arc<World>,
+        status: &Arc<Status>,
+        bell: &Arc<Bell>,
+    ) -> Result<Self, String> {
+        let refused = |error| format!("librdkafka refuses the settings of this trigger: {error}.");
+        let listener = Listener::new(plan, world, status);
+        let client = BaseConsumer::from_config_and_context(&plan.config()?, listener).map_err(refused)?;
+        let client = Arc::new(client);
+        let topics: Vec<&str> = plan.settings.topics.iter().map(String::as_str).collect();
+        client.subscribe(&topics).map_err(refused)?;
+        let now = Instant::now();
+        Ok(Self {
+            plan: Arc::clone(plan),
+            world: Arc::clone(world),
+            status: Arc::clone(status),
+            bell: Arc::clone(bell),
+            queue: Queue::new(&client),
+            commits: Queue::new(&client),
+            topics: Queue::new(&client),
+            client,
+            waiting: None,
+            assigned: Vec::new(),
+            joined: false,
+            ids: Vec::new(),
+            ticked: now,
+            described: now,
+            probed: now,
+        })
+    }
+
+    fn run(mut self) {
+        while !self.bell.is_stopped() && self.client.client().fatal_error().is_none() {
+            self.bell.clear();
+            self.poll();
+            self.assign_waiting();
+            self.tick();
+            self.take();
+        }
+        self.close();
+    }
+
+    /// Serves the client: assignments, errors, log lines.
+    fn poll(&mut self) {
+        // At least once: the group takes a member that is not polled for dead.
+        for _ in 0..events_waiting(&self.client).clamp(1, KAFKA_EVENTS_MAX) {
+            match self.client.poll(Duration::ZERO) {
+                None => {}
+                // A partition whose messages do not come by our queue: begin it anew.
+                Some(Ok(_)) => self.restart(Duration::ZERO),
+                // It came as an error of the client too, with its reason; but for what concerns a topic.
+                Some(Err(error)) => {
+                    let code = error.rdkafka_error_code().filter(|_| self.status.link() != Link::Failing);
+                    if let Some(code) = code {
+                        self.client.context().trouble(code, "no more is known");
+                    }
+                }
+            }
+        }
+        if let Some(given) = self.client.context().take_given() {
+            self.joined = true;
+            self.assigned.clone_from(&given);
+            self.waiting = Some((given, Instant::now()));
+        }
+    }
+
+    /// Takes what there is room for, and hands it on.
+    fn take(&mut self) {
+        let intake = self.world.permits.intake();
+        let trigger = self.plan.trigger;
+        let granted = intake.reserve(trigger, KAFKA_BATCH_MESSAGES_MAX, self.plan.in_flight_max);
+        self.status.set_paused(granted == 0);
+        if granted == 0 {
+            return self.bell.wait(Some(Duration::from_millis(KAFKA_PAUSE_MS)));
+        }
+        let mut messages = self.queue.take(granted as usize, Duration::ZERO);
+        if messages.is_empty() {
+            // The first that comes, at once: a batch would wait until it is full.
+            messages = self.queue.take(1, Duration::from_millis(KAFKA_WAIT_MS));
+        }
+        intake.give_back(trigger, granted - messages.len() as u32);
+        let tracks = self.status.tracks();
+        let mut restart = false;
+        let mut loads: Vec<(Load, usize)> = Vec::new();
+        for message in messages {
+            let is_its = |track: &Arc<Track>| track.is(message.topic(), message.partition());
+            // Messages come in runs of one partition.
+            let last = loads.last().map(|(load, _)| &load.track).filter(|track| is_its(track));
+            let track = last.or_else(|| tracks.iter().find(|track| is_its(track))).cloned();
+            let (Some(track), None) = (track.filter(|track| !track.is_closed()), message.error()) else {
+                intake.give_back(trigger, 1);
+                restart |= self.is_jump(&message);
+                continue;
+            };
+            let (input, bytes) = self.input(&track, &message);
+            track.take(1);
+            match loads.last_mut() {
+                Some((load, total)) if Arc::ptr_eq(&load.track, &track) && *total < KAFKA_LOAD_BYTES_MAX => {
+                    *total += bytes;
+                    load.inputs.push_back((message.offset(), input, bytes));
+                }
+                _ => {
+                    let inputs = [(message.offset(), input, bytes)].into();
+                    loads.push((Load { track, inputs }, bytes));
+                }
+            }
+        }
+        for (load, bytes) in loads {
+            self.send(load, bytes);
+        }
+        if restart {
+            self.restart(Duration::ZERO);
+        }
+    }
+
+    /// Notes an error that stands in a message's place; whether it says that the partition does not have our offset.
+    fn is_jump(&self, message: &Message<'_>) -> bool {
+        match message.error() {
+            Some((RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange, _)) => true,
+            Some((code, reason)) => {
+                let place = format!("{}, {}/{}", reason, message.topic(), message.partition());
+                self.client.context().trouble(code, &place);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn input(&self, track: &Track, message: &Message<'_>) -> (Input, usize) {
+        let headers = message.headers();
+        let raw = Raw {
+            topic: message.topic(),
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp(),
+            key: message.key(),
+            payload: message.payload(),
+            headers: &headers,
+        };
+        let (request, body) = raw.read(self.plan.settings.payload);
+        let kept = match &body {
+            Ok(body) => body.len(),
+            Err(unusable) => unusable.raw.as_ref().map_or(0, |raw| raw.len()) + unusable.detail.len(),
+        };
+        let bytes = (request.len() + kept).min(BATCH_BYTES_MAX);
+        let input = Input {
+            trigger: self.plan.trigger,
+            position: Position::Next { stream: track.stream.clone(), number: message.offset() },
+            key: message.key().filter(|_| self.plan.keyed).map(hash),
+            stream: track.hash,
+            request,
+            body,
+            follow: None,
+            replays: None,
+        };
+        (input, bytes)
+    }
+
+    /// Hands a load to its shard, waiting for room; a load whose track is closed meanwhile is dropped.
+    fn send(&self, load: Load, bytes: usize) {
+        let track = Arc::clone(&load.track);
+        let mailbox = &self.world.mailboxes[usize::from(track.owner.0)];
+        let mut sent = Sent::Load(load);
+        while let Err(back) = mailbox.put(sent, bytes) {
+            sent = back;
+            if self.bell.is_stopped() || track.is_closed() {
+                let Sent::Load(load) = sent else { return };
+                track.close();
+                self.world.permits.intake().give_back(track.trigger, load.inputs.len() as u32);
+                return track.settle(load.inputs.len());
+            }
+            self.bell.clear();
+            self.bell.wait(Some(Duration::from_millis(KAFKA_PAUSE_MS)));
+        }
+    }
+
+    /// What is done now and then: commits, numbers for people, looks at topics and at a broker that was gone.
+    fn tick(&mut self) {
+        if self.ticked.elapsed() < Duration::from_millis(KAFKA_TICK_MS) {
+            return;
+        }
+        self.ticked = Instant::now();
+        let tracks = self.status.tracks();
+        let positions = self.client.position().ok();
+        for track in tracks.iter() {
+            // Giving a partition back ends its forwarding, some time later: it may have ended after it began anew.
+            self.queue.forward(&track.topic, track.partition);
+            if let Some((_, high)) = watermarks(&self.client, &track.topic, track.partition) {
+                track.set_high(high);
+            }
+            let element =
+                positions.as_ref().and_then(|all| all.find_partition(&track.topic, track.partition));
+            let position = element.and_then(|element| element.offset().to_raw());
+            track.set_position(position.and_then(|position| u64::try_from(position).ok()).unwrap_or(0));
+        }
+        self.commit(&tracks);
+        if tracks.iter().any(|track| track.is_refused()) {
+            let sentence =
+                "A shard takes nothing in at the moment (is the disk full?): messages wait in Kafka.";
+            self.status.fail(sentence, time::now());
+            self.restart(Duration::from_millis(KAFKA_REFUSED_MS));
+        }
+        self.look_at_topics();
+        self.probe();
+    }
+
+    fn commit(&self, tracks: &[Arc<Track>]) {
+        while let Some(answers) = self.commits.committed(Duration::ZERO) {
+            for (topic, partition, answer) in answers {
+                let track = tracks.iter().find(|track| track.is(&topic, partition));
+                match (track, answer) {
+                    (Some(track), Ok(offset)) => track.set_committed(offset),
+                    (_, Err(code)) => self.client.context().trouble(code, "an offset was not committed"),
+                    _ => {}
+                }
+            }
+        }
+        let offsets = uncommitted(tracks);
+        if offsets.count() > 0
+            && let Err(code) = self.commits.commit(&offsets)
+        {
+            self.client.context().trouble(code, "offsets were not committed");
+        }
+    }
+
+    /// Notices a topic that was deleted and made again, which librdkafka does not.
+    fn look_at_topics(&mut self) {
+        if self.ids.is_empty() {
+            return;
+        }
+        if let Some(Ok(described)) = self.topics.described(Duration::ZERO) {
+            let changed = described.into_iter().any(|(topic, id)| {
+                let known = self.ids.iter().find(|(known, _)| *known == topic);
+                matches!((known, id), (Some((_, known)), Ok(id)) if *known != assign::id_text(id))
+            });
+            if changed {
+                self.restart(Duration::ZERO);
+            }
+        }
+        if self.described.elapsed() >= Duration::from_millis(KAFKA_TOPICS_MS) {
+            self.described = Instant::now();
+            self.topics.describe(&self.plan.settings.topics, Duration::from_millis(KAFKA_TOPICS_MS));
+        }
+    }
+
+    /// Looks whether the broker is back.
+    fn probe(&mut self) {
+        if self.status.link() != Link::Failing || self.waiting.is_some() {
+            return;
+        }
+        if self.probed.elapsed() < Duration::from_millis(KAFKA_PROBE_MS) {
+            return;
+        }
+        let timeout = Duration::from_millis(KAFKA_PROBE_MS);
+        let well = self.plan.settings.topics.iter().all(|topic| {
+            let metadata = self.client.client().fetch_metadata(Some(topic), timeout);
+            metadata.is_ok_and(|metadata| metadata.topics().iter().all(|topic| topic.error().is_none()))
+        });
+        if well && self.joined {
+            self.status.set_running();
+        }
+        self.probed = Instant::now();
+    }
+
+    /// Drops what was taken and not offered, and reads again from where the log ends.
+    fn restart(&mut self, pause: Duration) {
+        self.status.tracks().iter().for_each(|track| track.close());
+        self.wait_settled();
+        self.status.assign(Vec::new());
+        if let Err(error) = self.client.unassign() {
+            tracing::warn!(%error, "partitions are not given back");
+        }
+        if !self.assigned.is_empty() {
+            self.waiting = Some((self.assigned.clone(), Instant::now() + pause));
+        }
+    }
+
+    /// Waits until all that was taken is decided or dropped.
+    fn wait_settled(&self) {
+        let deadline = Instant::now() + Duration::from_millis(KAFKA_DRAIN_MS);
+        let tracks = self.status.tracks();
+        while !tracks.iter().all(|track| track.is_settled()) && Instant::now() < deadline {
+            self.bell.clear();
+            self.bell.wait(Some(Duration::from_millis(KAFKA_PAUSE_MS)));
+        }
+    }
+
+    /// Waits for what is on its way to the log, commits it, and leaves the group.
+    fn close(self) {
+        self.wait_settled();
+        let tracks = self.status.assign(Vec::new());
+        tracks.iter().for_each(|track| {
+            track.close();
+            track.set_position(0);
+        });
+        let offsets = uncommitted(&tracks);
+        if offsets.count() > 0 {
+            super::ffi::commit_within(&self.client, &offsets, Duration::from_millis(KAFKA_COMMIT_MS));
+        }
+    }
+}

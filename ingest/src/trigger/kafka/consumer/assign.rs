@@ -1,0 +1,269 @@
+//! What a consumer does with the partitions that the group gave it: it finds where our log ends, and reads from there.
+//!
+//! Invariant: the log knows where a partition begins before anything of it is read. The topic is noted last, so that after a
+//! crash in between the others still begin by the trigger's policy.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use keyway_engine::{command::Move, route::Route, stats::Health, view::stream};
+use keyway_storage::{
+    event::{Concern, MoveReason, Position},
+    limits::{KAFKA_ANSWER_MS, KAFKA_RETRY_MS},
+    place::{ShardId, Timestamp},
+};
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _, error::RDKafkaErrorCode};
+use uuid::Uuid;
+
+use super::{Consumer, Partition, Sent, Track};
+use crate::{
+    time,
+    trigger::kafka::{
+        listener::trigger,
+        position::{Known, Start, Topic, sentence},
+        settings::OnGap,
+    },
+};
+
+/// Stands for the id of a topic where the broker has none.
+const NO_ID: &str = "-";
+
+/// Why partitions are not read yet.
+enum Unread {
+    /// Try again after a while; why was noted.
+    Later,
+    /// Not before the project file changes.
+    Halted,
+}
+
+/// Where a partition is read from.
+struct Begin {
+    partition: Partition,
+    stream: String,
+    owner: ShardId,
+    offset: u64,
+}
+
+/// The number of a stream that is due, since when, and on which shard.
+type Due = (u64, Timestamp, ShardId);
+
+/// An id as it stands in the name of a stream.
+pub(super) fn id_text(id: Uuid) -> String {
+    if id.is_nil() { NO_ID.to_owned() } else { id.to_string() }
+}
+
+impl Consumer {
+    /// Begins to read what is assigned, when its time has come.
+    pub(super) fn assign_waiting(&mut self) {
+        let Some((partitions, _)) = self.waiting.take_if(|(_, due)| *due <= Instant::now()) else { return };
+        if self.world.readers.iter().any(|reader| reader.stats.health() == Health::Full) {
+            // A shard that would refuse what is read is not asked: it says when there is room.
+            let due = Instant::now() + Duration::from_millis(KAFKA_RETRY_MS);
+            self.waiting = Some((partitions, due));
+            return;
+        }
+        match self.begin(&partitions) {
+            Ok(()) | Err(Unread::Halted) => {}
+            Err(Unread::Later) => {
+                let due = Instant::now() + Duration::from_millis(KAFKA_RETRY_MS);
+                self.waiting = Some((partitions, due));
+            }
+        }
+    }
+
+    fn begin(&mut self, partitions: &[Partition]) -> Result<(), Unread> {
+        self.ids = self.topic_ids(partitions)?;
+        let (mut begins, mut moves) = (Vec::new(), Vec::new());
+        for partition in partitions {
+            let (begin, order) = self.place(partition)?;
+            moves.extend(order.map(|order| (begin.owner, order)));
+            begins.push(begin);
+        }
+        self.note_all(moves)?;
+        self.note_all(self.topic_moves()?)?;
+        let mut list = TopicPartitionList::new();
+        let mut tracks = Vec::new();
+        for Begin { partition: (topic, number), stream, owner, offset } in &begins {
+            self.queue.forward(topic, *number);
+            add(&mut list, topic, *number, *offset);
+            tracks.push(Track::new(self.plan.trigger, (topic, *number), stream, *owner, *offset, &self.bell));
+        }
+        self.status.assign(tracks);
+        if let Err(error) = self.client.assign(&list) {
+            return Err(self.trouble(error.rdkafka_error_code(), "partitions cannot be assigned"));
+        }
+        tracing::info!(trigger = %trigger(&self.plan), partitions = begins.len(), "Kafka: reading");
+        self.status.set_running();
+        Ok(())
+    }
+
+    fn trouble(&self, code: Option<RDKafkaErrorCode>, reason: &str) -> Unread {
+        self.client.context().trouble(code.unwrap_or(RDKafkaErrorCode::Fail), reason);
+        Unread::Later
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.plan.connect_timeout_ms().min(KAFKA_ANSWER_MS))
+    }
+
+    /// The ids of the assigned topics. A topic that was made again has another one, and is another stream.
+    fn topic_ids(&self, partitions: &[Partition]) -> Result<Vec<(String, String)>, Unread> {
+        let mut names: Vec<String> = partitions.iter().map(|(topic, _)| topic.clone()).collect();
+        names.sort();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        // An answer to an older question may be waiting.
+        while self.topics.described(Duration::ZERO).is_some() {}
+        self.topics.describe(&names, self.timeout());
+        let answer = self.topics.described(self.timeout() + Duration::from_millis(KAFKA_RETRY_MS));
+        let late = Err(RDKafkaErrorCode::OperationTimedOut);
+        let topics = answer.unwrap_or(late);
+        let topics = topics.map_err(|code| self.trouble(Some(code), "topics cannot be described"))?;
+        let mut ids = Vec::new();
+        for (topic, id) in topics {
+            ids.push((topic, id_text(id.map_err(|(code, reason)| self.trouble(Some(code), &reason))?)));
+        }
+        Ok(ids)
+    }
+
+    /// Finds where a partition is read from, and what the log must know of it before.
+    fn place(&self, partition: &Partition) -> Result<(Begin, Option<Move>), Unread> {
+        let (topic, number) = partition;
+        let id = self.ids.iter().find(|(known, _)| known == topic).map_or(NO_ID, |(_, id)| id.as_str());
+        let stream = format!("{topic}/{id}/{number}");
+        let owner = self.owner(&stream);
+        let due = self.due(&stream)?;
+        let watermarks = self.client.fetch_watermarks(topic, *number, self.timeout());
+        let (low, high) = watermarks
+            .map_err(|error| self.trouble(error.rdkafka_error_code(), &format!("{topic}/{number}")))?;
+        let (low, high) = (u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0));
+        let known = Known { due: due.map(|(due, ..)| due), low, high, topic: self.known(topic, id)? };
+        let last_ms = due.map_or(0, |(_, at, _)| at.0 / 1_000);
+        let begin = |offset| Begin { partition: partition.clone(), stream: stream.clone(), owner, offset };
+        let (next, reason) = match known.start(self.plan.settings.initial, last_ms) {
+            // Another shard owned it so far: the workflow's limit has changed.
+            Start::Due(next) if due.is_some_and(|(.., shard)| shard != owner) => (next, MoveReason::Owned),
+            Start::Due(offset) => return Ok((begin(offset), None)),
+            Start::Move(next, reason) => (next, reason),
+            Start::Time(millis, reason) => (self.offset_at(partition, millis, high)?, reason),
+        };
+        self.tell(partition, known.due, next, reason)?;
+        let order = Move { trigger: self.plan.trigger, stream: stream.as_str().into(), next, reason };
+        Ok((begin(next), Some(order)))
+    }
+
+    /// Tells people of a gap, and stops before it if they said so.
+    fn tell(
+        &self,
+        (topic, number): &Partition,
+        from: Option<u64>,
+        next: u64,
+        reason: MoveReason,
+    ) -> Result<(), Unread> {
+        let Some(sentence) = sentence(topic, *number, from, next, reason) else { return Ok(()) };
+        tracing::warn!(trigger = %trigger(&self.plan), %sentence, "Kafka");
+        self.client.context().warn(Concern::Gap, &sentence);
+        match self.plan.settings.on_gap {
+            OnGap::Continue => {
+                self.status.note(sentence, time::now());
+                Ok(())
+            }
+            OnGap::Stop => {
+                let stopped = "The trigger stopped, as `on_gap: stop` says: set it to `continue` to go on.";
+                self.status.halt(format!("{sentence} {stopped}"), time::now());
+                Err(Unread::Halted)
+            }
+        }
+    }
+
+    /// The first offset of this time or later; the end if there is none.
+    fn offset_at(&self, (topic, number): &Partition, millis: u64, high: u64) -> Result<u64, Unread> {
+        let mut list = TopicPartitionList::new();
+        add(&mut list, topic, *number, millis);
+        let found = self.client.offsets_for_times(list, self.timeout());
+        let found =
+            found.map_err(|error| self.trouble(error.rdkafka_error_code(), "no offset for a time"))?;
+        let offset = found.find_partition(topic, *number).map(|element| element.offset());
+        Ok(match offset {
+            Some(Offset::Offset(offset)) => u64::try_from(offset).unwrap_or(high),
+            _ => high,
+        })
+    }
+
+    /// What the log knows of a topic.
+    fn known(&self, topic: &str, id: &str) -> Result<Topic, Unread> {
+        if self.due(&format!("{topic}/{id}"))?.is_some() {
+            Ok(Topic::Known)
+        } else if self.due(topic)?.is_some() {
+            Ok(Topic::Recreated)
+        } else {
+            Ok(Topic::New)
+        }
+    }
+
+    /// Notes that the topics are known from now on.
+    fn topic_moves(&self) -> Result<Vec<(ShardId, Move)>, Unread> {
+        let mut moves = Vec::new();
+        for (topic, id) in &self.ids {
+            for stream in [format!("{topic}/{id}"), topic.clone()] {
+                if self.due(&stream)?.is_none() {
+                    let (trigger, reason) = (self.plan.trigger, MoveReason::Started);
+                    let owner = self.owner(&stream);
+                    moves.push((owner, Move { trigger, stream: stream.into(), next: 0, reason }));
+                }
+            }
+        }
+        Ok(moves)
+    }
+
+    /// What is due of a stream, on whatever shard it was read last.
+    fn due(&self, name: &str) -> Result<Option<Due>, Unread> {
+        let mut found: Option<Due> = None;
+        for reader in &self.world.readers {
+            let due = stream::due(&reader.settled(), self.plan.trigger, name).map_err(|error| {
+                self.status.fail(&format!("A position cannot be read: {error}."), time::now());
+                Unread::Later
+            })?;
+            let younger =
+                due.filter(|(next, at)| found.is_none_or(|(most, last, _)| (*at, *next) > (last, most)));
+            found = younger.map(|(next, at)| (next, at, reader.shard)).or(found);
+        }
+        Ok(found)
+    }
+
+    fn owner(&self, stream: &str) -> ShardId {
+        let position = Position::Next { stream: stream.into(), number: 0 };
+        let (trigger, serial) = (self.plan.trigger, self.plan.serial);
+        let route = Route { trigger, serial, key: None, position: &position };
+        route.owner(self.world.mailboxes.len() as u16).expect("a stream has an owner")
+    }
+
+    /// Brings moves into the log, and waits until they are durable.
+    fn note_all(&self, moves: Vec<(ShardId, Move)>) -> Result<(), Unread> {
+        let refused = || {
+            self.status.fail("The log does not take a position in at the moment.", time::now());
+            Unread::Later
+        };
+        let mut answers: Vec<Receiver<bool>> = Vec::new();
+        for (owner, order) in moves {
+            let (sender, receiver) = bounded(1);
+            let mailbox = &self.world.mailboxes[usize::from(owner.0)];
+            mailbox.put(Sent::Move(order, sender), 0).map_err(|_| refused())?;
+            answers.push(receiver);
+        }
+        let deadline = Instant::now() + Duration::from_millis(KAFKA_ANSWER_MS);
+        for answer in answers {
+            if answer.recv_deadline(deadline) != Ok(true) {
+                return Err(refused());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(list: &mut TopicPartitionList, topic: &str, partition: i32, offset: u64) {
+    let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+    list.add_partition_offset(topic, partition, offset).expect("an offset that is not negative is one");
+}

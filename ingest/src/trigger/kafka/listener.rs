@@ -1,0 +1,144 @@
+//! What librdkafka tells a consumer while it is polled: assignments, errors, log lines.
+//!
+//! Invariant: after a revocation nothing that was taken before and not offered yet is offered: its tracks are closed.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use keyway_engine::command::Warn;
+use keyway_storage::{event::Concern, limits::KAFKA_COMMIT_MS};
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+    types::RDKafkaRespErr,
+};
+
+use super::{
+    consumer::World,
+    plan::Plan,
+    source::Sent,
+    status::{Link, Status},
+    track::Track,
+    trouble::sentence,
+};
+use crate::time;
+
+/// A partition of a topic.
+pub type Partition = (String, i32);
+
+/// Listens to one client.
+pub struct Listener {
+    plan: Arc<Plan>,
+    world: Arc<World>,
+    status: Arc<Status>,
+    /// What the group gave us and was not taken up yet.
+    given: Mutex<Option<Vec<Partition>>>,
+}
+
+impl Listener {
+    /// A listener for the client of this plan.
+    pub fn new(plan: &Arc<Plan>, world: &Arc<World>, status: &Arc<Status>) -> Self {
+        let (plan, world, status) = (Arc::clone(plan), Arc::clone(world), Arc::clone(status));
+        Self { plan, world, status, given: Mutex::default() }
+    }
+
+    fn given(&self) -> MutexGuard<'_, Option<Vec<Partition>>> {
+        self.given.lock().expect("no holder of this lock panics: it only moves a list")
+    }
+
+    /// What the group gave us since the last call.
+    pub fn take_given(&self) -> Option<Vec<Partition>> {
+        self.given().take()
+    }
+
+    /// Notes an error where people see it.
+    pub fn trouble(&self, code: RDKafkaErrorCode, reason: &str) {
+        // It comes many times a second, after whatever the brokers are down for, which says more.
+        if code == RDKafkaErrorCode::AllBrokersDown && self.status.link() == Link::Failing {
+            return;
+        }
+        if let Some(sentence) = sentence(&self.plan.settings, code, reason)
+            && self.status.fail(&sentence, time::now())
+        {
+            tracing::warn!(trigger = %trigger(&self.plan), %sentence, "Kafka");
+            self.warn(Concern::TriggerFailing, &sentence);
+        }
+    }
+
+    /// Has people told of something, once in an embargo.
+    pub fn warn(&self, concern: Concern, sentence: &str) {
+        let warn = Warn { trigger: self.plan.trigger, concern, message: sentence.into() };
+        // Always the same shard, which knows whom it told when. If it has no room, people see it where they look.
+        let shard = usize::from(self.plan.trigger.0[15]) % self.world.mailboxes.len();
+        let _ = self.world.mailboxes[shard].put(Sent::Warn(warn), 0);
+    }
+
+    fn revoke(&self, client: &BaseConsumer<Self>) {
+        *self.given() = None;
+        let tracks = self.status.assign(Vec::new());
+        tracks.iter().for_each(|track| track.close());
+        // A group that gave our partitions to another does not take our word any more.
+        if !client.assignment_lost() {
+            let offsets = uncommitted(&tracks);
+            if offsets.count() > 0 {
+                super::ffi::commit_within(client, &offsets, Duration::from_millis(KAFKA_COMMIT_MS));
+            }
+        }
+        if let Err(error) = client.unassign() {
+            tracing::warn!(trigger = %trigger(&self.plan), %error, "partitions are not given back");
+        }
+    }
+}
+
+/// The id of a plan's trigger, for traces.
+pub fn trigger(plan: &Plan) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(plan.trigger.0)
+}
+
+/// What is durable and was not told to the group.
+pub fn uncommitted(tracks: &[Arc<Track>]) -> TopicPartitionList {
+    let mut offsets = TopicPartitionList::new();
+    for track in tracks {
+        let next = track.shown().position as i64;
+        if next > track.committed() {
+            // It was assigned with this name: there is nothing to refuse.
+            let _ = offsets.add_partition_offset(&track.topic, track.partition, Offset::Offset(next));
+        }
+    }
+    offsets
+}
+
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        let trigger = trigger(&self.plan);
+        match level {
+            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                tracing::debug!(%trigger, facility, line, "librdkafka");
+            }
+            _ => tracing::info!(%trigger, facility, line, "librdkafka"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code() {
+            self.trouble(code, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Listener {
+    fn rebalance(&self, client: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let partition = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+                (element.topic().to_owned(), element.partition())
+            };
+            *self.given() = Some(list.elements().iter().map(partition).collect());
+        } else {
+            self.revoke(client);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Trouble: what librdkafka says, as a sentence that says what to do.
+//!
+//! Invariant: a sentence names hosts, topics, groups and users, and never a password.
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::settings::KafkaSettings;
+
+/// The sentence for an error; `None` for what ends by itself and is nobody's fault.
+pub fn sentence(settings: &KafkaSettings, code: Code, reason: &str) -> Option<String> {
+    let hosts = settings.hosts.join(", ");
+    let user = settings.login.as_ref().and_then(|login| login.username.as_ref().ok());
+    let user = user.map_or_else(|| "anonymous".to_owned(), |user| format!("`{}`", user.0));
+    let (topics, group) = (settings.topics.join(", "), &settings.group_id);
+    Some(match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => format!(
+            "Kafka refused the login of the user {user}: check `username`, `password` and `sasl`. ({reason})"
+        ),
+        Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
+            format!("Kafka does not take this kind of login: check `sasl`. ({reason})")
+        }
+        Code::SSL => format!(
+            "No encrypted connection to {hosts} comes about: check that this listener speaks TLS, and that \
+             `librdkafka: {{ssl.ca.location: FILE}}` names the authority that signed its certificate. ({reason})"
+        ),
+        Code::Resolve => {
+            format!("A host of {hosts} has no address: check `hosts`, and the name service. ({reason})")
+        }
+        Code::AllBrokersDown
+        | Code::BrokerTransportFailure
+        | Code::OperationTimedOut
+        | Code::RequestTimedOut => {
+            format!(
+                "No broker answers at {hosts}: check `hosts`, that Kafka runs, and that the listener wants {} and {}. \
+                 ({reason})",
+                if settings.ssl { "TLS as `ssl: true` says" } else { "no TLS, as `ssl: false` says" },
+                if settings.login.is_some() { "the login that `sasl` names" } else { "no login" },
+            )
+        }
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => format!(
+            "A topic of {topics} does not exist: make it, or correct `topics`; reading begins by itself. ({reason})"
+        ),
+        Code::TopicAuthorizationFailed => format!(
+            "The user {user} may not read {topics}: give it the rights READ and DESCRIBE on the topic. ({reason})"
+        ),
+        Code::GroupAuthorizationFailed => format!(
+            "The user {user} may not use the group {group}: give it the right READ on the group, or set `group_id`. \
+             ({reason})"
+        ),
+        Code::ClusterAuthorizationFailed => {
+            format!("The user {user} has not the rights that this needs on the cluster. ({reason})")
+        }
+        Code::PollExceeded | Code::NoOffset | Code::AssignmentLost => return None,
+        Code::RebalanceInProgress | Code::IllegalGeneration | Code::UnknownMemberId => return None,
+        Code::CoordinatorLoadInProgress | Code::CoordinatorNotAvailable | Code::NotCoordinator => {
+            return None;
+        }
+        other => format!("Kafka: {other}. ({reason})"),
+    })
+}

@@ -1,0 +1,210 @@
+//! A real Apache Kafka: one broker on ports that the system chose, with all kinds of logins, in a folder of its own.
+//!
+//! Invariant: it serves when `start` returns, and is gone when it is dropped or when the test's process ends.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
+
+use crate::common::keyway::eventually;
+
+/// Users of the listeners that ask for a login, all with this password: `orders` may do all, `nobody` nothing.
+pub const PASSWORD: &str = "a-secret-4711";
+/// The address of a broker that someone else started, for the tests that only need an open listener.
+const OUTSIDE: &str = "KEYWAY_TEST_KAFKA";
+
+/// A running broker.
+pub struct Broker {
+    home: tempfile::TempDir,
+    ports: [u16; 5],
+    /// The shell that kills the broker when this pipe ends.
+    guard: Option<(Child, ChildStdin)>,
+}
+
+impl Broker {
+    /// Formats a folder, and starts a broker on it.
+    pub fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let ports = free_ports();
+        make_certificate(home.path());
+        fs::write(home.path().join("server.properties"), properties(home.path(), ports)).unwrap();
+        let mut broker = Self { home, ports, guard: None };
+        let scram = |kind: &str, user: &str| format!("SCRAM-SHA-{kind}=[name={user},password={PASSWORD}]");
+        let mut format = broker.java("kafka.tools.StorageTool");
+        format.args(["format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]);
+        format.arg(broker.home.path().join("server.properties"));
+        for (kind, user) in [("256", "orders"), ("512", "orders"), ("256", "nobody")] {
+            format.args(["--add-scram", &scram(kind, user)]);
+        }
+        let output = format.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        broker.restart();
+        broker
+    }
+
+    /// Starts it on the folder that it had.
+    pub fn restart(&mut self) {
+        let mut server = self.java("kafka.Kafka");
+        server.arg(self.home.path().join("server.properties"));
+        // A shell that waits for our end: a test that fails or is killed leaves no broker behind.
+        let mut guard = Command::new("sh");
+        guard
+            .args(["-c", "\"$@\" >>\"$0\" 2>&1 & echo $! >\"$0.pid\"; cat >/dev/null; kill -9 $!"])
+            .arg(self.home.path().join("trace"));
+        guard.arg(server.get_program()).args(server.get_args());
+        let mut child = guard.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        self.guard = Some((child, stdin));
+        let probe: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", self.address()).create().unwrap();
+        let answers =
+            || probe.fetch_metadata(None, Duration::from_secs(1)).is_ok_and(|it| !it.brokers().is_empty());
+        eventually(&format!("the broker serves, see {}", self.home.path().display()), answers);
+    }
+
+    /// Kills it with -9.
+    pub fn kill(&mut self) {
+        let Some((mut child, stdin)) = self.guard.take() else { return };
+        drop(stdin);
+        child.wait().unwrap();
+    }
+
+    /// Sends its process a signal by its name, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = fs::read_to_string(self.home.path().join("trace.pid")).unwrap();
+        let status = Command::new("kill").args([&format!("-{name}"), pid.trim()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Where it asks for nothing.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Where it asks for a login.
+    pub fn login_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[1])
+    }
+
+    /// Where it speaks TLS.
+    pub fn tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[2])
+    }
+
+    /// Where it speaks TLS and asks for a login.
+    pub fn tls_login_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[3])
+    }
+
+    /// The certificate of its authority.
+    pub fn authority(&self) -> PathBuf {
+        self.home.path().join("authority.pem")
+    }
+
+    fn java(&self, class: &str) -> Command {
+        let mut command = Command::new("java");
+        command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]);
+        command.arg(format!("{}/lib/*", library().display())).arg(class);
+        command
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The broker that the tests of one process share, or that someone else started.
+pub fn shared() -> &'static Broker {
+    static SHARED: OnceLock<Broker> = OnceLock::new();
+    SHARED.get_or_init(Broker::start)
+}
+
+/// Where the shared broker asks for nothing.
+pub fn shared_address() -> String {
+    std::env::var(OUTSIDE).unwrap_or_else(|_| shared().address())
+}
+
+/// Kafka's folder; it is downloaded when it is missing.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kafka");
+        let output = Command::new(tool).arg("install").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+    })
+}
+
+fn free_ports() -> [u16; 5] {
+    let listeners = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+fn make_certificate(home: &Path) {
+    let made = Command::new("openssl")
+        .current_dir(home)
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
+        .args(["-keyout", "key.pem", "-out", "authority.pem"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut store = fs::File::create(home.join("store.pem")).unwrap();
+    for part in ["key.pem", "authority.pem"] {
+        store.write_all(&fs::read(home.join(part)).unwrap()).unwrap();
+    }
+}
+
+fn properties(home: &Path, ports: [u16; 5]) -> String {
+    let home = home.display();
+    let [open, login, tls, tls_login, control] = ports;
+    let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+    let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+    format!(
+        "node.id=1
+process.roles=broker,controller
+controller.quorum.bootstrap.servers=127.0.0.1:{control}
+controller.listener.names=CONTROLLER
+listeners=OPEN://127.0.0.1:{open},LOGIN://127.0.0.1:{login},TLS://127.0.0.1:{tls},TLSLOGIN://127.0.0.1:{tls_login},CONTROLLER://127.0.0.1:{control}
+inter.broker.listener.name=OPEN
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,OPEN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,TLS:SSL,TLSLOGIN:SASL_SSL
+log.dirs={home}/data
+ssl.keystore.type=PEM
+ssl.keystore.location={home}/store.pem
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.login.scram-sha-256.sasl.jaas.config={scram}
+listener.name.login.scram-sha-512.sasl.jaas.config={scram}
+listener.name.login.plain.sasl.jaas.config={plain} user_orders=\"{PASSWORD}\";
+listener.name.tlslogin.scram-sha-256.sasl.jaas.config={scram}
+listener.name.tlslogin.scram-sha-512.sasl.jaas.config={scram}
+listener.name.tlslogin.plain.sasl.jaas.config={plain} user_orders=\"{PASSWORD}\";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:orders
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=500
+log.retention.ms=-1
+log.cleaner.enable=false
+message.max.bytes=12000000
+"
+    )
+}

@@ -1,0 +1,155 @@
+//! The six sharp edges that OpenFn documented of its Kafka triggers, each turned into something that a user can rely on.
+//!
+//! Reprocessing, one of them, has its tests with the replays.
+
+use serde_json::json;
+
+use crate::{
+    client::Client,
+    common::{
+        code,
+        keyway::{Keyway, eventually},
+        tool,
+    },
+    world::{Setting, TRIGGER, by_place, has_orders, is_read, orders, status, trigger, value},
+};
+
+#[test]
+fn sharp_edge_settings_only_per_instance_each_trigger_has_its_own() {
+    let (setting, client) = Setting::new("own", 1);
+    (0..3).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
+    // A second trigger on the same topic, which begins at its end and whose own settings are refused by librdkafka.
+    let other = setting.project().replace(TRIGGER, "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05");
+    let other = other
+        .split_once("  orders:\n")
+        .unwrap()
+        .1
+        .replace("librdkafka: {", "librdkafka: {no.such.key: \"1\", ");
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("project.yaml"), format!("{}  others:\n{other}", setting.project()))
+        .unwrap();
+    let server = Keyway::start_with(home.path(), &["--shards", "2"], &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
+    has_orders(&server, 3);
+    let failing =
+        server.get("/api/triggers/9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05").1["data"]["attributes"].clone();
+    assert_eq!(failing["state"], "failing");
+    assert!(failing["last_error"].as_str().unwrap().contains("no.such.key"), "{failing}");
+    assert_eq!(trigger(&server)["state"], "running");
+}
+
+#[test]
+fn sharp_edge_a_message_that_fails_is_lost_it_is_kept_and_only_then_committed() {
+    let (setting, client) = Setting::new("kept", 1);
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 1);
+    client.send(&setting.topic, 0, Some(b"k"), Some(b"oops"));
+    eventually("it is committed", || client.committed(&setting.group, &setting.topic, 1) == [Some(1)]);
+    assert_eq!(trigger(&server)["dead_letters"], 1);
+    // A crash changes nothing.
+    server.kill();
+    let server = setting.read(home.path(), 1);
+    assert_eq!(status(&server)["dead_letters"], 1);
+    assert_eq!(orders(&server), 0);
+}
+
+#[test]
+fn sharp_edge_duplicates_after_offsets_expire_our_log_knows_where_it_was() {
+    let (setting, client) = Setting::new("expired", 2);
+    let home = tempfile::tempdir().unwrap();
+    for partition in 0..2 {
+        (0..10).for_each(|n| client.queue(&setting.topic, partition, None, Some(&value(n))));
+    }
+    client.flush();
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 20);
+    assert_eq!(server.stop().code(), Some(0));
+    // The group is forgotten, as after `offsets.retention.minutes`.
+    client.delete_group(&setting.group);
+    client.send(&setting.topic, 0, None, Some(&value(10)));
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 21);
+    assert_eq!(server.stop().code(), Some(0));
+    // An operator sets it back.
+    client.reset_group(&setting.group, &setting.topic, 0, 3);
+    client.send(&setting.topic, 0, None, Some(&value(11)));
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 22);
+    eventually("the group is told again", || {
+        client.committed(&setting.group, &setting.topic, 2) == [Some(12), Some(10)]
+    });
+    assert!(by_place(&server).values().all(|times| *times == 1));
+}
+
+#[test]
+fn open_runs_never_exceed_in_flight_max_and_the_rest_waits_in_kafka() {
+    let (setting, client) = Setting::new("bound", 2);
+    let setting = setting.trigger("in_flight_max: 5");
+    let home = tempfile::tempdir().unwrap();
+    for partition in 0..2 {
+        (0..20).for_each(|n| client.queue(&setting.topic, partition, None, Some(&value(n))));
+    }
+    client.flush();
+    for _ in 0..2 {
+        // Nothing is executed: what came in stays open, also over a restart.
+        let server = setting.start(home.path(), &["--executors", "0"]);
+        eventually("it is paused", || {
+            let seen = trigger(&server);
+            let lag = |index: usize| seen["partitions"][index]["lag"].as_u64();
+            seen["state"] == "paused" && lag(0).zip(lag(1)).is_some_and(|(one, two)| one + two == 35)
+        });
+        assert_eq!(orders(&server), 5);
+        assert_eq!(trigger(&server)["partitions"][0]["paused"], true);
+        assert_eq!(server.stop().code(), Some(0));
+    }
+    let server = setting.start(home.path(), &[]);
+    let mut most = 0;
+    eventually("all came in", || {
+        let runs = status(&server)["runs"].clone();
+        let open: u64 =
+            ["available", "claimed", "started"].iter().filter_map(|state| runs[*state].as_u64()).sum();
+        most = most.max(open);
+        orders(&server) == 40 && open == 0
+    });
+    assert!(most <= 5, "{most} runs were open");
+    eventually("it goes on", || trigger(&server)["state"] == "running");
+}
+
+#[test]
+fn a_trigger_is_switched_off_on_and_changed_while_the_server_runs() {
+    let (setting, client) = Setting::new("switch", 1);
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 1);
+    let switch = |how: &str| {
+        let output = tool().args(["triggers", how, TRIGGER, "--server", &server.api]).output().unwrap();
+        assert_eq!(code(&output), 0);
+    };
+    switch("disable");
+    eventually("it is off", || trigger(&server)["state"] == "off");
+    client.send(&setting.topic, 0, None, Some(&value(0)));
+    switch("enable");
+    has_orders(&server, 1);
+    // Another topic, by a new project file; what is read of it is its own.
+    let (second, _) = Setting::new("switched", 1);
+    client.send(&second.topic, 0, None, Some(&value(1)));
+    std::fs::write(home.path().join("project.yaml"), second.project()).unwrap();
+    server.signal("HUP");
+    has_orders(&server, 2);
+    eventually("it reads the other topic", || {
+        trigger(&server)["partitions"][0]["topic"] == json!(second.topic)
+    });
+    is_read(&server, 1);
+}
+
+#[test]
+fn without_the_switch_kafka_triggers_are_off_and_say_so() {
+    let (setting, client) = Setting::new("off", 1);
+    client.send(&setting.topic, 0, None, Some(&value(0)));
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("project.yaml"), setting.project()).unwrap();
+    let server = Keyway::start(home.path(), &[]);
+    let seen = trigger(&server);
+    assert_eq!(seen["state"], "off");
+    assert!(seen["last_error"].as_str().unwrap().contains("KAFKA_TRIGGERS_ENABLED=yes"));
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(Client::new(&setting.hosts).committed(&setting.group, &setting.topic, 1), [None]);
+}

@@ -1,0 +1,123 @@
+//! Where reading begins, and what happens when Kafka no longer has what was due.
+
+use serde_json::json;
+
+use crate::{
+    client::Client,
+    common::keyway::{Keyway, eventually},
+    world::{Setting, by_place, events, has_orders, is_read, trigger, value},
+};
+
+/// Sends so many messages to partition 0, with times that are a second apart.
+fn fill(client: &Client, setting: &Setting, count: i64) {
+    for n in 0..count {
+        client.send_with(&setting.topic, b"k", &value(n), &[], 1_721_889_238_000 + n * 1_000);
+    }
+}
+
+/// The offsets of partition 0 that came in.
+fn offsets(server: &Keyway) -> Vec<i64> {
+    by_place(server)
+        .into_iter()
+        .map(|((_, offset), times)| if times == 1 { offset } else { panic!("twice") })
+        .collect()
+}
+
+fn error(server: &Keyway) -> String {
+    trigger(server)["last_error"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_gap_is_noticed_said_and_passed() {
+    let (setting, client) = Setting::new("gap", 1);
+    let home = tempfile::tempdir().unwrap();
+    fill(&client, &setting, 3);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 3);
+    assert_eq!(server.stop().code(), Some(0));
+    fill(&client, &setting, 7);
+    client.forget(&setting.topic, 0, 6);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 7);
+    assert_eq!(offsets(&server), [0, 1, 2, 6, 7, 8, 9]);
+    assert!(error(&server).contains("the offsets 3 to 5 of partition 0"), "{}", error(&server));
+    assert_eq!(trigger(&server)["state"], "running");
+    let moved = events(&server).into_iter().find(|event| event["reason"] == "gap").unwrap();
+    assert_eq!((&moved["from"], &moved["next"], &moved["reason"]), (&json!(3), &json!(6), &json!("gap")));
+}
+
+#[test]
+fn a_gap_stops_a_trigger_that_says_so_until_it_says_otherwise() {
+    let (setting, client) = Setting::new("stop", 1);
+    let setting = setting.trigger("on_gap: stop");
+    let home = tempfile::tempdir().unwrap();
+    fill(&client, &setting, 3);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 3);
+    assert_eq!(server.stop().code(), Some(0));
+    fill(&client, &setting, 7);
+    client.forget(&setting.topic, 0, 6);
+    let server = setting.start(home.path(), &[]);
+    eventually("it stopped", || trigger(&server)["state"] == "failing");
+    assert!(error(&server).contains("on_gap"), "{}", error(&server));
+    has_orders(&server, 3);
+    let project = setting.project().replace("on_gap: stop", "on_gap: continue");
+    std::fs::write(home.path().join("project.yaml"), project).unwrap();
+    server.signal("HUP");
+    has_orders(&server, 7);
+}
+
+#[test]
+fn a_topic_that_was_made_again_is_another_stream_and_loses_nothing() {
+    let (setting, client) = Setting::new("again", 1);
+    let home = tempfile::tempdir().unwrap();
+    fill(&client, &setting, 5);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 5);
+    assert_eq!(server.stop().code(), Some(0));
+    // More messages than were read of the old one: by the numbers alone it would look like the same.
+    client.delete_topic(&setting.topic);
+    client.make_topic(&setting.topic, 1);
+    fill(&client, &setting, 8);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 13);
+    assert!(error(&server).contains("re-created"), "{}", error(&server));
+}
+
+#[test]
+fn reading_begins_at_a_time_before_the_beginning_or_past_the_end() {
+    for (policy, expected) in [
+        ("'1721889240500'", vec![3, 4, 5]),
+        ("'1000000000000'", vec![0, 1, 2, 3, 4, 5]),
+        ("'1900000000000'", vec![5]),
+        ("latest", vec![5]),
+    ] {
+        let (setting, client) = Setting::new("time", 1);
+        let setting = setting.kafka(&format!("initial_offset_reset_policy: {policy}"));
+        let home = tempfile::tempdir().unwrap();
+        fill(&client, &setting, 5);
+        let server = setting.read(home.path(), 1);
+        // What comes while nobody reads is not forgotten, though nothing was read before.
+        server.kill();
+        client.send(&setting.topic, 0, None, Some(&value(5)));
+        let server = setting.start(home.path(), &[]);
+        has_orders(&server, expected.len() as u64);
+        assert_eq!(offsets(&server), expected, "{policy}");
+    }
+}
+
+#[test]
+fn partitions_that_are_added_later_are_read_from_their_first_message() {
+    let (setting, client) = Setting::new("added", 1);
+    let fast = "librdkafka: {topic.metadata.refresh.interval.ms: \"1000\", session.timeout.ms: \"1000\", heartbeat.interval.ms: \"300\"}";
+    let setting = setting.kafka("initial_offset_reset_policy: latest").kafka(fast);
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 1);
+    client.add_partitions(&setting.topic, 2);
+    // A client that has not heard of the topic yet.
+    let client = Client::new(&setting.hosts);
+    (0..2).for_each(|partition| client.send(&setting.topic, partition, None, Some(&value(0))));
+    is_read(&server, 2);
+    has_orders(&server, 2);
+    assert_eq!(by_place(&server).into_keys().collect::<Vec<_>>(), [(0, 0), (1, 0)]);
+}

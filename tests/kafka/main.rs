@@ -1,0 +1,18 @@
+//! Kafka triggers against a real Apache Kafka: nothing is lost, nothing comes twice, each key keeps its order, and whatever
+//! is wrong is said.
+//!
+//! All tests share one broker; each has a topic and a group of its own.
+
+#![allow(clippy::unwrap_used)]
+
+mod broker;
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod edges;
+mod gaps;
+mod messages;
+mod order;
+mod outage;
+mod trouble;
+mod world;

@@ -1,0 +1,131 @@
+//! What a message becomes: a work order with its data and metadata, or a dead letter with all of it and the reason.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use crate::{
+    common::keyway::eventually,
+    world::{Setting, all, events, has_orders, is_read, received, trigger, value},
+};
+
+#[test]
+fn a_message_becomes_a_work_order_with_its_data_and_where_it_came_from() {
+    let (setting, client) = Setting::new("message", 1);
+    let home = tempfile::tempdir().unwrap();
+    let headers: [(&str, Option<&[u8]>); 4] =
+        [("a", Some(b"1")), ("a", Some(b"2")), ("none", None), ("raw", Some(&[0xff, 0]))];
+    client.send_with(&setting.topic, b"k\"1", b"{\"n\": 1}", &headers, 1_721_889_238_000);
+    client.send(&setting.topic, 0, Some(&[0xfe]), Some(b"{\"n\":2}"));
+    client.send(&setting.topic, 0, None, Some(b"{}"));
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 3);
+    let inputs = received(&server);
+    let expected = json!({
+        "headers": [["a", "1"], ["a", "2"], ["none", null], ["raw", {"base64": "/wA="}]],
+        "key": "k\"1", "offset": 0, "partition": 0, "topic": setting.topic, "ts": 1_721_889_238_000_u64,
+    });
+    assert_eq!(inputs[0]["request"], expected);
+    assert_eq!(inputs[0]["body"], json!({"n": 1}));
+    assert_eq!(
+        (&inputs[0]["topic"], &inputs[0]["partition"], &inputs[0]["kafka_offset"]),
+        (&json!(setting.topic), &json!(0), &json!(0))
+    );
+    assert_eq!(inputs[1]["request"]["key"], json!({"base64": "/g=="}));
+    assert_eq!(inputs[2]["request"]["key"], Value::Null);
+    // A job sees both.
+    let order = all(&server, "/api/work_orders?include=input").pop().unwrap();
+    assert_eq!(order["input"], json!({"data": {"n": 1}, "request": expected}));
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn what_cannot_become_a_work_order_is_a_dead_letter_with_all_of_it_and_never_stops_the_others() {
+    let (setting, client) = Setting::new("letter", 1);
+    let home = tempfile::tempdir().unwrap();
+    let deep = [vec![b'['; 200], vec![b']'; 200]].concat();
+    let large = vec![b' '; 10_000_001];
+    let bad: [(Option<&[u8]>, &str); 8] = [
+        (None, "not_an_object"),
+        (Some(b""), "invalid_json"),
+        (Some(b"{oops"), "invalid_json"),
+        (Some(b"[1]"), "not_an_object"),
+        (Some(b"7"), "not_an_object"),
+        (Some(b"{\"a\":\"\xff\"}"), "invalid_json"),
+        (Some(&deep), "invalid_json"),
+        (Some(&large), "too_large"),
+    ];
+    for (payload, _) in &bad {
+        client.send(&setting.topic, 0, Some(b"k"), *payload);
+        client.send(&setting.topic, 0, Some(b"k"), Some(b"{}"));
+    }
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, bad.len() as u64);
+    let mut letters = all(&server, "/api/dead_letters");
+    letters.reverse();
+    assert_eq!(letters.len(), bad.len());
+    for (index, (letter, (payload, reason))) in letters.iter().zip(bad).enumerate() {
+        assert_eq!(letter["reason"], reason, "{}", letter["detail"]);
+        assert_eq!(letter["body_base64"], json!(payload.map(|payload| STANDARD.encode(payload))));
+        let source = &letter["source"];
+        assert_eq!((&source["topic"], &source["partition"]), (&json!(setting.topic), &json!(0)));
+        assert_eq!((&source["kafka_offset"], &source["key_base64"]), (&json!(2 * index), &json!("aw==")));
+        assert!(source["timestamp"].as_u64() > Some(1_700_000_000_000));
+    }
+    assert_eq!(trigger(&server)["dead_letters"], bad.len());
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(client.committed(&setting.group, &setting.topic, 1), [Some(16)]);
+}
+
+#[test]
+fn each_kind_of_payload_is_taken_as_the_trigger_says() {
+    type Sent = &'static [Option<&'static [u8]>];
+    let cases: [(&str, Sent, Value); 3] = [
+        ("any_json", &[Some(b"[1, 2]"), Some(b"7"), None], json!([[1, 2], 7, null])),
+        ("text", &[Some(b"\xc3\xa9\n"), Some(b""), None], json!(["é\n", "", null])),
+        ("base64", &[Some(&[0xff, 0]), Some(b""), None], json!(["/wA=", "", null])),
+    ];
+    for (payload, sent, expected) in cases {
+        let (setting, client) = Setting::new("payload", 1);
+        let setting = setting.kafka(&format!("payload: {payload}"));
+        let home = tempfile::tempdir().unwrap();
+        sent.iter().for_each(|value| client.queue(&setting.topic, 0, None, *value));
+        client.flush();
+        let server = setting.start(home.path(), &[]);
+        has_orders(&server, sent.len() as u64);
+        let bodies: Vec<Value> = received(&server).iter().map(|event| event["body"].clone()).collect();
+        assert_eq!(json!(bodies), expected, "{payload}");
+    }
+}
+
+#[test]
+fn what_people_see_of_each_partition_agrees_with_kafka() {
+    let (setting, client) = Setting::new("seen", 2);
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 2);
+    (0..30).for_each(|n| client.queue(&setting.topic, 0, None, Some(&value(n))));
+    client.flush();
+    has_orders(&server, 30);
+    let expected = |partition: i32, position: u64| {
+        json!({
+            "topic": setting.topic, "partition": partition, "position": position, "committed": position,
+            "high_watermark": position, "lag": 0, "paused": false, "blocked_keys": [], "blocked_keys_count": 0,
+        })
+    };
+    eventually("the numbers agree", || {
+        let seen = trigger(&server);
+        seen["state"] == "running" && seen["partitions"] == json!([expected(0, 30), expected(1, 0)])
+    });
+    assert_eq!(client.committed(&setting.group, &setting.topic, 2), [Some(30), Some(0)]);
+    let (_, metrics) = server.get("/metrics");
+    let metrics = metrics.as_str().unwrap();
+    let line = format!(
+        "keyway_kafka_lag_messages{{trigger=\"{}\",topic=\"{}\",partition=\"0\"}} 0",
+        crate::world::TRIGGER,
+        setting.topic
+    );
+    assert!(metrics.contains(&line), "{metrics}");
+    assert!(
+        events(&server).iter().any(|event| event["kind"] == "StreamMoved" && event["reason"] == "started")
+    );
+    is_read(&server, 2);
+}

@@ -1,0 +1,78 @@
+//! A broker that hangs, a disk that is full, transactions that come to nothing: nothing is lost, nothing is made up.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    broker::Broker,
+    client::Client,
+    common::{
+        disk::Disk,
+        keyway::{Keyway, eventually},
+    },
+    world::{Setting, by_place, has_orders, is_read, orders, received, trigger, value},
+};
+
+#[test]
+fn a_broker_that_hangs_is_said_in_time_and_reading_goes_on_when_it_is_back() {
+    let broker = Broker::start();
+    let setting = Setting::on(&broker.address(), "hangs", 1);
+    let client = Client::new(&broker.address());
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 1);
+    client.send(&setting.topic, 0, None, Some(&value(0)));
+    has_orders(&server, 1);
+    broker.signal("STOP");
+    let stopped = Instant::now();
+    eventually("it is failing", || trigger(&server)["state"] == "failing");
+    // The connect timeout of 5 s, and 10 s.
+    assert!(stopped.elapsed() < Duration::from_secs(15), "{:?}", stopped.elapsed());
+    assert!(trigger(&server)["last_error"].as_str().unwrap().contains(&broker.address()));
+    broker.signal("CONT");
+    client.send(&setting.topic, 0, None, Some(&value(1)));
+    has_orders(&server, 2);
+    eventually("it is well", || trigger(&server)["state"] == "running");
+}
+
+#[test]
+fn transactions_that_were_aborted_never_come_in_and_leave_no_lag() {
+    let (setting, client) = Setting::new("transactions", 1);
+    let sent: [(&[u8], bool); 3] = [(b"{\"n\":1}", true), (b"{\"n\":2}", false), (b"{\"n\":3}", true)];
+    client.send_in_transactions(&setting.topic, &sent);
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 2);
+    let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_u64()).collect();
+    assert_eq!(bodies, [Some(1), Some(3)]);
+    // Each has a marker behind it: six offsets in all.
+    eventually("there is no lag", || {
+        let seen = trigger(&server)["partitions"][0].clone();
+        seen["lag"] == 0 && seen["high_watermark"] == 6
+    });
+}
+
+#[test]
+fn while_the_disk_is_full_messages_wait_in_kafka_and_nothing_is_committed() {
+    let (setting, client) = Setting::new("full", 1);
+    let Some(disk) = Disk::mount(&setting.project()) else { return };
+    let flags = ["--shards", "1", "--executors", "1"];
+    let server = Keyway::start_with(disk.path(), &flags, &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
+    is_read(&server, 1);
+    // Large, so that what the log was promised before is soon used up.
+    let large = format!("{{\"note\":\"{}\"}}", "x".repeat(200_000));
+    let mut count = 0;
+    eventually("it waits", || {
+        disk.fill();
+        client.send(&setting.topic, 0, None, Some(large.as_bytes()));
+        count += 1;
+        let seen = trigger(&server);
+        seen["state"] == "failing" && seen["last_error"].as_str().unwrap_or_default().contains("disk")
+    });
+    let taken = orders(&server);
+    assert!(taken < count);
+    let committed = client.committed(&setting.group, &setting.topic, 1)[0].unwrap_or(0);
+    assert!(committed as u64 <= taken, "{committed} of {taken} durable messages are committed");
+    disk.make_room();
+    eventually("all came in", || orders(&server) == count);
+    assert_eq!(by_place(&server).len() as u64, count);
+    eventually("it is well", || trigger(&server)["state"] == "running");
+}

@@ -1,0 +1,126 @@
+//! What goes wrong is said, in a sentence that says what to do, and soon; and passwords are said nowhere.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{
+    broker::{PASSWORD, shared},
+    client::{Client, name},
+    common::keyway::{Keyway, eventually},
+};
+
+/// One trigger of the table: hosts, lines of its configuration, and what is to be seen.
+struct Case {
+    hosts: String,
+    lines: Vec<String>,
+    topic: Option<String>,
+    state: &'static str,
+    says: &'static [&'static str],
+}
+
+fn login(sasl: &str, user: &str, password: &str) -> Vec<String> {
+    vec![format!("sasl: {sasl}"), format!("username: {user}"), format!("password: {{env: {password}}}")]
+}
+
+fn cases() -> Vec<Case> {
+    let broker = shared();
+    let (open, logged, tls, both) =
+        (broker.address(), broker.login_address(), broker.tls_address(), broker.tls_login_address());
+    let ca = format!("librdkafka: {{ssl.ca.location: {}}}", broker.authority().display());
+    let with = |mut lines: Vec<String>, more: &[&str]| {
+        lines.extend(more.iter().map(|line| (*line).to_owned()));
+        lines
+    };
+    let well = |hosts: &str, lines| Case {
+        hosts: hosts.to_owned(),
+        lines,
+        topic: None,
+        state: "running",
+        says: &[],
+    };
+    let ill = |hosts: &str, lines, says| Case {
+        hosts: hosts.to_owned(),
+        lines,
+        topic: None,
+        state: "failing",
+        says,
+    };
+    vec![
+        well(&logged, login("scram_sha_256", "orders", "RIGHT")),
+        well(&logged, with(login("scram_sha_512", "orders", "RIGHT"), &["librdkafka: {debug: all}"])),
+        well(&logged, login("plain", "orders", "RIGHT")),
+        well(&tls, vec!["ssl: true".to_owned(), ca.clone()]),
+        well(&both, with(login("scram_sha_256", "orders", "RIGHT"), &["ssl: true", &ca])),
+        ill(&logged, login("scram_sha_256", "orders", "WRONG"), &["`orders`", "`password`"]),
+        ill(&tls, vec!["ssl: true".to_owned()], &["ssl.ca.location", "authority"]),
+        ill("no-such-host.invalid:9092", vec![], &["no-such-host.invalid", "`hosts`"]),
+        ill("127.0.0.1:9", vec![], &["127.0.0.1:9", "`hosts`"]),
+        ill(&logged, vec![], &["`hosts`", "no login"]),
+        Case {
+            topic: Some("there-is-none".to_owned()),
+            ..ill(&open, vec![], &["there-is-none", "`topics`"])
+        },
+        ill(&logged, login("scram_sha_256", "nobody", "RIGHT"), &["`nobody`", "READ"]),
+    ]
+}
+
+fn project(cases: &[Case], topic: &str) -> String {
+    let mut project = "id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11\nname: trouble\nworkflows:\n".to_owned();
+    for (n, case) in cases.iter().enumerate() {
+        let topic = case.topic.as_deref().unwrap_or(topic);
+        let lines: String = case.lines.iter().map(|line| format!("          {line}\n")).collect();
+        project.push_str(&format!(
+            "  w{n}:
+    jobs: {{load: {{name: Load, body: 'fn(s => s)'}}}}
+    triggers:
+      kafka:
+        type: kafka
+        kafka_configuration:
+          hosts: ['{}']
+          topics: [{topic}]
+          group_id: {topic}-{n}
+          connect_timeout: 5
+{lines}    edges: {{e: {{source_trigger: kafka, target_job: load, condition_type: always, enabled: true}}}}
+",
+            case.hosts
+        ));
+    }
+    project
+}
+
+#[test]
+fn each_trouble_is_said_in_a_sentence_and_no_password_is_said_anywhere() {
+    let cases = cases();
+    let topic = name("trouble");
+    Client::new(&shared().address()).make_topic(&topic, 1);
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("project.yaml"), project(&cases, &topic)).unwrap();
+    let wrong = "wrong-secret-0815";
+    let variables =
+        [("KAFKA_TRIGGERS_ENABLED", "yes"), ("RIGHT", PASSWORD), ("WRONG", wrong), ("RUST_LOG", "debug")];
+    let server = Keyway::start_with(home.path(), &["--shards", "1"], &variables);
+    let seen = || {
+        let (_, page) = server.get("/api/triggers?page_size=100");
+        page["data"].as_array().unwrap().iter().map(|item| item["attributes"].clone()).collect::<Vec<Value>>()
+    };
+    for (n, case) in cases.iter().enumerate() {
+        let trigger = || seen().into_iter().find(|it| it["workflow"] == format!("w{n}")).unwrap();
+        eventually(&format!("{} is {} ({:?})", case.hosts, case.state, case.lines), || {
+            let trigger = trigger();
+            let error = trigger["last_error"].as_str().unwrap_or_default().to_owned();
+            trigger["state"] == case.state && case.says.iter().all(|word| error.contains(word))
+        });
+        assert_eq!(trigger()["last_error_at"].is_null(), case.says.is_empty());
+    }
+    let everything = [
+        server.trace(),
+        seen().iter().map(Value::to_string).collect(),
+        server.get("/api/events").1.to_string(),
+    ];
+    for text in everything {
+        assert!(!text.contains(PASSWORD));
+        assert!(!text.contains(wrong));
+    }
+    assert_eq!(server.stop().code(), Some(0));
+}
