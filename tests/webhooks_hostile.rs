@@ -163,7 +163,7 @@ fn floods_of_headers_are_refused() {
 
 #[test]
 fn whoever_takes_too_long_is_let_go() {
-    let flags = ["--header-timeout-ms", "300", "--body-timeout-ms", "300"];
+    let flags = ["--header-timeout-ms", "300", "--body-timeout-ms", "300", "--idle-timeout-seconds", "1"];
     on_both_runtimes(&flags, |server| {
         // Nothing at all, half a head, and an idle connection after an answer: they end without a word.
         let mut silent = connect(server);
