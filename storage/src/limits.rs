@@ -188,6 +188,8 @@ pub const HTTP2_RESETS_PENDING_MAX: usize = 20;
 pub const HTTP2_RESETS_LOCAL_MAX: usize = 1_024;
 /// Largest certificate chain, and largest key, that is read.
 pub const CERTIFICATE_BYTES_MAX: u64 = 1 << 20;
+/// Most headers of a request, as hyper has it: another number would cost an allocation per request.
+pub const HEADERS_MAX: usize = 100;
 /// How long a client may take to send the head of a request.
 pub const HEADER_TIMEOUT_MS: u64 = 10_000;
 /// How long a client may take to send the body of a request.

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod intake;
 pub mod key;
 pub mod once;
+pub mod pointer;
 #[cfg(feature = "testing")]
 mod rehearsed;
 pub mod reply;

@@ -8,7 +8,7 @@ use keyway_storage::event::Received;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::settings::OrderingKey;
+use super::{pointer, settings::OrderingKey};
 
 impl OrderingKey {
     /// The key of a request, if it has one.
@@ -17,7 +17,7 @@ impl OrderingKey {
             // The last one, as it is stored.
             Self::Header(name) => {
                 let value = headers.get_all(name.as_str()).iter().next_back()?;
-                Some(Bytes::copy_from_slice(value.as_bytes()))
+                Some(Bytes::from(String::from_utf8_lossy(value.as_bytes()).into_owned()))
             }
             Self::Pointer(pointer) => of_body(pointer, body),
         }
@@ -41,11 +41,13 @@ impl OrderingKey {
 }
 
 fn of_body(pointer: &str, body: &[u8]) -> Option<Bytes> {
-    let mut body: Value = serde_json::from_slice(body).ok()?;
-    match body.pointer_mut(pointer)?.take() {
-        Value::Null => None,
-        Value::String(text) => Some(Bytes::from(text)),
-        other => Some(Bytes::from(other.to_string())),
+    let found = pointer::find(body, pointer)?;
+    match serde_json::from_str(found.get()) {
+        Ok(Value::Null) => None,
+        Ok(Value::String(text)) => Some(Bytes::from(text)),
+        Ok(other) => Some(Bytes::from(other.to_string())),
+        // JSON that no tree can hold, such as half a surrogate, is the same key when it is written alike.
+        Err(_) => Some(Bytes::copy_from_slice(found.get().as_bytes())),
     }
 }
 

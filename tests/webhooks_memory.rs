@@ -1,0 +1,112 @@
+//! Bodies that are meant to fill the memory: bombs, gigabytes, and many large ones at once. The process stays small, and
+//! says precisely what it cannot take.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{io::Write, net::TcpStream, thread};
+
+use common::{
+    keyway::Keyway,
+    wire::{self, JSON, answer, ask, connect, request},
+};
+use flate2::{Compression, write::GzEncoder};
+use keyway_storage::limits::{BODIES_BYTES_MAX, PAYLOAD_BYTES_MAX};
+
+const PROJECT: &str = r#"
+name: memory
+workflows:
+  intake:
+    jobs: {job: {name: Job, body: "fn(s => s)"}}
+    triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
+    edges: {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
+"#;
+const HOOK: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+/// Memory of one shard and one door: the bodies that may be held, what is on its way to the shard, the turn and the
+/// store; all of it at its bound at once.
+const PEAK_BYTES_MAX: u64 = 640 << 20;
+
+/// The most memory that the process ever had.
+fn peak_bytes(server: &Keyway) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// The statuses of `count` requests that are sent at the same time.
+fn at_once(server: &Keyway, count: usize, bytes: &[u8]) -> Vec<u16> {
+    thread::scope(|scope| {
+        let senders: Vec<_> = (0..count).map(|_| scope.spawn(|| ask(server, bytes).0)).collect();
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    })
+}
+
+/// A gigabyte of zeros in a megabyte.
+fn bomb() -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..1_024 {
+        encoder.write_all(&zeros).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn bombs_and_gigabytes_are_refused_within_the_bounds_of_memory() {
+    let zipped = request("POST", HOOK, &format!("{JSON}content-encoding: gzip\r\n"), &bomb());
+    let form = "content-type: application/x-www-form-urlencoded\r\n";
+    let fields = request("POST", HOOK, form, "a[b][c]&".repeat(PAYLOAD_BYTES_MAX / 8).as_bytes());
+    let controls = request("POST", HOOK, form, &[b"a=", &vec![1; PAYLOAD_BYTES_MAX - 2][..]].concat());
+    wire::on_both_runtimes(PROJECT, &["--shards", "1", "--executors", "0"], |server| {
+        assert_eq!(at_once(server, 16, &zipped), [413; 16]);
+        assert_eq!(at_once(server, 4, &fields), [400; 4]);
+        assert_eq!(at_once(server, 4, &controls), [413; 4]);
+        // A gigabyte that is announced is refused at once, one that is not is cut off.
+        let head = |length: &str| format!("POST {HOOK} HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n").into_bytes();
+        assert_eq!(at_once(server, 16, &head("content-length: 1073741824")), [413; 16]);
+        let mut endless = connect(server);
+        endless.write_all(&head("transfer-encoding: chunked")).unwrap();
+        let chunk = [b"100000\r\n", &vec![b' '; 1 << 20][..], b"\r\n"].concat();
+        let sent = (0..1_024).take_while(|_| endless.write_all(&chunk).is_ok()).count();
+        assert!(sent < 150, "{sent} MiB were read");
+        assert_eq!(ask(server, &request("POST", HOOK, JSON, b"{}")).0, 200);
+        let peak = peak_bytes(server);
+        assert!(peak < PEAK_BYTES_MAX, "{} MiB", peak >> 20);
+    });
+}
+
+#[test]
+fn a_door_holds_so_many_bytes_of_bodies_and_not_more() {
+    let body = [b"\"", &vec![b'x'; PAYLOAD_BYTES_MAX - 2][..], b"\""].concat();
+    let whole = request("POST", HOOK, JSON, &body);
+    let (most, last) = whole.split_at(whole.len() - 1);
+    wire::on_both_runtimes(PROJECT, &["--shards", "1", "--executors", "0"], |server| {
+        let begin = || {
+            let mut stream = connect(server);
+            stream.write_all(most).unwrap();
+            stream
+        };
+        // These fit, all but their last byte.
+        let mut waiting: Vec<_> = (0..BODIES_BYTES_MAX / PAYLOAD_BYTES_MAX).map(|_| begin()).collect();
+        let mut refused = begin();
+        let (status, head, text) = answer(&mut refused);
+        assert_eq!(status, 503, "{text}");
+        assert!(head.contains("retry-after: "), "{head}");
+        // Those that wait lose nothing by it, and one that leaves makes room.
+        waiting.pop();
+        let finish = |mut stream: TcpStream| {
+            stream.write_all(last).unwrap();
+            answer(&mut stream).0
+        };
+        for stream in waiting {
+            assert_eq!(finish(stream), 200);
+        }
+        assert_eq!(finish(begin()), 200);
+        refused.write_all(last).unwrap();
+        refused.write_all(&request("POST", HOOK, JSON, b"{}")).unwrap();
+        assert_eq!(answer(&mut refused).0, 200, "the connection goes on");
+        let peak = peak_bytes(server);
+        assert!(peak < PEAK_BYTES_MAX, "{} MiB", peak >> 20);
+    });
+}
