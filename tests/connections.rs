@@ -108,6 +108,25 @@ fn an_idle_connection_is_closed_and_one_that_waits_is_not() {
     });
 }
 
+#[test]
+fn a_head_that_comes_too_slowly_ends_its_connection_and_no_other() {
+    on_both_runtimes(PROJECT, &["--shards", "1", "--header-timeout-ms", "300"], |server| {
+        let mut kept = connect(server);
+        assert_eq!(ask_on(&mut kept), 200);
+        for beginning in ["", "P", "POST /i/x HTTP/1.1\r\nhost: x\r\ncontent-le"] {
+            let since = Instant::now();
+            let mut stream = connect(server);
+            stream.write_all(beginning.as_bytes()).unwrap();
+            assert!(rest(&mut stream).is_empty(), "{beginning:?}");
+            assert!(since.elapsed() >= Duration::from_millis(300), "{beginning:?}: {:?}", since.elapsed());
+        }
+        // Silence between requests is not a head; a second head that stalls is one.
+        assert_eq!(ask_on(&mut kept), 200);
+        kept.write_all(b"POST /i/x HTTP/1.1\r\n").unwrap();
+        assert!(rest(&mut kept).is_empty());
+    });
+}
+
 /// Raises the limit of open files of this process, and gives it.
 fn open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);

@@ -11,6 +11,7 @@ use std::{
     fs,
     io::{Read, Write},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -47,11 +48,18 @@ fn furnish(home: &Path) {
 
 /// Runs a test against a keyway that speaks TLS, once on each runtime; its home folder comes along.
 fn with_tls(test: impl Fn(&Keyway, &Path)) {
+    with_tls_and(&[], test);
+}
+
+/// The same, with more flags.
+fn with_tls_and(more: &[&str], test: impl Fn(&Keyway, &Path)) {
     for runtime in ["io_uring", "epoll"] {
         let home = tempfile::tempdir().unwrap();
         furnish(home.path());
         let mut flags = tls::flags(home.path());
-        flags.extend(["--runtime", runtime, "--shards", "2"].map(str::to_owned));
+        flags.extend(
+            ["--runtime", runtime, "--shards", "2"].iter().chain(more).map(|flag| (*flag).to_owned()),
+        );
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
         let server = Keyway::start(home.path(), &flags);
         test(&server, home.path());
@@ -184,6 +192,24 @@ fn whoever_does_not_speak_tls_is_told_or_let_go() {
         let mut stream = connect(server);
         stream.write_all(b"\x16\x03\x01\x00\x05nonsense").unwrap();
         tls::rest(&mut stream);
+        assert!(is_shown(server, FIRST));
+    });
+}
+
+#[test]
+fn a_handshake_that_stalls_is_ended_in_time() {
+    with_tls_and(&["--header-timeout-ms", "300"], |server, _| {
+        // Nothing, the beginning of a record, and a record that promises more than comes.
+        for beginning in [&b""[..], b"\x16\x03", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+            let since = Instant::now();
+            let mut stream = connect(server);
+            stream.write_all(beginning).unwrap();
+            tls::rest(&mut stream);
+            assert!(since.elapsed() >= Duration::from_millis(300), "{beginning:?}: {:?}", since.elapsed());
+        }
+        // The first head has the same time, counted from the connection's beginning.
+        let mut silent = tls::connect(server, tls::client(FIRST, &["http/1.1"])).unwrap();
+        assert!(tls::rest(&mut silent).is_empty());
         assert!(is_shown(server, FIRST));
     });
 }

@@ -124,6 +124,39 @@ fn of_login(user: &str, password: &str) -> String {
 /// What is asked: path, headers, body; and the status and the body of the answer.
 type Row = (&'static str, &'static str, String, Vec<u8>, u16, Value);
 
+/// Keys and logins as clients write them in other ways.
+fn spellings() -> Vec<Row> {
+    let body = b"{\"n\":1}".to_vec();
+    let (hidden, taken) = (json!({"error": "Webhook not found"}), Value::Null);
+    vec![
+        (
+            "two keys, one of them right",
+            OFFICE,
+            format!("{}x-api-key: k\r\n", of_key(secret("key"))),
+            body.clone(),
+            200,
+            taken.clone(),
+        ),
+        (
+            "a scheme in other letters",
+            OFFICE,
+            of_login("ops", secret("password")).replace("Basic ", "bASIC "),
+            body.clone(),
+            200,
+            taken.clone(),
+        ),
+        (
+            "a login that is not base64",
+            OFFICE,
+            of_login("ops", secret("password")).replace("Basic ", "Basic !"),
+            body.clone(),
+            404,
+            hidden.clone(),
+        ),
+        ("a wrong user", OFFICE, of_login("op", secret("password")), body.clone(), 404, hidden.clone()),
+    ]
+}
+
 /// What callers show, and what they are told.
 fn table() -> Vec<Row> {
     let body = b"{\"n\":1}".to_vec();
@@ -196,7 +229,7 @@ fn table() -> Vec<Row> {
 #[test]
 fn each_caller_gets_its_precise_answer() {
     on_both_runtimes(|server| {
-        for (what, path, headers, body, status, expected) in table() {
+        for (what, path, headers, body, status, expected) in table().into_iter().chain(spellings()) {
             let (found, _, text) = ask(server, &request("POST", path, &headers, &body));
             assert_eq!(found, status, "{what}: {text}");
             if !expected.is_null() {
