@@ -19,6 +19,7 @@ pub mod decide;
 pub mod executor;
 pub mod export;
 pub mod follow;
+pub mod keyring;
 pub mod mailbox;
 pub mod permit;
 pub mod project;

@@ -15,6 +15,7 @@ use keyway_storage::event::WorkflowId;
 
 use crate::{
     command::{Answer, Permits, RunClaim},
+    keyring::Keyring,
     mailbox::Bell,
     project::Project,
     state::State,
@@ -26,6 +27,8 @@ pub struct PermitPool {
     // Touched only by claims of limited workflows, a few times a turn: a lock costs less than it would to avoid it.
     out: Mutex<Out>,
     waiting: Mutex<Vec<(Arc<Bell>, Arc<AtomicBool>)>>,
+    /// The idempotency keys that more than one shard may be asked for: each is a permit of one.
+    pub keyring: Keyring,
 }
 
 #[derive(Default)]
