@@ -69,6 +69,16 @@ workflows:
     jobs: *jobs
     triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f07, type: webhook}}
     edges: *edges
+  keyed:
+    jobs: *jobs
+    triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f08, type: webhook, ordering: key, ordering_key: /id}}
+    edges: *edges
+  tenants:
+    jobs: *jobs
+    triggers:
+      hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f09, type: webhook, webhook_reply: after_completion,
+             ordering: key, ordering_key: 'header:x-tenant'}
+    edges: *edges
 "#;
 const INTAKE: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 const OTHER: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
@@ -77,6 +87,8 @@ const SHORT: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04";
 const WAITING: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f05";
 const HASTY: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f06";
 const SERIAL: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f07";
+const KEYED: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f08";
+const TENANTS: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f09";
 const FLAGS: &[&str] = &["--shards", "4", "--executors", "2"];
 
 /// What a sender was told: status, whether it was told before, body.
@@ -270,6 +282,63 @@ fn a_repeat_after_a_crash_gets_the_answer_of_the_run_before_it() {
     assert_eq!(send(&server, INTAKE, key, "{\"n\":7}"), (200, true, async_first));
     assert_eq!(work_orders(&server), 2);
     assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn a_key_is_one_for_all_ordering_keys_whatever_shard_they_belong_to() {
+    on_both_runtimes(PROJECT, FLAGS, |server| {
+        let reused = json!({"error": "idempotency_key_reused"});
+        for n in 0..24 {
+            let header = format!("idempotency-key: {n}");
+            let (status, _, first) = send(server, KEYED, &header, "{\"id\":0}");
+            assert_eq!(status, 200);
+            let other = format!("{{\"id\":{}}}", n + 1);
+            assert_eq!(send(server, KEYED, &header, &other), (422, false, reused.clone()), "{n}");
+            // One without an ordering key goes where its idempotency key belongs.
+            assert_eq!(send(server, KEYED, &header, "{}"), (422, false, reused.clone()), "{n}");
+            assert_eq!(send(server, KEYED, &header, "{\"id\":0}"), (200, true, first), "{n}");
+        }
+        assert_eq!(work_orders(server), 24);
+        // At the same time: one of them is the first.
+        for n in 0..8 {
+            let header = format!("idempotency-key: together-{n}");
+            let statuses: Vec<_> = thread::scope(|scope| {
+                let send = |id: usize| send(server, KEYED, &header, &format!("{{\"id\":{id}}}"));
+                let senders: Vec<_> = (0..8).map(|id| scope.spawn(move || send(id).0)).collect();
+                senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+            });
+            let taken = statuses.iter().filter(|status| **status == 200).count();
+            let refused = statuses.iter().filter(|status| **status == 422).count();
+            assert_eq!((taken, refused), (1, 7), "{statuses:?}");
+        }
+        assert_eq!(work_orders(server), 32);
+    });
+}
+
+#[test]
+fn a_repeat_with_another_ordering_key_in_its_headers_is_still_a_repeat() {
+    on_both_runtimes(PROJECT, FLAGS, |server| {
+        for n in 0..8 {
+            let send = |tenant: usize| {
+                let headers = format!("idempotency-key: {n}\r\nx-tenant: {tenant}");
+                // While the first one is under way on another shard a repeat may have to come again.
+                let busy = |(status, _, _): &Told| *status == 503;
+                let mut told = send(server, TENANTS, &headers, "{}");
+                while busy(&told) {
+                    told = send(server, TENANTS, &headers, "{}");
+                }
+                told
+            };
+            let told: Vec<_> = thread::scope(|scope| {
+                let senders: Vec<_> = (0..8).map(|tenant| scope.spawn(move || send(tenant))).collect();
+                senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+            });
+            assert!(told.iter().all(|(status, _, body)| (*status, body) == (201, &told[0].2)), "{told:?}");
+            assert_eq!(told.iter().filter(|(_, replayed, _)| *replayed).count(), 7);
+            assert_eq!(send(9), (201, true, told[0].2.clone()));
+        }
+        assert_eq!(work_orders(server), 8);
+    });
 }
 
 fn home() -> tempfile::TempDir {

@@ -61,7 +61,7 @@ pub enum Command {
 }
 
 /// An input on its way to become a work order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Input {
     /// The trigger that it came through.
     pub trigger: TriggerId,
@@ -110,7 +110,7 @@ impl Follow {
 }
 
 /// An input that cannot become a work order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Unusable {
     /// The raw payload; `None` is Kafka's null.
     pub raw: Option<Bytes>,

@@ -20,6 +20,7 @@ pub mod executor;
 pub mod export;
 pub mod follow;
 pub mod intake;
+pub mod keyring;
 pub mod mailbox;
 pub mod permit;
 pub mod project;

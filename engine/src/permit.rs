@@ -16,6 +16,7 @@ use keyway_storage::event::WorkflowId;
 use crate::{
     command::{Answer, Permits, RunClaim},
     intake::Intake,
+    keyring::Keyring,
     mailbox::Bell,
     project::Project,
     state::State,
@@ -28,6 +29,8 @@ pub struct PermitPool {
     out: Mutex<Out>,
     waiting: Mutex<Vec<(Arc<Bell>, Arc<AtomicBool>)>>,
     intake: Intake,
+    /// The idempotency keys that more than one shard may be asked for: each is a permit of one.
+    pub keyring: Keyring,
 }
 
 #[derive(Default)]

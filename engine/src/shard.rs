@@ -25,9 +25,10 @@ use keyway_storage::{
 
 use crate::{
     catalog::Catalog,
-    command::{Answer, Claim, Command, Receipt, Refusal, Ticket},
+    command::{Answer, Claim, Command, Input, Receipt, Refusal, Ticket},
     decide::decide,
     follow::{Follower, Follows},
+    keyring::{self, HeldKey},
     mailbox::{Bell, pause},
     permit::PermitPool,
     projection::Views,
@@ -58,6 +59,8 @@ pub struct Shard {
     waits_for_permits: Arc<AtomicBool>,
     follows: Follows,
     callers: Vec<Caller>,
+    /// Keys that this shard holds until its rows are committed.
+    keys: Vec<HeldKey>,
     bell: Arc<Bell>,
     clock: Clock,
     stats: Arc<Stats>,
@@ -165,6 +168,7 @@ impl Shard {
                 self.views.clear()?;
                 Answer::Done
             }
+            Command::Receive(input) => self.decide_input(input, now)?,
             command => decide(&self.state, command, now, next, &mut self.decided)?,
         };
         self.apply_decided(now)?;
@@ -180,6 +184,22 @@ impl Shard {
             self.events.push(event);
         }
         Ok(())
+    }
+
+    /// Brings in what an input was on another shard, where what orders it is not what makes it the same.
+    fn decide_input(&mut self, input: Input, now: Timestamp) -> Result<Answer, Fatal> {
+        let command = Command::Receive(input);
+        let answer = decide(&self.state, command, now, self.block.next(), &mut self.decided)?;
+        let Some(EventKind::Received(received)) = self.decided.last() else { return Ok(answer) };
+        match self.permits.keyring.claim(self.id, self.state.project(), received, now)? {
+            keyring::Claim::Free => {}
+            keyring::Claim::Held(key) => self.keys.push(key),
+            keyring::Claim::Elsewhere(other) => {
+                self.decided.clear();
+                return Ok(other);
+            }
+        }
+        Ok(answer)
     }
 
     /// Brings in what the limits that span shards allow, and gives back what the claim leaves.
@@ -269,7 +289,10 @@ impl Shard {
     fn commit(&mut self, now: Timestamp) -> Result<(), Fatal> {
         let end = self.log.live().end;
         match self.state.commit(end) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.permits.keyring.give_back(self.keys.drain(..));
+                Ok(())
+            }
             Err(CommitError::Full) => {
                 // The log has it all: the rows stay buffered, and nothing more is taken in until there is room.
                 self.set_full(now);
@@ -376,6 +399,7 @@ impl Shard {
         self.set_full(now);
         self.events.clear();
         self.callers.clear();
+        self.permits.keyring.give_back(self.keys.drain(..));
         for receipts in &mut self.receipts {
             for receipt in receipts.iter_mut() {
                 self.permits.give_back_claimed(&receipt.answer);

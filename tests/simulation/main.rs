@@ -14,7 +14,7 @@ use world::World;
 const SEEDS: u64 = 10_000;
 const STEPS: usize = 60;
 /// Seeds that once found a bug.
-const PAST: &[u64] = &[142, 275, 7_250, 13_253];
+const PAST: &[u64] = &[142, 275, 373, 7_250, 13_253];
 
 fn run(seed: u64) {
     let mut world = World::new(seed);

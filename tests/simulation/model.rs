@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keyway_storage::{
     event::{Cause, Event, EventKind, LaneId, Position, TriggerId, WorkflowId},
-    place::{Offset, ShardId, Timestamp},
+    place::{Offset, Place, ShardId, Timestamp},
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,7 @@ pub struct Model {
     /// Held lanes by the work order that failed.
     blocked: BTreeMap<(ShardId, LaneId), Offset>,
     /// What idempotency keys stand for: work order, hash of the body, end of the window.
-    once: BTreeMap<(ShardId, TriggerId, u128), (Offset, u64, Timestamp)>,
+    once: BTreeMap<(TriggerId, u128), (Place, u64, Timestamp)>,
     /// Workflows whose runs of one key, or all runs, never overtake.
     pub ordered: Vec<WorkflowId>,
     /// Workflows that run one at a time, in order.
@@ -59,7 +59,7 @@ impl Model {
                 }
                 if let Position::Once { key, body, window_seconds } = received.position {
                     let until = event.at.plus_millis(u64::from(window_seconds) * 1_000);
-                    self.once.insert((shard, received.trigger, key), (event.place.offset, body, until));
+                    self.once.insert((received.trigger, key), (event.place, body, until));
                 }
             }
             EventKind::RunsClaimed(claimed) => {
@@ -94,16 +94,10 @@ impl Model {
     }
 
     /// The work order that an idempotency key stands for at this time, with the hash of its body.
-    pub fn first(
-        &self,
-        shard: ShardId,
-        trigger: TriggerId,
-        position: &Position,
-        now: Timestamp,
-    ) -> Option<(Offset, u64)> {
+    pub fn first(&self, trigger: TriggerId, position: &Position, now: Timestamp) -> Option<(Place, u64)> {
         let Position::Once { key, .. } = position else { return None };
-        let first = self.once.get(&(shard, trigger, *key)).filter(|(_, _, until)| now < *until);
-        first.map(|(offset, body, _)| (*offset, *body))
+        let first = self.once.get(&(trigger, *key)).filter(|(_, _, until)| now < *until);
+        first.map(|(place, body, _)| (*place, *body))
     }
 
     fn order(&mut self, shard: ShardId, offset: Offset) -> &mut Order {

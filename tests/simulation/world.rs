@@ -8,6 +8,7 @@ use keyway_engine::{
         Answer, Apply, Claim, Command, Input, Permits, Refusal, Release, ReplayId, Rerun, RunClaim, RunReport,
     },
     decide::decide,
+    keyring::{self, HeldKey},
     mailbox::Bell,
     permit::PermitPool,
     project::{Origin, Project, Reference, SecretSource, read},
@@ -79,6 +80,8 @@ struct SimShard {
     views: Views,
     block: Block,
     stats: Arc<Stats>,
+    /// Keys that it holds until its rows are committed.
+    keys: Vec<HeldKey>,
 }
 
 /// Everything.
@@ -140,7 +143,8 @@ impl World {
         let views = Views::open(Rows::memory(Tag::ViewsWatermark));
         let (log, block) = (MemoryLog::new(id), Block::new(id));
         self.permits.register(Arc::<Bell>::default());
-        self.shards.push(SimShard { id, log, state, views, block, stats: Arc::default() });
+        self.shards.push(SimShard { id, log, state, views, block, stats: Arc::default(), keys: vec![] });
+        self.permits.keyring.add_shard(id, self.shards[usize::from(id.0)].state.reader());
         self.append(id, vec![Opened { boot: 1 }.into()], true);
         let apply = Apply {
             file: Bytes::from_static(PROJECT.as_bytes()),
@@ -199,7 +203,7 @@ impl World {
             follow: None,
             replays: None,
         };
-        let first = self.model.first(shard, trigger, &position, self.now);
+        let first = self.model.first(trigger, &position, self.now);
         let before = self.model.orders().len();
         let answer = self.command(shard, Command::Receive(input));
         let made = self.model.orders().len() - before;
@@ -211,13 +215,18 @@ impl World {
             Answer::Repeated(place, _) => {
                 assert_eq!(made, 0);
                 match position {
-                    Position::Once { body, .. } => assert_eq!(first, Some((place.offset, body))),
+                    Position::Once { body, .. } => assert_eq!(first, Some((place, body))),
                     position => assert_ne!(position, Position::None),
                 }
             }
             Answer::Refused(Refusal::KeyReused) => {
                 let Position::Once { body, .. } = position else { panic!("it has no key") };
                 assert!(first.is_some_and(|(_, taken)| taken != body), "the key was not taken");
+            }
+            Answer::Refused(Refusal::Full) => {
+                let (first, _) = first.expect("another shard has the key");
+                assert_ne!(first.shard, shard);
+                assert!(self.shards[usize::from(first.shard.0)].state.watermark() <= first.offset);
             }
             other => panic!("{other:?}"),
         }
@@ -368,7 +377,17 @@ impl World {
         let own = &mut self.shards[usize::from(shard.0)];
         let next = own.log.live().end;
         let mut decided = Vec::new();
-        let answer = decide(&own.state, command, self.now, next, &mut decided).unwrap();
+        let mut answer = decide(&own.state, command, self.now, next, &mut decided).unwrap();
+        if let Some(EventKind::Received(received)) = decided.last() {
+            match self.permits.keyring.claim(shard, &self.project, received, self.now).unwrap() {
+                keyring::Claim::Free => {}
+                keyring::Claim::Held(key) => own.keys.push(key),
+                keyring::Claim::Elsewhere(other) => {
+                    decided.clear();
+                    answer = other;
+                }
+            }
+        }
         let commit = !self.random.one_in(3);
         self.append(shard, decided, commit);
         answer
@@ -398,6 +417,7 @@ impl World {
             let end = own.log.live().end;
             own.state.commit(end).unwrap();
             own.views.commit(end).unwrap();
+            self.permits.keyring.give_back(own.keys.drain(..));
         }
     }
 

@@ -106,6 +106,7 @@ impl Shard {
             None => catalog.get(id, offset),
         });
         let state = State::open(id, setup.state, projects)?;
+        setup.permits.keyring.add_shard(id, state.reader());
         let last_at = (setup.clock)().max(last_time(&reader, setup.log.live().end)?);
         let mut shard = Self {
             id,
@@ -120,6 +121,7 @@ impl Shard {
             permits: setup.permits,
             follows: Follows::default(),
             callers: Vec::new(),
+            keys: Vec::new(),
             bell: setup.bell,
             clock: setup.clock,
             stats: setup.stats,

@@ -152,15 +152,19 @@ impl Webhooks {
         let serial = hook.serial.then_some(hook.workflow);
         let route = Route { trigger: hook.id, serial, key: input.key, position: &input.position };
         let shard = route.owner(self.shards.len() as u16).unwrap_or(self.home);
-        let mut waiting = self.parked.park();
-        let bytes = input.request.len() + input.body.as_ref().map_or(0, Bytes::len);
-        let mailbox = &self.shards[usize::from(shard.0)];
-        if mailbox.put((waiting.ticket(), input), bytes).is_err() {
-            return reply::busy();
-        }
+        // Whoever waits for a run that another shard has waits there.
+        let again = (input.follow.is_some() && hook.ordering == Ordering::Key).then(|| input.clone());
+        let Some(mut waiting) = self.put(shard, input) else { return reply::busy() };
         // From here on the mailbox counts the body.
         drop(upload);
-        let receipt = waiting.receipt().await;
+        let mut receipt = waiting.receipt().await;
+        if let (Decision::Repeated(place, _), Some(again)) = (&receipt.answer, again)
+            && place.shard != shard
+        {
+            let Some(moved) = self.put(place.shard, again) else { return reply::busy() };
+            waiting = moved;
+            receipt = waiting.receipt().await;
+        }
         let accepted = match receipt.answer {
             Decision::Accepted(place) => Accepted::new(&self.ids, place, receipt.at),
             Decision::Repeated(place, at) => Accepted::repeated(&self.ids, place, at),
@@ -171,6 +175,14 @@ impl Webhooks {
             Reply::BeforeStart => accepted.at_once(),
             reply => self.follow(waiting, accepted, reply, watch).await,
         }
+    }
+
+    /// Sends an input to a shard; `None` if there is no room.
+    fn put(&self, shard: ShardId, input: Input) -> Option<Waiting> {
+        let waiting = self.parked.park();
+        let bytes = input.request.len() + input.body.as_ref().map_or(0, Bytes::len);
+        let sent = self.shards[usize::from(shard.0)].put((waiting.ticket(), input), bytes);
+        sent.is_ok().then_some(waiting)
     }
 
     /// Waits for the end of the run, as long as the trigger says and the caller is there.

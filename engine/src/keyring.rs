@@ -1,0 +1,135 @@
+//! The keyring: idempotency keys whose inputs do not all go to the same shard.
+//!
+//! Where a trigger orders by key, inputs go to the shard of their ordering key, so that a second input with the same
+//! idempotency key and another ordering key, or none, meets the first one nowhere. Its shard asks here before it takes it.
+//!
+//! Invariant: of the shards that ask for a key, one may take it. A key is held from the turn that takes it until that turn's
+//! rows are committed; from then on the rows tell. Nobody waits: whoever finds a key held is refused.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Mutex, MutexGuard},
+};
+
+use keyway_storage::{
+    error::ReadError,
+    event::{Position, Received, TriggerId},
+    place::{Place, ShardId, Timestamp},
+    rows::RowsReader,
+    table::{OnceRow, Table},
+};
+
+use crate::{
+    command::{Answer, Refusal},
+    project::{Ordering, Project, Trigger, Workflow},
+};
+
+/// A key of a trigger, by its hash.
+pub type HeldKey = (TriggerId, u128);
+
+/// What becomes of an input that is about to be taken.
+#[derive(Debug)]
+pub enum Claim {
+    /// Its shard alone decides.
+    Free,
+    /// Its shard may take it, and holds the key until the rows are committed.
+    Held(HeldKey),
+    /// It was on another shard before, or is there at this moment.
+    Elsewhere(Answer),
+}
+
+/// The keys of all shards of a process.
+#[derive(Default)]
+pub struct Keyring {
+    readers: Mutex<Vec<(ShardId, RowsReader)>>,
+    // Touched once by each input that has both keys, and once by its turn.
+    held: Mutex<HashMap<HeldKey, Hold>>,
+}
+
+#[derive(Clone, Copy)]
+struct Hold {
+    shard: ShardId,
+    body: u64,
+}
+
+impl Keyring {
+    /// Says where the committed rows of a shard are read.
+    pub fn add_shard(&self, shard: ShardId, rows: RowsReader) {
+        lock(&self.readers).push((shard, rows));
+    }
+
+    /// Claims the key of an input that a shard is about to take.
+    pub fn claim(
+        &self,
+        shard: ShardId,
+        project: &Project,
+        input: &Received,
+        now: Timestamp,
+    ) -> Result<Claim, ReadError> {
+        let Position::Once { key, body, .. } = &input.position else { return Ok(Claim::Free) };
+        let of = project.trigger(input.trigger);
+        if !of.is_some_and(|(workflow, trigger)| goes_by_ordering_key(workflow, trigger)) {
+            return Ok(Claim::Free);
+        }
+        let held = (input.trigger, *key);
+        match lock(&self.held).entry(held) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Hold { shard, body: *body })),
+            // Its own rows, which are not committed yet, have said that the window is over.
+            Entry::Occupied(other) if other.get().shard == shard => return Ok(Claim::Free),
+            Entry::Occupied(other) if other.get().body != *body => {
+                return Ok(Claim::Elsewhere(Answer::Refused(Refusal::KeyReused)));
+            }
+            // The same input with another ordering key in its headers: in a moment the rows know its work order.
+            Entry::Occupied(_) => return Ok(Claim::Elsewhere(Answer::Refused(Refusal::Full))),
+        }
+        match self.first(shard, held, now) {
+            Ok(None) => Ok(Claim::Held(held)),
+            Ok(Some((place, first))) => {
+                self.give_back([held]);
+                Ok(Claim::Elsewhere(match first.body == *body {
+                    true => Answer::Repeated(place, first.at),
+                    false => Answer::Refused(Refusal::KeyReused),
+                }))
+            }
+            Err(error) => {
+                self.give_back([held]);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets keys go: their rows are committed, or will not be.
+    pub fn give_back(&self, keys: impl IntoIterator<Item = HeldKey>) {
+        let mut held = lock(&self.held);
+        for key in keys {
+            held.remove(&key);
+        }
+    }
+
+    /// The input that holds a key on another shard.
+    fn first(
+        &self,
+        shard: ShardId,
+        (trigger, key): HeldKey,
+        now: Timestamp,
+    ) -> Result<Option<(Place, OnceRow)>, ReadError> {
+        // A few hundred nanoseconds for each other shard: a key that is nowhere is told by the filters of the store.
+        for (other, rows) in lock(&self.readers).iter().filter(|(other, _)| *other != shard) {
+            let Some(value) = rows.get(&OnceRow::key(trigger, key))? else { continue };
+            let row = OnceRow::from_value(&value)?;
+            if now < row.until {
+                return Ok(Some((Place { shard: *other, offset: row.offset }, row)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// All inputs of a workflow in one order meet on one shard, and those without order by their idempotency key.
+fn goes_by_ordering_key(workflow: &Workflow, trigger: &Trigger) -> bool {
+    trigger.ordering == Ordering::Key && workflow.concurrency != Some(1)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock panics")
+}
