@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod again;
+mod copy;
 mod model;
 mod world;
 

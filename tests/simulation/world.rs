@@ -33,11 +33,13 @@ use keyway_storage::{
     table::ReplayState,
 };
 
-use crate::model::Model;
+use crate::{copy, model::Model};
 
 pub const SHARDS: u16 = 2;
 /// Every so many seeds there are replays too; those that failed before there were any are not among them.
 const SEEDS_PER_REPLAY: u64 = 4;
+/// Copies cost more than the world that they are of: not every seed is copied.
+const COPIES_ONE_IN: usize = 16;
 const PROJECT: &str = include_str!("project.yaml");
 
 struct NoSecrets;
@@ -455,6 +457,8 @@ impl World {
         }
         assert!(self.model.all_ended(), "a run never ended");
         assert_eq!(self.permits.open(), 0, "permits leaked");
+        let logs: Vec<_> = self.shards.iter().map(|own| own.log.reader()).collect();
+        let is_copied = self.random.one_in(COPIES_ONE_IN);
         for own in &mut self.shards {
             let end = own.log.live().end;
             own.state.commit(end).unwrap();
@@ -462,6 +466,9 @@ impl World {
             let (log, state, views) = (own.log.reader(), own.state.reader(), own.views.reader());
             let reader = ShardReader { shard: own.id, log, state, views, stats: Arc::clone(&own.stats) };
             assert_eq!(refold::difference(&reader).unwrap(), None);
+            if is_copied {
+                copy::check(&reader, &logs);
+            }
             let rows = |tag| reader.state.scan(Key::new(tag), Key::new(tag).prefix_end()).count() as u64;
             assert_eq!(rows(Tag::OnceUntil), own.state.keys_count());
             assert!(rows(Tag::Once) <= rows(Tag::OnceUntil), "a key is never forgotten");
