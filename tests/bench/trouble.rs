@@ -208,6 +208,8 @@ fn what_makes_no_sense_is_a_usage_error_and_nobody_there_is_unreachable() {
         (&["compare", "a", "b"], 1, "a: No such file"),
         (&["webhook", "--template", "absent"], 1, "absent: No such file"),
         (&["webhook", "--work-dir", "absent"], 1, "--work-dir"),
+        (&["kafka", "--rate", "1000000", "--seconds", "60"], 2, "60000000 messages"),
+        (&["kafka", "--hosts", "127.0.0.1:1"], 4, "no answer from Kafka at 127.0.0.1:1"),
         (&["webhook", "--url", "http://127.0.0.1:1/i/a"], 4, "no connection to 127.0.0.1:1"),
     ];
     for (line, expected, said) in cases {

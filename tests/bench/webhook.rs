@@ -72,6 +72,21 @@ fn a_rate_with_signatures_keys_and_several_webhooks_waits_for_its_runs() {
 }
 
 #[test]
+fn repeats_of_an_idempotency_key_get_the_first_answer_and_no_second_work_order() {
+    let home = tempfile::tempdir().unwrap();
+    let line = ["webhook", "--connections", "4", "--repeats", "50", "--check", "--json", "--no-baseline"];
+    let output = bench(home.path(), &[&line[..], &SECOND].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let step = &report(&output)["steps"][0];
+    let (answered, check) = (step["measured"]["statuses"]["200"].as_u64().unwrap(), &step["check"]);
+    // Half of the answers were to repeats, and made nothing.
+    assert!(check["acknowledged"].as_u64().unwrap() < answered * 4 / 5, "{step}");
+    assert_eq!(check["found"], check["acknowledged"]);
+    assert_eq!(check["unacknowledged"], 0);
+    assert_eq!(check["repeated_differently"], 0);
+}
+
+#[test]
 fn a_running_server_is_loaded_with_a_template_and_people_get_a_table() {
     let home = tempfile::tempdir().unwrap();
     let project = format!(

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod again;
 mod broker;
 mod client;
 #[path = "../common/mod.rs"]

@@ -92,7 +92,7 @@ pub enum Command {
     Man(Man),
     /// Let dead letters or past events go through again, as new work orders in the order in which they came.
     Replay(Replay),
-    /// Measure how fast it is: webhooks, storage; compare two reports.
+    /// Measure how fast it is: webhooks, Kafka, storage; compare two reports.
     #[command(subcommand)]
     Bench(Bench),
 }

@@ -4,6 +4,7 @@
 //! commit and the settings.
 
 mod compare;
+mod kafka;
 mod load;
 mod machine;
 mod measure;
@@ -11,6 +12,7 @@ mod page;
 mod process;
 mod progress;
 mod report;
+mod started;
 mod storage;
 mod summary;
 mod unit;
@@ -37,6 +39,7 @@ use report::{FORMAT, Report};
 pub fn bench(which: &Bench, common: &Common, out: &mut Printer) -> Result<(), Failure> {
     match which {
         Bench::Webhook(flags) => webhook::webhook(flags, common, out),
+        Bench::Kafka(flags) => kafka::kafka(flags, out),
         Bench::Storage(Storage { fill: Some(folder), events, body_bytes, .. }) => {
             storage::fill(folder, *events, *body_bytes as usize, out)
         }

@@ -1,5 +1,6 @@
 //! Kafka: a message becomes an input.
 
+mod again;
 mod consumer;
 mod ffi;
 mod fleet;
@@ -19,8 +20,9 @@ use std::{any::Any, sync::Arc};
 
 use bytes::Bytes;
 use keyway_engine::{
+    command::Unusable,
     project::{Trigger, TriggerSection},
-    source::{Source, TriggerType},
+    source::{Order, Source, Stored, TriggerType},
     view::stream,
 };
 use keyway_storage::{event::Received, place::ShardId};
@@ -46,6 +48,14 @@ impl TriggerType for Kafka {
     fn ordering_key(&self, _: &Trigger, input: &Received) -> Option<Bytes> {
         let request: Value = serde_json::from_slice(&input.request).ok()?;
         message::stored_bytes(&request["key"]).map(Bytes::from)
+    }
+
+    fn read(&self, trigger: &Trigger, raw: Option<&[u8]>) -> Result<Bytes, Unusable> {
+        again::read(trigger, raw)
+    }
+
+    fn order(&self, trigger: &Trigger, stored: &Stored) -> Order {
+        again::order(trigger, stored)
     }
 
     fn check(&self, section: &mut TriggerSection) -> Arc<dyn Any + Send + Sync> {

@@ -5,7 +5,9 @@
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Subcommand, ValueEnum};
-use keyway_storage::limits::{BENCH_CONNECTIONS_MAX, BENCH_KEYS_MAX, PAYLOAD_BYTES_MAX, SHARDS_MAX};
+use keyway_storage::limits::{
+    BENCH_CONNECTIONS_MAX, BENCH_KEYS_MAX, IN_FLIGHT_MAX, PAYLOAD_BYTES_MAX, SHARDS_MAX,
+};
 
 use super::serve::{Durability, Runtime};
 
@@ -17,6 +19,8 @@ const SECONDS_MAX: u64 = 86_400;
 pub enum Bench {
     /// Load webhooks, of a running server or of one that is started for it.
     Webhook(Box<Webhook>),
+    /// Read messages from Kafka, against a client that throws them away.
+    Kafka(Kafka),
     /// Measure log, rows, rebuild and recovery against plain files on the same disk.
     Storage(Storage),
     /// Hold a report against another: ratios, and whether they differ by more than the noise.
@@ -158,6 +162,52 @@ pub struct Output {
     /// Write the report as JSON, for `bench compare`.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+}
+
+/// A load through Kafka.
+#[derive(Debug, clap::Args)]
+pub struct Kafka {
+    /// A broker that asks for no login.
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:9092")]
+    pub hosts: String,
+    /// Messages that wait in Kafka when reading begins; with --rate those of so many seconds come instead.
+    #[arg(long, value_name = "N", default_value_t = 500_000,
+        value_parser = clap::value_parser!(u64).range(1..=IN_FLIGHT_MAX))]
+    pub messages: u64,
+    /// Messages a second, at times that are fixed in advance: measures how long each takes from then on.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
+    /// How long a rate goes on.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
+    pub seconds: u64,
+    /// Partitions of the topic, which is made for the bench and deleted behind it.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=1_000))]
+    pub partitions: i32,
+    /// Bytes of a message's value.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(50..=900_000))]
+    pub body_bytes: u32,
+    /// Different keys [default: messages have no key].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(BENCH_KEYS_MAX)))]
+    pub keys: Option<u32>,
+    /// Skew of the keys after Zipf: 0 draws all alike.
+    #[arg(long, value_name = "EXPONENT", default_value_t = 0.99, value_parser = exponent)]
+    pub zipf: f64,
+    /// Threads that run jobs; without any, only what is durable is measured.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub executors: u16,
+    /// Shards of the started server [default: cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(SHARDS_MAX)))]
+    pub shards: Option<u16>,
+    /// When an input counts as kept.
+    #[arg(long, value_enum, default_value_t = Durability::Fsync)]
+    pub durability: Durability,
+    /// Folder for the data of the started server, on the disk that is meant.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub work_dir: PathBuf,
+    /// Where the report goes.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Measures of the storage.

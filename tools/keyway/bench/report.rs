@@ -19,7 +19,7 @@ pub const FORMAT: u32 = 1;
 pub struct Report {
     /// Version of this shape.
     pub format: u32,
-    /// Which bench: `webhook`, `storage`.
+    /// Which bench: `webhook`, `kafka`, `storage`.
     pub bench: String,
     /// When it began.
     pub at: String,

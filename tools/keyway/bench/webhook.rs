@@ -5,8 +5,8 @@
 
 mod check;
 mod metrics;
+mod project;
 mod search;
-mod started;
 mod target;
 
 use std::{fs, sync::Arc, time::Duration};
@@ -198,7 +198,7 @@ impl Bench<'_> {
 
     fn recipe(&self, target: &Target) -> Result<Recipe, Failure> {
         let content = &self.flags.content;
-        let secret = content.secret.as_deref().unwrap_or(started::SECRET);
+        let secret = content.secret.as_deref().unwrap_or(project::SECRET);
         let refuse =
             || Failure::Usage("--secret: Standard Webhooks have it in base64, after `whsec_`".to_owned());
         let signer =

@@ -1,7 +1,7 @@
 //! The own fields of each kind of event. Bodies are shown as the JSON that they are, else as base64.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyway_engine::run::run_state_name;
+use keyway_engine::{run::run_state_name, state::Part};
 use keyway_storage::{
     event::{
         Cause, CursorFate, CursorSet, CursorState, DeadLettered, Event, EventKind, FinalState, LaneId,
@@ -165,7 +165,7 @@ fn received(document: Document, ids: &Ids, at: Timestamp, it: &Received) -> Docu
         .with("project", it.project.0)
         .with("lane", lane(it.lane))
         .with("key", it.key.map(|key| format!("{key:016x}")));
-    position(document, &it.position)
+    position(document, &it.position, &it.request)
         .with("replays", it.replays.map(|place| format!("{}-{}", place.shard.0, place.offset.0)))
         .with_text("request", &it.request)
         .with_text("body", &it.body)
@@ -177,7 +177,7 @@ fn dead_lettered(document: Document, ids: &Ids, at: Timestamp, it: &DeadLettered
         .with("trigger_id", trigger_uuid(it.trigger))
         .with("reason", reason_name(it.letter.reason))
         .with("detail", &*it.letter.detail);
-    position(document, &it.position)
+    position(document, &it.position, &it.letter.request)
         .with_text("request", &it.letter.request)
         .with("body_base64", it.letter.raw.as_ref().map(|raw| STANDARD.encode(raw)))
 }
@@ -261,7 +261,7 @@ fn cursor_set(document: Document, ids: &Ids, it: &CursorSet) -> Result<Document,
 }
 
 /// What makes the input the same when it comes again; Kafka's messages carry theirs as their metadata.
-fn position(document: Document, position: &Position) -> Document {
+fn position(document: Document, position: &Position, request: &[u8]) -> Document {
     match position {
         Position::None => document,
         Position::Once { key, window_seconds, .. } => document
@@ -269,6 +269,9 @@ fn position(document: Document, position: &Position) -> Document {
             .with("idempotency_window_seconds", window_seconds),
         Position::Next { stream, number } => {
             let document = document.with("stream", &**stream).with("number", number);
+            if Part::of(position).is_some() {
+                return replayed(document, request);
+            }
             // Topic, topic's id and partition: a message of Kafka.
             let partition = |text: &str| text.parse::<i32>().ok();
             match stream.split('/').collect::<Vec<_>>()[..] {
@@ -280,6 +283,18 @@ fn position(document: Document, position: &Position) -> Document {
             }
         }
     }
+}
+
+/// Where a message of Kafka stood that went through again: its position is that of the replay, its metadata is its own.
+fn replayed(document: Document, request: &[u8]) -> Document {
+    let request: Value = serde_json::from_slice(request).unwrap_or_default();
+    if !request["topic"].is_string() {
+        return document;
+    }
+    document
+        .with("topic", &request["topic"])
+        .with("partition", &request["partition"])
+        .with("kafka_offset", &request["offset"])
 }
 
 fn lane(lane: LaneId) -> Value {

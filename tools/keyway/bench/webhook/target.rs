@@ -7,16 +7,26 @@ use std::{
     time::Duration,
 };
 
-use super::{metrics::Metrics, started::Started};
+use super::{
+    metrics::Metrics,
+    project::{SECRET, SECRET_VARIABLE, path, project_file},
+};
 use crate::{
     args::{Common, bench::Webhook},
-    bench::{process::Process, workspace::Workspace},
+    bench::{
+        process::Process,
+        started::{Started, choice, flag},
+        workspace::Workspace,
+    },
     client::Client,
     failure::Failure,
 };
 
 /// Longest time for the first connection.
 const CONNECT_SECONDS_MAX: u64 = 5;
+
+/// More connections than a bench opens: the server must not be what refuses them.
+const CONNECTIONS_MAX: u32 = 1_000_000;
 
 /// What is loaded.
 pub struct Target {
@@ -37,8 +47,9 @@ impl Target {
     pub fn open(flags: &Webhook, common: &Common, workspace: &Workspace) -> Result<Self, Failure> {
         let (urls, started) = match flags.target.url.as_slice() {
             [] => {
-                let started = Started::start(flags, workspace)?;
-                (started.urls(), Some(started))
+                let started = start(flags, workspace)?;
+                let urls = (0..flags.target.triggers).map(|number| started.url.clone() + &path(number));
+                (urls.collect(), Some(started))
             }
             urls => (urls.to_vec(), None),
         };
@@ -85,6 +96,20 @@ impl Target {
         let client = Client::new(&format!("http://{}", self.authority), false);
         client.and_then(|client| client.text("/hello", &[])).is_ok()
     }
+}
+
+/// Starts a server for a load.
+fn start(flags: &Webhook, workspace: &Workspace) -> Result<Started, Failure> {
+    let target = &flags.target;
+    let executors = target.executors.or_else(|| (!target.sync).then_some(0));
+    let flags_of_serve = [
+        flag("--connections-max", Some(CONNECTIONS_MAX)),
+        flag("--runtime", Some(choice(&target.runtime))),
+        flag("--durability", Some(choice(&target.durability))),
+        flag("--shards", target.shards),
+        flag("--executors", executors),
+    ];
+    Started::start(workspace, &project_file(flags), &flags_of_serve.concat(), &[(SECRET_VARIABLE, SECRET)])
 }
 
 /// Host and path of a URL.

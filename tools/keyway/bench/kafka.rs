@@ -1,0 +1,348 @@
+//! Reads messages from Kafka: how fast they become durable, how fast their runs end, and how long each takes on its way.
+//!
+//! Invariant: librdkafka alone, which throws the same messages away, is measured in the same run on the same topic.
+
+mod broker;
+mod course;
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use keyway_ingest::time;
+use keyway_storage::limits::IN_FLIGHT_MAX;
+use serde_json::{Value, json};
+
+use super::{
+    begin, hand_over,
+    load::{
+        interval::Interval,
+        random::{Random, Zipf},
+        schedule::Schedule,
+        template::{Filling, Template},
+    },
+    measure::of_parts,
+    process::Process,
+    progress::Progress,
+    report::{Measure, Report, Step},
+    started::{Started, choice, flag},
+    workspace::Workspace,
+};
+use crate::{
+    args::bench::Kafka, client::Client, failure::Failure, item::Item, print::Printer, signals::Interrupt,
+};
+use broker::Broker;
+use course::Course;
+
+const TRIGGER: &str = "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05";
+/// Pause between two looks at how far the server is.
+const LOOK: Duration = Duration::from_millis(20);
+/// A server that gets nowhere for so long is given up.
+const STALL: Duration = Duration::from_secs(30);
+/// Pause between two looks at the clock when messages are sent at a rate.
+const PACE: Duration = Duration::from_millis(1);
+
+/// What is needed for each part.
+struct Bench<'a> {
+    flags: &'a Kafka,
+    workspace: &'a Workspace,
+    broker: Broker,
+    interrupt: Interrupt,
+    progress: Progress,
+    report: Report,
+    goes_on: bool,
+}
+
+/// Measures, and reports.
+pub fn kafka(flags: &Kafka, out: &mut Printer) -> Result<(), Failure> {
+    let workspace = Workspace::new(&flags.work_dir)?;
+    let settings = json!({
+        "messages": flags.messages,
+        "rate": flags.rate,
+        "seconds": flags.seconds,
+        "partitions": flags.partitions,
+        "body_bytes": flags.body_bytes,
+        "keys": flags.keys,
+        "zipf": flags.zipf,
+        "executors": flags.executors,
+        "shards": flags.shards,
+        "durability": choice(&flags.durability),
+    });
+    let report = begin("kafka", workspace.path(), settings)?;
+    let sent = flags.rate.map_or(flags.messages, |rate| u64::from(rate) * flags.seconds);
+    if sent > IN_FLIGHT_MAX {
+        let hint = format!(
+            "--rate and --seconds make {sent} messages; a trigger has at most {IN_FLIGHT_MAX} runs open"
+        );
+        return Err(Failure::Usage(hint));
+    }
+    let broker = Broker::open(&flags.hosts, flags.partitions)?;
+    let (interrupt, progress) = (Interrupt::new()?, Progress::new());
+    let workspace = &workspace;
+    let mut bench = Bench { flags, workspace, broker, interrupt, progress, report, goes_on: true };
+    let ended = match flags.rate {
+        Some(rate) => bench.pass(f64::from(rate)),
+        None => bench.drain(),
+    };
+    bench.progress.clear();
+    if let (Err(failure), true) = (&ended, bench.report.steps.is_empty()) {
+        return Err(failure.clone());
+    }
+    if !bench.goes_on {
+        bench.report.notes.push("someone ended the bench before its time".to_owned());
+    }
+    hand_over(&bench.report, &flags.output, out)?;
+    ended
+}
+
+impl Bench<'_> {
+    /// Messages that wait in Kafka: thrown away by librdkafka alone, then read by a server.
+    fn drain(&mut self) -> Result<(), Failure> {
+        let (count, mut messages) = (self.flags.messages, Messages::new(self.flags));
+        self.progress.begin(&format!("sending {count} messages"));
+        for number in 0..count {
+            messages.send(&self.broker, number, 0)?;
+            if number % 10_000 == 0 {
+                self.progress.part(number, count);
+                if self.is_ended() {
+                    return Ok(());
+                }
+            }
+        }
+        self.broker.flush()?;
+        self.progress.begin("consume and throw away");
+        let mut course = Course::new(Process::own());
+        self.broker.throw_away(count, &mut |read| {
+            course.reach(read);
+            true
+        })?;
+        let baseline = course.measure("consume and throw away");
+        let server = self.start()?;
+        let name = format!("{count} messages, {} partitions", self.flags.partitions);
+        self.progress.begin(&format!("{name}, to durable"));
+        let durable = self.follow(&server, "durable", count, &durable)?;
+        self.report.steps.push(Step::new(format!("{name}, to durable"), durable, Some(baseline.clone())));
+        if self.flags.executors > 0 && self.goes_on {
+            self.progress.begin(&format!("{name}, to finished"));
+            let finished = self.follow(&server, "finished runs", count, &finished)?;
+            self.report.steps.push(Step::new(format!("{name}, to finished"), finished, Some(baseline)));
+        }
+        Ok(())
+    }
+
+    /// Messages at times that are fixed in advance, through a server that reads them as they come.
+    fn pass(&mut self, rate: f64) -> Result<(), Failure> {
+        let server = self.start()?;
+        let client = Client::new(&server.api, false)?;
+        let ready = Instant::now();
+        while !is_reading(&client)? {
+            if self.is_ended() || ready.elapsed() > STALL {
+                return Err(Failure::Failed("the server does not read from Kafka".to_owned()));
+            }
+        }
+        let name = format!("{rate:.0} messages/s");
+        self.progress.begin(&name);
+        let (mut schedule, mut messages) = (Schedule::new(rate, 0, 1, None), Messages::new(self.flags));
+        let (begun, begun_us) = (Instant::now(), time::now().0);
+        let end = Duration::from_secs(self.flags.seconds);
+        let mut count = 0;
+        while schedule.next() < end && !self.is_ended() {
+            while schedule.next() <= begun.elapsed() && schedule.next() < end {
+                // Its time is when it was due: one that the client was late with has waited.
+                messages.send(&self.broker, count, begun_us + schedule.next().as_micros() as u64)?;
+                schedule.advance();
+                count += 1;
+            }
+            self.broker.poll();
+            self.goes_on &= !self.interrupt.wait(PACE);
+            self.progress.part(begun.elapsed().as_secs().min(end.as_secs()), end.as_secs());
+        }
+        self.broker.flush()?;
+        let goes_on = std::mem::replace(&mut self.goes_on, true);
+        let server_measure = self.follow(&server, "sent to durable", count, &durable)?;
+        if self.flags.executors > 0 {
+            self.follow(&server, "finished", count, &finished)?;
+        }
+        self.goes_on &= goes_on;
+        let (sent, durable) = on_their_way(&client, "sent to durable")?;
+        let durable = Measure { memory_bytes_max: server_measure.memory_bytes_max, ..durable };
+        self.report.steps.push(Step::new(format!("{name}, to durable"), self.paced(durable, begun), None));
+        if self.flags.executors > 0 {
+            let finished = finished_on_their_way(&client, &sent)?;
+            self.report.steps.push(Step::new(
+                format!("{name}, to finished"),
+                self.paced(finished, begun),
+                None,
+            ));
+        }
+        Ok(())
+    }
+
+    /// A measure of what was sent at a rate: it took as long as sending did.
+    fn paced(&self, measure: Measure, begun: Instant) -> Measure {
+        let seconds = begun.elapsed().as_secs_f64().min(self.flags.seconds as f64);
+        Measure { seconds, per_second: measure.events as f64 / seconds, ..measure }
+    }
+
+    fn start(&self) -> Result<Started, Failure> {
+        let flags = [
+            flag("--executors", Some(self.flags.executors)),
+            flag("--shards", self.flags.shards),
+            flag("--durability", Some(choice(&self.flags.durability))),
+        ];
+        let project = project_file(self.flags, &self.broker.topic);
+        Started::start(self.workspace, &project, &flags.concat(), &[("KAFKA_TRIGGERS_ENABLED", "yes")])
+    }
+
+    /// Looks how far the server is until it has so many.
+    fn follow(
+        &mut self,
+        server: &Started,
+        name: &str,
+        count: u64,
+        reached: &dyn Fn(&Client) -> Result<u64, Failure>,
+    ) -> Result<Measure, Failure> {
+        let client = Client::new(&server.api, false)?;
+        let mut course = Course::new(server.process());
+        let (mut last, mut moved) = (0, Instant::now());
+        while last < count && !self.is_ended() {
+            let now = reached(&client)?;
+            if now > last {
+                (last, moved) = (now, Instant::now());
+                self.progress.part(now, count);
+            }
+            course.reach(now);
+            if moved.elapsed() > STALL {
+                return Err(Failure::Failed(format!(
+                    "{name}: {last} of {count}, and nothing more for half a minute"
+                )));
+            }
+            self.goes_on &= !self.interrupt.wait(LOOK);
+        }
+        Ok(course.measure(name))
+    }
+
+    fn is_ended(&mut self) -> bool {
+        self.goes_on &= !self.interrupt.wait(Duration::ZERO);
+        !self.goes_on
+    }
+}
+
+/// The messages of a bench, one after the other.
+struct Messages {
+    template: Template,
+    bytes: usize,
+    keys: Option<Zipf>,
+    random: Random,
+    value: Vec<u8>,
+}
+
+impl Messages {
+    fn new(flags: &Kafka) -> Self {
+        Self {
+            template: Template::parse(r#"{"sent":{{number}},"pad":"{{pad}}"}"#)
+                .expect("our own template is whole"),
+            bytes: flags.body_bytes as usize,
+            keys: flags.keys.map(|keys| Zipf::new(keys, flags.zipf)),
+            random: Random::new(1),
+            value: Vec::new(),
+        }
+    }
+
+    /// Sends a message that says when it was due, in microseconds since 1970; its number where that does not matter.
+    fn send(&mut self, broker: &Broker, number: u64, due_us: u64) -> Result<(), Failure> {
+        let key = self.keys.as_ref().map(|keys| format!("k-{}", keys.next(&mut self.random)));
+        let number = if due_us > 0 { due_us } else { number };
+        self.template.fill(&Filling { number, key: "", bytes: self.bytes }, &mut self.value);
+        broker.send(key.as_deref(), &self.value)
+    }
+}
+
+/// How many messages are durable: where the server has read to, over all partitions.
+fn durable(client: &Client) -> Result<u64, Failure> {
+    let trigger = client.item(&format!("/api/triggers/{TRIGGER}"), &[])?;
+    let partitions =
+        trigger.attributes.get("partitions").and_then(Value::as_array).cloned().unwrap_or_default();
+    Ok(partitions.iter().filter_map(|partition| partition["position"].as_u64()).sum())
+}
+
+/// How many runs have ended, however they did.
+fn finished(client: &Client) -> Result<u64, Failure> {
+    let status = client.read("/api/status", &[])?;
+    let runs = status["data"]["runs"].as_object().cloned().unwrap_or_default();
+    let is_open = |state: &str| ["available", "claimed", "started"].contains(&state);
+    Ok(runs.iter().filter(|(state, _)| !is_open(state)).filter_map(|(_, count)| count.as_u64()).sum())
+}
+
+fn is_reading(client: &Client) -> Result<bool, Failure> {
+    let trigger = client.item(&format!("/api/triggers/{TRIGGER}"), &[])?;
+    Ok(trigger.attributes.get("state").is_some_and(|state| state == "running"))
+}
+
+/// When each work order's message was due, and how long they took until they were received.
+fn on_their_way(client: &Client, name: &str) -> Result<(HashMap<String, u64>, Measure), Failure> {
+    let (mut sent, mut interval) = (HashMap::new(), Interval::default());
+    client.each("/api/work_orders", &[("include", "input".to_owned())], None, &mut |item| {
+        let due = item.attributes.get("input").and_then(|input| input["data"]["sent"].as_u64());
+        if let Some((due, at)) = due.zip(time_of(&item, "inserted_at")) {
+            interval.note_latency(Duration::from_micros(at.saturating_sub(due)));
+            interval.succeeded += 1;
+            sent.insert(item.id.clone(), due);
+        }
+        Ok(())
+    })?;
+    Ok((sent, without_samples(of_parts(name, &[interval], 1))))
+}
+
+/// How long they took until their runs had ended.
+fn finished_on_their_way(client: &Client, sent: &HashMap<String, u64>) -> Result<Measure, Failure> {
+    let mut interval = Interval::default();
+    client.each("/api/runs", &[], None, &mut |item| {
+        let order = item.attributes.get("work_order_id").and_then(Value::as_str);
+        let due = order.and_then(|order| sent.get(order));
+        if let Some((due, at)) = due.zip(time_of(&item, "finished_at")) {
+            interval.note_latency(Duration::from_micros(at.saturating_sub(*due)));
+            interval.succeeded += 1;
+        }
+        Ok(())
+    })?;
+    Ok(without_samples(of_parts("sent to finished", &[interval], 1)))
+}
+
+/// All were looked up at once: there is nothing to say of single seconds.
+fn without_samples(measure: Measure) -> Measure {
+    Measure { samples: Vec::new(), ..measure }
+}
+
+fn time_of(item: &Item, name: &str) -> Option<u64> {
+    let text = item.attributes.get(name)?.as_str()?;
+    time::parse(text).map(|time| time.0)
+}
+
+fn project_file(flags: &Kafka, topic: &str) -> String {
+    let ordering = if flags.keys.is_some() { "key" } else { "none" };
+    let hosts: Vec<String> = flags.hosts.split(',').map(|host| format!("'{host}'")).collect();
+    let hosts = hosts.join(", ");
+    format!(
+        "name: bench
+workflows:
+  orders:
+    jobs: {{load: {{name: Load, adaptor: '@openfn/language-common@latest', body: \"fn(state => state)\"}}}}
+    triggers:
+      kafka:
+        id: {TRIGGER}
+        type: kafka
+        enabled: true
+        ordering: {ordering}
+        in_flight_max: {IN_FLIGHT_MAX}
+        kafka_configuration:
+          hosts: [{hosts}]
+          topics: [{topic}]
+          group_id: {topic}
+          initial_offset_reset_policy: earliest
+          connect_timeout: 10
+    edges: {{e: {{source_trigger: kafka, target_job: load, condition_type: always, enabled: true}}}}
+"
+    )
+}
