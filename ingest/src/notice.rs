@@ -168,7 +168,8 @@ impl Notices {
         notifications: &Notifications,
     ) -> Result<bool, ReadError> {
         for reader in &self.readers {
-            let Some(told) = reader.state.get(&subject.key(Tag::Told))? else { continue };
+            // Settled: what was closed a moment ago counts already.
+            let Some(told) = reader.settled().state.get(&subject.key(Tag::Told))? else { continue };
             let until = timestamp_from(&told)?.plus_millis(u64::from(notifications.embargo_seconds) * 1_000);
             if at < until {
                 return Ok(true);

@@ -40,9 +40,7 @@ pub trait Adapter: TriggerType {
 
     /// The type with a fake peer, which stands at the bottom of the type's own file.
     #[cfg(feature = "testing")]
-    fn rehearse(&self) -> Option<Box<dyn rehearsal::Rehearsal>> {
-        None
-    }
+    fn rehearse(&self) -> Box<dyn rehearsal::Rehearsal>;
 }
 
 /// Where a trigger type runs.

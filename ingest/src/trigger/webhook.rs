@@ -68,7 +68,7 @@ impl Adapter for Webhook {
     }
 
     #[cfg(feature = "testing")]
-    fn rehearse(&self) -> Option<Box<dyn super::rehearsal::Rehearsal>> {
-        Some(Box::new(rehearsed::Rehearsed::new()))
+    fn rehearse(&self) -> Box<dyn super::rehearsal::Rehearsal> {
+        Box::new(rehearsed::Rehearsed::new())
     }
 }
