@@ -42,6 +42,8 @@ impl Client {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", address).set("linger.ms", "1").set("message.max.bytes", "12000000");
         config.set("queue.buffering.max.messages", "1000000");
+        // A broker that is killed before it answers has the message: sent again without this, it would be there twice.
+        config.set("enable.idempotence", "true");
         Self {
             address: address.to_owned(),
             producer: config.create().unwrap(),
@@ -120,6 +122,12 @@ impl Client {
             .set("group.id", group)
             .set("enable.auto.commit", "false");
         config.create().unwrap()
+    }
+
+    /// Messages that were ever sent to a topic, by the ends of its partitions.
+    pub fn count(&self, topic: &str, partitions: i32) -> i64 {
+        let end = |partition| self.producer.client().fetch_watermarks(topic, partition, WAIT).unwrap().1;
+        (0..partitions).map(end).sum()
     }
 
     /// Sends one message; returns when Kafka has it.
