@@ -37,6 +37,7 @@ fn workflow(bodies: &[&str]) -> Workflow {
         retry: Retry::default(),
         at_most_once: false,
         run_timeout_ms: 60_000,
+        retention: Default::default(),
         jobs: jobs.collect(),
         triggers: Vec::new(),
         graph: Graph { from_trigger: Vec::new(), from_job: (0..bodies.len()).map(next).collect() },

@@ -4,7 +4,7 @@
 //! trigger type never changes this folder.
 //!
 //! 1. An input is acknowledged (HTTP 200, Kafka commit, cron tick done) only after its event is durable.
-//! 2. The log is dense and immutable; it is the only truth. All else can be deleted and rebuilt from it.
+//! 2. The log is dense and immutable, but for content that is wiped; it is the only truth. All else can be deleted and rebuilt from it.
 //! 3. A projection's rows and its watermark commit together: rows = fold(log[..watermark]).
 //! 4. A shard is touched by one thread; everything reaches it through a bounded mailbox, and shards never talk to
 //!    each other. Limits that span shards are permits: atomic counters brought into the turn.
@@ -28,6 +28,7 @@ pub mod projection;
 pub mod queue;
 pub mod refold;
 pub mod replay;
+pub mod retention;
 pub mod route;
 pub mod run;
 pub mod shard;

@@ -8,6 +8,7 @@ mod file_v2;
 mod graph;
 mod mistake;
 mod notification;
+mod retention;
 mod script;
 mod secret;
 mod section;
@@ -23,6 +24,7 @@ pub use file::{Origin, Reading, read, read_again, text};
 pub use graph::{Condition, Edge, Graph};
 pub use mistake::Mistake;
 pub use notification::{Email, Notifications};
+pub use retention::Retention;
 pub use secret::{MissingSecret, Reference, ResolvedSecret, Secret, SecretSource};
 pub use section::Section;
 pub use trigger_section::TriggerSection;
@@ -38,6 +40,8 @@ pub struct Project {
     pub concurrency: Option<u32>,
     /// Where warnings go.
     pub notifications: Notifications,
+    /// How long content is kept of workflows that are gone.
+    pub retention: Retention,
     /// In the order of the file.
     pub workflows: Vec<Workflow>,
     /// Index into `workflows`.
@@ -63,6 +67,8 @@ pub struct Workflow {
     pub at_most_once: bool,
     /// Longest time that a run may take.
     pub run_timeout_ms: u64,
+    /// How long content of its runs is kept.
+    pub retention: Retention,
     /// `JobId` is the index.
     pub jobs: Vec<Job>,
     /// In the order of the file.

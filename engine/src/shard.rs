@@ -5,6 +5,7 @@
 mod callers;
 mod open;
 mod reader;
+mod sweep;
 
 use std::{
     sync::{
@@ -38,6 +39,7 @@ use crate::{
 };
 
 use callers::Caller;
+use sweep::Sweep;
 
 pub use open::{Fatal, ShardSetup};
 pub use reader::ShardReader;
@@ -71,6 +73,7 @@ pub struct Shard {
     receipts: Vec<Vec<Receipt>>,
     last_at: Timestamp,
     full_until: Option<Timestamp>,
+    sweep: Sweep,
 }
 
 impl Shard {
@@ -113,7 +116,8 @@ impl Shard {
         self.release()?;
         self.commit(now)?;
         self.project(now)?;
-        Ok(worked)
+        let swept = self.sweep(now)?;
+        Ok(worked || swept)
     }
 
     fn collect(&mut self, now: Timestamp) {
@@ -128,6 +132,8 @@ impl Shard {
         if self.state.due() <= now {
             self.decide_one(Command::Advance, now)?;
         }
+        self.decided.extend(self.sweep.drain_events());
+        self.apply_decided(now)?;
         let (mut worked, mut stopped) = (false, Vec::new());
         self.follows.begin();
         let mut batch = std::mem::take(&mut self.batch);
@@ -250,6 +256,7 @@ impl Shard {
         // Before anyone is told: whoever enabled a trigger finds it enabled.
         if applied {
             self.tune();
+            self.sweep.wake();
         }
         for (source, receipts) in self.sources.iter_mut().zip(&mut self.receipts) {
             if !receipts.is_empty() {
@@ -361,7 +368,11 @@ impl Shard {
         let full = self.full_until.unwrap_or(Timestamp::NEVER);
         let is_behind = self.views.watermark() < self.log.live().end || self.follows.has_late();
         let behind = if is_behind { Timestamp(0) } else { Timestamp::NEVER };
-        if self.full_until.is_some() { full } else { sources.min(self.state.due()).min(behind) }
+        if self.full_until.is_some() {
+            full
+        } else {
+            sources.min(self.state.due()).min(self.sweep.due()).min(behind)
+        }
     }
 
     fn set_full(&mut self, now: Timestamp) {

@@ -8,6 +8,7 @@ pub mod keys;
 mod open;
 mod replay;
 mod schedule;
+mod wipe;
 
 pub use fold::lease_state;
 pub use replay::Part;

@@ -174,6 +174,32 @@ fn what_is_allowed_and_perhaps_not_meant_is_a_warning() {
 }
 
 #[test]
+fn a_workflow_keeps_what_it_does_not_say_like_its_project() {
+    let text = "
+dataclip_retention_period: 30
+log_retention_period: 7
+workflows:
+  a: {}
+  b: {dataclip_retention_period: 2}
+  c: {dataclip_retention_period: null, log_retention_period: 0}
+  d: {zero_persistence: true}
+  e: {zero_persistence: false}
+";
+    let project = read(text).expect("it has no mistakes").project;
+    let kept: Vec<_> =
+        project.workflows.iter().map(|it| (it.retention.dataclip_days, it.retention.log_days)).collect();
+    let like_project = (Some(30), Some(7));
+    let own = [(Some(2), Some(7)), (None, Some(0)), (Some(0), Some(7))];
+    assert_eq!(kept, [like_project, own[0], own[1], own[2], like_project]);
+    let erased = read("retention_policy: erase_all\nworkflows: {a: {}, b: {dataclip_retention_period: 2}}");
+    let erased = erased.expect("it has no mistakes").project;
+    let days: Vec<_> = erased.workflows.iter().map(|it| it.retention.dataclip_days).collect();
+    assert_eq!(days, [Some(0), Some(2)]);
+    let warned = read("history_retention_period: 90\nworkflows: {}").expect("it has no mistakes").warnings;
+    assert!(shown(&warned).contains("f.yaml:1:1: `history_retention_period` is not enforced"));
+}
+
+#[test]
 fn a_workflow_alone_is_a_project_of_one_workflow() {
     let text = "
 name: Night Watch

@@ -48,6 +48,32 @@ fn what_is_not_yaml_or_not_one_mapping_is_refused() {
 }
 
 #[test]
+fn a_wrong_retention_is_refused() {
+    all_refused(&[
+        (
+            "dataclip_retention_period: §0\nworkflows: {}\n",
+            &[
+                "0 is not a whole number of days from 1 on (0 days is `zero_persistence: true` of the workflow)",
+            ],
+        ),
+        (
+            "dataclip_retention_period: §36501\nworkflows: {}\n",
+            &["36501 is not a whole number in the allowed range (from 1 to 36500)"],
+        ),
+        ("log_retention_period: §-1\nworkflows: {}\n", &["from 0 to 36500"]),
+        ("log_retention_period: §1.5\nworkflows: {}\n", &["1.5 is not a whole number"]),
+        ("history_retention_period: §ever\nworkflows: {}\n", &["this must be a whole number, not text"]),
+        ("retention_policy: §erase\nworkflows: {}\n", &["`erase` is not a word that is known here"]),
+        ("workflows: {w: {zero_persistence: §yes please}}\n", &["this must be true or false"]),
+        (
+            "workflows: {w: {zero_persistence: true, dataclip_retention_period: §7}}\n",
+            &["`zero_persistence` keeps no bodies, so there is no time to keep them (name one of both)"],
+        ),
+        ("workflows: {w: {§retention: 7}}\n", &["unknown key `retention`"]),
+    ]);
+}
+
+#[test]
 fn a_wrong_key_at_the_top_of_the_file_is_refused() {
     all_refused(&[
         ("workflows: {}\n§workflow: {}\n", &["unknown key `workflow` (did you mean `workflows`?)"]),

@@ -186,7 +186,11 @@ impl DataDir {
             .worker_threads(1)
             .open()
             .map_err(failed)?;
-        let separation = KvSeparationOptions::default().separation_threshold(KV_SEPARATION_BYTES_MIN);
+        // A file with anything in it that nobody needs is written anew without it when the log is shrunk.
+        let separation = KvSeparationOptions::default()
+            .separation_threshold(KV_SEPARATION_BYTES_MIN)
+            .staleness_threshold(0.0)
+            .age_cutoff(1.0);
         let log_options = || rows_options().with_kv_separation(Some(separation.clone()));
         let blocks = database.keyspace("log", log_options).map_err(failed)?;
         let state = database.keyspace("state", rows_options).map_err(failed)?;

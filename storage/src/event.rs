@@ -10,6 +10,7 @@ mod shared;
 mod system;
 pub(crate) mod text;
 mod warning;
+mod wipe;
 
 pub use input::{
     DeadLetterClosed, DeadLettered, Letter, LetterEnd, MoveReason, Position, Reason, Received, StreamMoved,
@@ -27,6 +28,7 @@ pub use system::{
     ReplaySwitched, TriggerSwitched,
 };
 pub use warning::{Concern, Noticed, Warned};
+pub use wipe::{Content, KeptCursor, Wiped, wiped_at, wiped_mark};
 
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -169,4 +171,6 @@ kinds! {
     ReplayFailed = 33,
     /// A stream goes on at a number that is not the one after its last input.
     StreamMoved = 40,
+    /// Content whose time is over was taken out of the log.
+    Wiped = 50,
 }

@@ -48,6 +48,8 @@ pub enum Tag {
     Notice = 41,
     /// Last delivered warning: as `Embargo` -> time (u64 LE).
     Told = 42,
+    /// How far content was wiped: content (u8), seconds for which it is kept (u64) -> `WipeRow`.
+    Wipe = 50,
     /// Schedule that a trigger follows: trigger (16) -> `ScheduleRow`.
     Schedule = 27,
     /// Stream of which nothing was read yet and whose first number is due: trigger (16), hash of stream (u64) -> time.

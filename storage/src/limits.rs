@@ -378,3 +378,24 @@ const _: () = assert!(KAFKA_INPUT_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(KAFKA_INPUT_BYTES_MAX > PAYLOAD_BYTES_MAX);
 // A consumer ends before anyone stops to wait for it.
 const _: () = assert!(KAFKA_CLOSE_MS > KAFKA_DRAIN_MS + KAFKA_COMMIT_MS);
+/// Longest time to keep something, a hundred years: longer than any law asks for, and far from the end of the clock.
+pub const RETENTION_DAYS_MAX: u64 = 36_500;
+/// How often a shard looks whether the time of something is over; periods are whole days.
+pub const WIPE_INTERVAL_MS: u64 = 60_000;
+/// The same while a workflow keeps nothing beyond its runs.
+pub const WIPE_SOON_MS: u64 = 5_000;
+/// How long an end is left as it is, however short the period: whoever waited for it is told from the log.
+pub const WIPE_GRACE_MS: u64 = 5_000;
+/// Most ended runs whose content is taken out after one turn. Bounds the time that the next turn waits.
+pub const WIPE_ENDS_PER_TURN_MAX: usize = 64;
+/// Most events that are looked at after one turn for such ends; each costs a look at its kind.
+pub const WIPE_LOOKS_PER_TURN_MAX: usize = 16_384;
+/// Offsets without anything to wipe after which it is noted how far the look has come: a start looks at no more anew.
+pub const WIPE_NOTE_OFFSETS: u64 = 65_536;
+/// Bytes that were taken out after which the disk gets them back.
+pub const WIPE_SHRINK_BYTES: u64 = 64 << 20;
+/// Longest time until the disk gets back what was taken out, however little it is.
+pub const WIPE_SHRINK_MS: u64 = 600_000;
+
+// Whoever waits for an end longest is told before its content goes.
+const _: () = assert!(WIPE_GRACE_MS > SETTLE_MS);

@@ -2,7 +2,8 @@
 //!
 //! Invariant 1. Offsets are dense: if offset n exists and was not retired, so does every offset between the first
 //!              live one and n.
-//! Invariant 2. An event never changes after `append` returns.
+//! Invariant 2. An event never changes after `append` returns, but for content that leaves it when its time is over:
+//!              nothing that rows are made of does.
 //! Invariant 3. `append` returns only when the events survive a power cut.
 //!
 //! Everything else on disk is derived from the log and may be deleted and rebuilt. The log has one writer, the
@@ -32,6 +33,13 @@ pub trait Log: Send {
     /// Appends a turn's events: one entry, one sync. Durable on return.
     fn append(&mut self, block: &mut Block) -> Result<Span, AppendError>;
 
+    /// Puts a block in the place of the one with the same offsets: content was taken out of it. Durable with the next
+    /// append; until then a crash may bring the old block back.
+    fn rewrite(&mut self, block: &mut Block) -> Result<(), AppendError>;
+
+    /// Gives the disk back what rewritten blocks no longer need: begun on return, done some time after it.
+    fn shrink(&mut self);
+
     /// The offsets that can be read.
     fn live(&self) -> Span;
 
@@ -49,6 +57,9 @@ pub trait BlockStore: Send + Sync {
 
     /// The first block whose first offset is at least `offset`.
     fn at_or_after(&self, offset: Offset) -> Result<Option<Bytes>, ReadError>;
+
+    /// Bytes on the disk, without those of the journal.
+    fn disk_bytes(&self) -> u64;
 }
 
 /// Reads a log while it grows.
@@ -73,6 +84,11 @@ impl LogReader {
     /// A reader that keeps the blocks that it read last, for someone who reads neighbouring events one by one.
     pub fn remembering(&self) -> Self {
         Self { recent: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// Bytes on the disk, without those of the journal.
+    pub fn disk_bytes(&self) -> u64 {
+        self.store.disk_bytes()
     }
 
     /// The block that holds an offset.

@@ -9,6 +9,7 @@ mod queue;
 mod replay;
 mod schedule;
 mod warning;
+mod wipe;
 
 use bytes::Bytes;
 use rkyv::{
@@ -27,6 +28,7 @@ pub use queue::{AgainRow, HoldRow, LeaseRow, WaitingEntry, WaitingRow, lane_from
 pub use replay::{ReplayRow, ReplayState};
 pub use schedule::{CursorRow, ScheduleRow};
 pub use warning::{Subject, notice_key};
+pub use wipe::WipeRow;
 
 use crate::{error::Damage, key::Key};
 

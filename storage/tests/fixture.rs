@@ -15,12 +15,12 @@ use keyway_storage::{
     block::Block,
     directory::{DataDir, Durability},
     event::{
-        CancelRequested, Carried, Cause, ClaimedRun, CursorFate, CursorSet, CursorState, DeadLetterClosed,
-        DeadLettered, Event, EventKind, ExitReason, FinalState, Held, JobId, LaneId, LeaseExpired, Letter,
-        LetterEnd, Level, LogLine, LogSource, LogWritten, MadeId, Noticed, Opened, Position, ProjectApplied,
-        Reason, Received, Released, ReplayEnded, ReplayStarted, RunError, RunFinished, RunRequested,
-        RunStarted, RunState, RunsClaimed, SchedulesSet, StepFinished, StepInput, StepStarted, TickSkipped,
-        TriggerId, TriggerSchedule, TriggerSwitched, WorkflowId,
+        CancelRequested, Carried, Cause, ClaimedRun, Content, CursorFate, CursorSet, CursorState,
+        DeadLetterClosed, DeadLettered, Event, EventKind, ExitReason, FinalState, Held, JobId, KeptCursor,
+        LaneId, LeaseExpired, Letter, LetterEnd, Level, LogLine, LogSource, LogWritten, MadeId, Noticed,
+        Opened, Position, ProjectApplied, Reason, Received, Released, ReplayEnded, ReplayStarted, RunError,
+        RunFinished, RunRequested, RunStarted, RunState, RunsClaimed, SchedulesSet, StepFinished, StepInput,
+        StepStarted, TickSkipped, TriggerId, TriggerSchedule, TriggerSwitched, Wiped, WorkflowId, wiped_mark,
     },
     key::{Key, Tag},
     line,
@@ -157,6 +157,27 @@ fn later() -> Vec<EventKind> {
         set(CursorState::At(Offset(12)), CursorFate::TooLarge).into(),
         set(CursorState::None, CursorFate::Kept).into(),
         SchedulesSet { schedules: schedules.to_vec() }.into(),
+        Wiped {
+            content: Content::LogLines,
+            seconds: 86_400,
+            rules: u64::MAX,
+            before: Offset(9),
+            events: 2,
+            bytes: 70,
+            kept: vec![KeptCursor { trigger: TRIGGER, set: Offset(5) }],
+        }
+        .into(),
+        StepFinished {
+            run: RUN,
+            attempt: 1,
+            step: 0,
+            job: JobId(0),
+            exit: ExitReason::Success,
+            error: None,
+            output: wiped_mark(AT),
+            finished: AT,
+        }
+        .into(),
     ]
 }
 

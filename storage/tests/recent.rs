@@ -51,6 +51,10 @@ impl BlockStore for Counted {
     fn at_or_after(&self, offset: Offset) -> Result<Option<Bytes>, ReadError> {
         Ok(self.0.get(offset.0.div_ceil(EVENTS_PER_BLOCK) as usize).cloned())
     }
+
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
 }
 
 #[test]

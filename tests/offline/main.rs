@@ -8,3 +8,4 @@ mod export;
 mod furnish;
 mod import;
 mod verify;
+mod wipe;

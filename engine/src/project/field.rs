@@ -184,6 +184,16 @@ impl<'a> Field<'a> {
         matches!(self.node.value, Value::Scalar { .. })
     }
 
+    /// Whether this is null, where that was asked for.
+    pub fn is_null(&self) -> bool {
+        self.node.is_null()
+    }
+
+    /// Whether this is the number 0.
+    pub fn is_zero(&self) -> bool {
+        self.node.is_number() && self.node.plain() == Some("0")
+    }
+
     /// Whether this is a mapping.
     pub fn is_mapping(&self) -> bool {
         self.node.as_map().is_some()

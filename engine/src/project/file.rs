@@ -18,7 +18,7 @@ use std::{
 use keyway_storage::event::MadeId;
 
 use super::{
-    Field, Mistake, Notifications, Project, SecretSource, Section, file_v2,
+    Field, Mistake, Notifications, Project, Retention, SecretSource, Section, file_v2,
     mistake::{Mistakes, Spot},
     section::Context,
     trigger_section::Settings,
@@ -147,22 +147,21 @@ impl Reader<'_> {
         let notifications = section.field("notifications").and_then(|field| Notifications::read(&field));
         let credentials = Credentials::read(section.field("credentials"));
         let shared = self.shared(section);
+        let retention = Retention::of_project(section);
         let workflows = section.required("workflows").and_then(|field| field.entries());
-        let workflows = self.workflows(workflows.as_deref().unwrap_or_default(), &credentials, &shared);
+        let workflows =
+            self.workflows(workflows.as_deref().unwrap_or_default(), &credentials, &shared, retention);
         section.ignore(&[
             "allow_support_access",
             "cli",
             "collections",
             "color",
-            "dataclip_retention_period",
             "description",
             "env",
-            "history_retention_period",
             "openfn",
             "options",
             "parent_id",
             "requires_mfa",
-            "retention_policy",
             "schema_version",
             "version",
         ]);
@@ -178,6 +177,7 @@ impl Reader<'_> {
             name: name.unwrap_or("project").to_owned(),
             concurrency: concurrency.map(|most| most as u32),
             notifications: notifications.unwrap_or_default(),
+            retention,
             workflows,
             by_id,
             by_trigger,

@@ -131,6 +131,7 @@ impl Shard {
             receipts: Vec::new(),
             last_at,
             full_until: None,
+            sweep: Default::default(),
         };
         shard.refold()?;
         shard.permits.restore(&shard.state);

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use keyway_storage::{
     error::ReadError,
-    event::{CursorState, Event, EventKind, FinalState, Received, RunRequested, StepInput, TriggerId},
+    event::{
+        CursorState, Event, EventKind, FinalState, Received, RunRequested, StepInput, TriggerId, wiped_at,
+    },
     place::{Offset, RunKey},
     table::{CursorRow, Table},
 };
@@ -21,6 +23,17 @@ pub struct Began {
 
 /// What a run that is about to start begins with. `None` when what it needs is no longer there.
 pub fn begin(
+    reader: &ShardReader,
+    run: RunKey,
+    received: &Received,
+    again: Option<&RunRequested>,
+    has_cursor: bool,
+) -> Result<Option<Began>, ReadError> {
+    let began = began(reader, run, received, again, has_cursor)?;
+    Ok(began.filter(|began| wiped_at(&began.state).is_none()))
+}
+
+fn began(
     reader: &ShardReader,
     run: RunKey,
     received: &Received,

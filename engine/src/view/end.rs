@@ -1,11 +1,11 @@
 //! The end of a run, made again from the log and the committed rows.
 //!
-//! Invariant: whoever waited for the run was told the same.
+//! Invariant: whoever waited for the run was told the same, but for what was wiped since.
 
 use bytes::Bytes;
 use keyway_storage::{
     error::ReadError,
-    event::{EventKind, FinalState, RunFinished},
+    event::{EventKind, FinalState, RunFinished, wiped_at},
     place::RunKey,
 };
 
@@ -26,13 +26,18 @@ pub fn run_end(reader: &ShardReader, key: RunKey) -> Result<Option<RunEnd>, Read
         run: key,
         state: end.state,
         error: end.error.clone(),
-        final_state: final_state(reader, &end)?,
-        response: end.response,
+        final_state: unless_wiped(final_state(reader, &end)?),
+        response: unless_wiped(end.response),
         inserted: run.inserted,
         claimed: run.claimed,
         started: run.started,
         finished: end.finished,
     }))
+}
+
+/// Nothing in the place of what was wiped.
+fn unless_wiped(content: Bytes) -> Bytes {
+    if wiped_at(&content).is_some() { Bytes::new() } else { content }
 }
 
 fn final_state(reader: &ShardReader, end: &RunFinished) -> Result<Bytes, ReadError> {

@@ -3,7 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use keyway_storage::{
     error::ReadError,
-    event::{Event, EventKind, Received, RunRequested, StepFinished, StepInput, StepStarted},
+    event::{
+        Event, EventKind, Received, RunRequested, StepFinished, StepInput, StepStarted, wiped_at, wiped_mark,
+    },
     place::{Offset, RunKey},
     table::{Bitmap, report_key},
 };
@@ -43,8 +45,12 @@ pub fn requested(reader: &ShardReader, offset: Offset) -> Result<Option<RunReque
     }))
 }
 
-/// A run's initial state: `{"data": body, "request": request}`, put together as text.
+/// A run's initial state: `{"data": body, "request": request}`, put together as text; what stands for it when it was
+/// wiped.
 pub fn initial_state(received: &Received) -> Bytes {
+    if let Some(at) = wiped_at(&received.body).or_else(|| wiped_at(&received.request)) {
+        return wiped_mark(at);
+    }
     if received.request.is_empty() {
         return if received.body.is_empty() { Bytes::from_static(b"{}") } else { received.body.clone() };
     }

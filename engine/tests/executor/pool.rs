@@ -66,6 +66,12 @@ impl Log for Full {
         if self.has_room() { self.0.append(block) } else { Err(AppendError::Full { free_bytes: 0 }) }
     }
 
+    fn rewrite(&mut self, block: &mut Block) -> Result<(), AppendError> {
+        self.0.rewrite(block)
+    }
+
+    fn shrink(&mut self) {}
+
     fn live(&self) -> Span {
         self.0.live()
     }

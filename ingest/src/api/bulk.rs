@@ -22,13 +22,14 @@ use keyway_engine::{
     view::{
         list::{Filter, runs, work_orders},
         order::WorkOrder,
+        run::initial_state_of,
         walk::Range,
     },
 };
 use keyway_storage::{
-    event::RunState,
+    event::{RunState, wiped_at},
     limits::{BULK_REQUESTS_MAX, BULK_RERUNS_MAX, BULK_WINDOW, PAGE_ITEMS_MAX},
-    place::Place,
+    place::{Place, RunKey},
 };
 use serde_json::{Map, Value};
 
@@ -72,10 +73,13 @@ fn asked(mut body: Map<String, Value>) -> Result<(Map<String, Value>, bool), Api
 }
 
 fn answer(call: &Call, queues: Queues, dry_run: bool) -> Reply {
+    let mut answer = Document::default().with("matched", queues.count).with("dry_run", dry_run);
+    if queues.wiped > 0 {
+        answer = answer.with("wiped", queues.wiped);
+    }
     if !dry_run && queues.count > 0 {
         start(call, queues.by_shard)?;
     }
-    let answer = Document::default().with("matched", queues.count).with("dry_run", dry_run);
     Ok((StatusCode::ACCEPTED, Document::data(answer)))
 }
 
@@ -83,11 +87,13 @@ fn answer(call: &Call, queues: Queues, dry_run: bool) -> Reply {
 struct Queues {
     by_shard: Vec<VecDeque<Command>>,
     count: usize,
+    /// Work orders that fit and cannot run again, because their input was wiped.
+    wiped: usize,
 }
 
 impl Queues {
     fn new(call: &Call) -> Self {
-        Self { by_shard: call.readers.iter().map(|_| VecDeque::new()).collect(), count: 0 }
+        Self { by_shard: call.readers.iter().map(|_| VecDeque::new()).collect(), count: 0, wiped: 0 }
     }
 
     /// Adds a command about a work order that is older than those before it.
@@ -113,6 +119,10 @@ fn ended(call: &Call, filters: &Map<String, Value>, version: Version) -> Result<
         let can_run =
             |order: &&WorkOrder| is_final(order.state) && project.workflow(order.received.workflow).is_some();
         for order in found.items.iter().filter(can_run) {
+            if is_wiped(call, order)? {
+                queues.wiped += 1;
+                continue;
+            }
             queues.add(order.event.place, Command::Rerun(whole(order, version)))?;
         }
         range.behind = found.next;
@@ -120,6 +130,17 @@ fn ended(call: &Call, filters: &Map<String, Value>, version: Version) -> Result<
             return Ok(queues);
         }
     }
+}
+
+/// Whether the input of a work order was wiped.
+fn is_wiped(call: &Call, order: &WorkOrder) -> Result<bool, ApiError> {
+    if !order.received.body.is_empty() {
+        return Ok(wiped_at(&order.received.body).is_some());
+    }
+    // It began with what an earlier run had left.
+    let first = RunKey { work_order: order.event.place.offset, n: 1 };
+    let state = initial_state_of(call.reader(order.event.place.shard)?, first)?;
+    Ok(state.as_deref().and_then(wiped_at).is_some())
 }
 
 /// The cancels of runs that wait, or that workers have.

@@ -12,11 +12,12 @@ use keyway_engine::{
 use keyway_storage::{
     error::{Damage, ReadError},
     limits::RETRY_AFTER_SECONDS,
+    place::Timestamp,
 };
 use serde_json::{Value, json};
 
 use super::{Document, respond};
-use crate::http::ApiResponse;
+use crate::{http::ApiResponse, time::rfc3339};
 
 /// Why a request was refused.
 #[derive(Debug)]
@@ -52,6 +53,13 @@ impl ApiError {
     /// 409.
     pub(super) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    /// 409: what a rerun needs was wiped.
+    pub(super) fn wiped(at: Timestamp) -> Self {
+        let at = rfc3339(at);
+        let message = format!("The input was wiped at {at}: what is gone from the disk cannot be run again.");
+        Self::new(StatusCode::CONFLICT, "wiped", message)
     }
 
     /// 500.

@@ -9,9 +9,9 @@ use keyway_engine::{
     stats::Health,
 };
 use keyway_storage::{
-    event::RunState,
+    event::{Content, RunState},
     key::{Key, Tag},
-    table::{CountsRow, Table},
+    table::{CountsRow, Table, WipeRow},
 };
 use serde_json::{Map, Value, json};
 
@@ -42,6 +42,7 @@ pub fn status(call: &Call) -> Reply {
         .with("work_orders", orders)
         .with("runs", runs.collect::<Map<_, _>>())
         .with("dead_letters", counts.dead_letters)
+        .with("retention", retention(&call.readers)?)
         .with("triggers", call.current()?.map_or(0, |(project, _)| project.triggers().count()));
     Ok((StatusCode::OK, Document::data(status)))
 }
@@ -70,6 +71,34 @@ fn trouble(reader: &ShardReader) -> Option<String> {
         Health::Stopped => "has stopped",
     };
     Some(format!("Shard {} {how}.", reader.shard.0))
+}
+
+/// What was wiped over all shards, by what it was, with the bytes of the log on the disk.
+fn retention(readers: &[ShardReader]) -> Result<Map<String, Value>, ApiError> {
+    let mut shown = Map::new();
+    shown.insert(
+        "log_disk_bytes".to_owned(),
+        readers.iter().map(|it| it.log.disk_bytes()).sum::<u64>().into(),
+    );
+    for (content, wiped) in Content::ALL.into_iter().zip(wiped(readers)?) {
+        shown.insert(format!("wiped_{}", content.name()), wiped.events.into());
+        shown.insert(format!("wiped_{}_bytes", content.name()), wiped.bytes.into());
+    }
+    Ok(shown)
+}
+
+/// What was wiped over all shards and for all periods, in the order of `Content::ALL`.
+pub fn wiped(readers: &[ShardReader]) -> Result<[WipeRow; 2], ApiError> {
+    let mut sums = [WipeRow::default(), WipeRow::default()];
+    for reader in readers {
+        for row in reader.state.scan(Key::new(Tag::Wipe), Key::new(Tag::Wipe).prefix_end()) {
+            let (key, value) = row?;
+            let (content, row) = (WipeRow::from_key(&key)?.0, WipeRow::from_value(&value)?);
+            sums[content as usize].events += row.events;
+            sums[content as usize].bytes += row.bytes;
+        }
+    }
+    Ok(sums)
 }
 
 /// Exact counts over all shards.

@@ -154,7 +154,8 @@ impl Call<'_> {
             .with("inserted_at", rfc3339(event.at))
             .with("source", source(letter))
             .with("body_base64", letter.letter.raw.as_ref().map(|raw| STANDARD.encode(raw)))
-            .with("resolved", self.resolved(event.place)?);
+            .with("resolved", self.resolved(event.place)?)
+            .with_wiped(&letter.letter.request);
         let id = self.api.ids.encode(What::DeadLetter, event.place, event.at);
         Ok(Document::item("dead_letters", id, &attributes))
     }

@@ -20,7 +20,10 @@ use keyway_engine::{
     shard::ShardReader,
     stats::{APPEND_MICROS_BUCKETS, Health},
 };
-use keyway_storage::event::RunState;
+use keyway_storage::{
+    event::{Content, RunState},
+    table::WipeRow,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, text::encode},
@@ -30,7 +33,10 @@ use prometheus_client::{
 
 use sources::SourceGauges;
 
-use super::{Api, ApiError, health::counts};
+use super::{
+    Api, ApiError,
+    health::{counts, wiped},
+};
 use crate::http::ApiResponse;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -95,6 +101,7 @@ fn families(api: &Api) -> Result<Vec<Family>, ApiError> {
         per_shard(api, "append_duration_seconds", "How long appends took, syncs included", &appends),
         gauge("shard_ready", "Whether the shard takes inputs", &ready),
         gauge("views_lag_events", "Events that the views have not applied", &lag),
+        gauge("log_disk_bytes", "Bytes of the log on the disk, journal excepted", &|it| it.log.disk_bytes()),
         gauge("mailbox_inputs", "Inputs that wait for their turn", &mailbox),
         Family {
             name: "finished_runs",
@@ -109,6 +116,7 @@ fn families(api: &Api) -> Result<Vec<Family>, ApiError> {
         webhook_answers(api),
         notices(api),
     ];
+    families.extend(wipes(api)?);
     let memory = memory::resident_bytes();
     families.extend(memory.map(|bytes| single("process_memory_bytes", "Resident memory", bytes as f64)));
     Ok(families)
@@ -147,6 +155,19 @@ fn notices(api: &Api) -> Family {
         of("failed_attempt", &api.notices.failed_attempts),
     ];
     Family { name: "notices", help: "Warnings by what became of them", label: "result", values }
+}
+
+fn wipes(api: &Api) -> Result<[Family; 2], ApiError> {
+    let wiped = wiped(&api.readers)?;
+    let family = |name, help, read: &dyn Fn(&WipeRow) -> u64| {
+        let values = Content::ALL.into_iter().zip(&wiped);
+        let values = values.map(|(content, row)| (content.name().to_owned(), Value::Counter(read(row))));
+        Family { name, help, label: "content", values: values.collect() }
+    };
+    Ok([
+        family("wiped_events", "Events that lost content whose time was over", &|row| row.events),
+        family("wiped_bytes", "Bytes of that content", &|row| row.bytes),
+    ])
 }
 
 fn appends(reader: &ShardReader) -> Value {

@@ -6,9 +6,15 @@ use hyper::StatusCode;
 use keyway_engine::{
     command::{Answer, Command, Rerun},
     project::Project,
-    view::order::{Run, WorkOrder},
+    view::{
+        order::{Run, WorkOrder},
+        run::state_of,
+    },
 };
-use keyway_storage::event::StepInput;
+use keyway_storage::{
+    event::{StepInput, wiped_at},
+    place::RunKey,
+};
 use serde_json::{Map, Value};
 
 use super::{ApiError, Reply, call::Call, document::Document, run::RunView};
@@ -66,15 +72,28 @@ impl Call<'_> {
         }
         let workflow = project.workflow(order.received.workflow).ok_or_else(gone)?;
         let mut rerun = whole(order, version);
-        let Some(job) = job else { return Ok(rerun) };
+        let Some(job) = job else {
+            self.refuse_wiped(order, RunKey { work_order: rerun.work_order, n: 1 }, StepInput::Run)?;
+            return Ok(rerun);
+        };
         let unknown = || ApiError::invalid(format!("`job`: the workflow has no job `{job}`."));
         rerun.start = Some(workflow.job(job).ok_or_else(unknown)?);
         for run in order.runs.iter().rev() {
             if let Some(input) = self.input_of(order, run, job)? {
+                self.refuse_wiped(order, run.key, input)?;
                 return Ok(Rerun { input, origin: run.key.n, ..rerun });
             }
         }
         Err(ApiError::invalid(format!("`job`: no run of this work order came to the job `{job}`.")))
+    }
+
+    /// Refuses a rerun whose input was wiped.
+    fn refuse_wiped(&self, order: &WorkOrder, run: RunKey, input: StepInput) -> Result<(), ApiError> {
+        let reader = self.reader(order.event.place.shard)?;
+        match state_of(reader, run, input)?.as_deref().and_then(wiped_at) {
+            Some(at) => Err(ApiError::wiped(at)),
+            None => Ok(()),
+        }
     }
 
     /// The input that a job had in a run.

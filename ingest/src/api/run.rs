@@ -13,7 +13,7 @@ use keyway_engine::{
     },
 };
 use keyway_storage::{
-    event::{Event, EventKind, ExitReason, FinalState, RunState, StepInput},
+    event::{Event, EventKind, ExitReason, FinalState, RunState, StepInput, wiped_at},
     id::What,
     place::{Offset, Place, RunKey, Timestamp},
 };
@@ -161,16 +161,21 @@ impl<'a> RunView<'a> {
     fn cursor(&self) -> Option<&'static str> {
         let (_, trigger) = self.project.as_ref()?.trigger(self.order.received.trigger)?;
         let cursor = trigger.cursor.filter(|_| is_final(self.run.state))?;
-        let bytes = match cursor.job {
-            None => (self.run.state == RunState::Success).then(|| self.final_state().len())?,
+        let left = match cursor.job {
+            None => (self.run.state == RunState::Success).then(|| self.final_state())?,
             Some(job) => {
                 let mut ended = self.steps.iter().rev().filter(|step| step.started.job == job);
                 ended.find_map(|step| {
                     let finished = step.finished.as_ref()?;
-                    (finished.exit == ExitReason::Success).then_some(finished.output.len())
+                    (finished.exit == ExitReason::Success).then(|| finished.output.clone())
                 })?
             }
-        } as u64;
+        };
+        // How large it was went with it.
+        if wiped_at(&left).is_some() {
+            return None;
+        }
+        let bytes = left.len() as u64;
         Some(match () {
             () if bytes > cursor.bytes_max => "too_large",
             () if bytes > cursor.warn_bytes => "warned",

@@ -12,5 +12,6 @@ mod list;
 mod replay;
 mod request;
 mod requests;
+mod retention;
 mod system;
 mod world;

@@ -68,6 +68,13 @@ impl Log for Disk {
         if fault.is_none() { Ok(span) } else { Err(dead()) }
     }
 
+    fn rewrite(&mut self, block: &mut Block) -> Result<(), AppendError> {
+        self.0.lock().blocks.insert(block.span().first, Bytes::copy_from_slice(block.pack()));
+        Ok(())
+    }
+
+    fn shrink(&mut self) {}
+
     fn live(&self) -> Span {
         Span { first: Offset(0), end: self.0.lock().end }
     }
@@ -88,5 +95,9 @@ impl BlockStore for Shared {
 
     fn at_or_after(&self, offset: Offset) -> Result<Option<Bytes>, ReadError> {
         Ok(self.lock().blocks.range(offset..).next().map(|(_, value)| value.clone()))
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.lock().blocks.values().map(|value| value.len() as u64).sum()
     }
 }

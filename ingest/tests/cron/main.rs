@@ -10,6 +10,7 @@ mod many;
 mod overlap;
 #[path = "../reading/mod.rs"]
 mod reading;
+mod wipe;
 mod world;
 mod year;
 

@@ -68,6 +68,7 @@ fn project() -> Arc<Project> {
         retry: Default::default(),
         at_most_once: false,
         run_timeout_ms: 60_000,
+        retention: Default::default(),
         jobs: Vec::new(),
         triggers: (0..TRIGGERS).map(|n| trigger(n, &settings)).collect(),
         graph: Default::default(),

@@ -82,7 +82,8 @@ kinds!(
     ReplayFailed,
     CursorSet,
     SchedulesSet,
-    StreamMoved
+    StreamMoved,
+    Wiped
 );
 
 fn decode_as<T>(archive: &Bytes) -> Result<T, Damage>

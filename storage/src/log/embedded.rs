@@ -3,6 +3,8 @@
 //! Invariant: after a failed write or sync nothing is appended any more until the process starts again, because
 //! nobody knows what the disk holds. A full disk is noticed before anything is written, so it never comes to that.
 
+mod shrink;
+
 use std::{ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
@@ -17,6 +19,7 @@ use crate::{
     limits::{BLOCK_BYTES_MAX, DISK_RESERVE_BYTES},
     place::{Offset, ShardId, Span},
 };
+use shrink::Shrinker;
 
 /// Looks at every sync, and may fail it: how tests prove that acknowledgements wait.
 pub trait SyncProbe: Send + Sync {
@@ -36,6 +39,7 @@ pub struct EmbeddedLog {
     poisoned: Option<String>,
     /// Bytes that may be appended before the disk is asked again how much is free.
     room_bytes: u64,
+    shrinker: Shrinker,
 }
 
 impl EmbeddedLog {
@@ -60,7 +64,8 @@ impl EmbeddedLog {
             _ => Span::default(),
         };
         let (database, blocks) = (database.clone(), blocks.clone());
-        Ok(Self { shard, database, blocks, directory, live, mode, probe, poisoned: None, room_bytes: 0 })
+        let (poisoned, room_bytes, shrinker) = (None, 0, Shrinker::default());
+        Ok(Self { shard, database, blocks, directory, live, mode, probe, poisoned, room_bytes, shrinker })
     }
 
     /// Makes durable what was appended without a sync of its own.
@@ -115,6 +120,28 @@ impl Log for EmbeddedLog {
         Ok(span)
     }
 
+    fn rewrite(&mut self, block: &mut Block) -> Result<(), AppendError> {
+        let span = block.span();
+        assert!(span.first >= self.live.first);
+        assert!(span.end <= self.live.end);
+        if let Some(cause) = &self.poisoned {
+            return Err(AppendError::Poisoned { offset: self.live.end, cause: cause.clone() });
+        }
+        let value = Bytes::copy_from_slice(block.pack());
+        // Out of the reserve, if need be: what it makes room for is more than what it takes.
+        let free_bytes = disk::free_bytes(&self.directory);
+        if free_bytes < DISK_RESERVE_BYTES / 2 + value.len() as u64 {
+            return Err(AppendError::Full { free_bytes });
+        }
+        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        batch.insert(&self.blocks, &*Key::new(Tag::Block).u64(span.first.0), value);
+        batch.commit().map_err(|error| self.poison(error.to_string()))
+    }
+
+    fn shrink(&mut self) {
+        self.shrinker.ask(&self.blocks);
+    }
+
     fn live(&self) -> Span {
         self.live
     }
@@ -137,6 +164,10 @@ impl BlockStore for Blocks {
 
     fn at_or_after(&self, offset: Offset) -> Result<Option<Bytes>, ReadError> {
         self.0.range(keys(offset.0, u64::MAX)).next().map(value_of).transpose()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.0.disk_space()
     }
 }
 

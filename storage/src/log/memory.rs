@@ -47,6 +47,15 @@ impl Log for MemoryLog {
         Ok(span)
     }
 
+    fn rewrite(&mut self, block: &mut Block) -> Result<(), AppendError> {
+        let first = block.span().first;
+        let old = self.blocks.lock().insert(first, Bytes::copy_from_slice(block.pack()));
+        assert!(old.is_some(), "a block is put in the place of another");
+        Ok(())
+    }
+
+    fn shrink(&mut self) {}
+
     fn live(&self) -> Span {
         self.live
     }
@@ -67,5 +76,9 @@ impl BlockStore for Shared {
 
     fn at_or_after(&self, offset: Offset) -> Result<Option<Bytes>, ReadError> {
         Ok(self.lock().range(offset..).next().map(|(_, value)| value.clone()))
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.lock().values().map(|value| value.len() as u64).sum()
     }
 }

@@ -9,7 +9,8 @@ use keyway_storage::{
 
 use super::{Credentials, Reader, SharedSettings, check_key, edge, job};
 use crate::project::{
-    Field, OnFailure, Ordering, Retry, Section, Trigger, Workflow, trigger_section::JobKeys, workflow_id,
+    Field, OnFailure, Ordering, Retention, Retry, Section, Trigger, Workflow, trigger_section::JobKeys,
+    workflow_id,
 };
 
 /// How long a run may take when the file does not say, as in OpenFn.
@@ -21,6 +22,7 @@ impl Reader<'_> {
         entries: &[(&'a str, Field<'a>)],
         credentials: &Credentials<'_>,
         shared: &SharedSettings,
+        retention: Retention,
     ) -> Vec<Workflow> {
         let mut anywhere = HashMap::new();
         for (key, field) in entries {
@@ -35,6 +37,8 @@ impl Reader<'_> {
             let jobs = JobKeys { here: here(field), anywhere: &anywhere };
             let Some(section) = field.section() else { continue };
             let workflow = self.workflow(key, &section, &jobs, credentials, shared);
+            let workflow = Workflow { retention: retention.of_workflow(&section), ..workflow };
+            section.finish();
             if !ids.insert(workflow.id) {
                 field.mistake_at_key("this key has the same hash as another workflow's", "change the key");
             }
@@ -92,7 +96,6 @@ impl Reader<'_> {
             "start",
             "version_history",
         ]);
-        section.finish();
         Workflow {
             id: workflow_id(key),
             key: key.to_owned(),
@@ -101,6 +104,7 @@ impl Reader<'_> {
             retry,
             at_most_once,
             run_timeout_ms: run_timeout_ms.unwrap_or(RUN_TIMEOUT_MS_DEFAULT),
+            retention: Retention::default(),
             jobs,
             triggers,
             graph,

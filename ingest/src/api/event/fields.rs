@@ -128,6 +128,12 @@ fn system(document: Document, kind: &EventKind) -> Document {
             };
             document.with("schedules", it.schedules.iter().map(schedule).collect::<Vec<_>>())
         }
+        EventKind::Wiped(it) => document
+            .with("content", it.content.name())
+            .with("kept_seconds", it.seconds)
+            .with("before", it.before.0)
+            .with("wiped_events", it.events)
+            .with("wiped_bytes", it.bytes),
         EventKind::Carried(it) => document
             .with("key_base64", STANDARD.encode(&it.key))
             .with("value_base64", STANDARD.encode(&it.value)),

@@ -11,11 +11,14 @@ use keyway_engine::{
     source::{Order, Stored},
 };
 use keyway_storage::{
-    event::{DeadLettered, Position, Received},
+    event::{DeadLettered, Position, Received, wiped_at},
     place::{Place, ShardId},
 };
 
-use crate::trigger::{Adapter, adapter};
+use crate::{
+    time::rfc3339,
+    trigger::{Adapter, adapter},
+};
 
 /// Why a dead letter cannot go through.
 pub enum Hindrance {
@@ -59,6 +62,7 @@ pub fn of_hindered(of: Place, letter: &DeadLettered, hindrance: &Hindrance) -> R
 
 /// The item of a past event, and the shard that it goes to.
 pub fn of_event(project: &Project, of: Place, input: &Received, shards: u16) -> (ReplayItem, ShardId) {
+    let wiped = wiped_at(&input.body).or_else(|| wiped_at(&input.request));
     let stored = Stored { position: &input.position, request: &input.request, body: &input.body };
     let found = find(project, input.trigger);
     let order = found.map(|(trigger, adapter)| adapter.order(trigger, &stored)).unwrap_or_default();
@@ -69,7 +73,10 @@ pub fn of_event(project: &Project, of: Place, input: &Received, shards: u16) -> 
         key: order.key,
         stream: order.stream,
         request: input.request.clone(),
-        body: Ok(input.body.clone()),
+        body: match wiped {
+            Some(at) => Err(format!("The input was wiped at {}.", rfc3339(at)).into()),
+            None => Ok(input.body.clone()),
+        },
     };
     let serial = project.trigger(input.trigger).filter(|(workflow, _)| workflow.concurrency == Some(1));
     let route = Route {

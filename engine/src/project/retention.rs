@@ -1,0 +1,98 @@
+//! How long a project keeps what its runs had and said.
+
+use std::ops::RangeInclusive;
+
+use keyway_storage::{event::Content, limits::RETENTION_DAYS_MAX};
+
+use super::{Field, Section};
+
+const DAY_SECONDS: u64 = 86_400;
+
+/// How long content is kept, counted from the end of the last run of its work order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Bodies and states, in days; `None` keeps them for ever, 0 until the run has ended.
+    pub dataclip_days: Option<u64>,
+    /// Log lines, in days; `None` keeps them for ever, 0 until the run has ended.
+    pub log_days: Option<u64>,
+}
+
+/// What OpenFn's `retention_policy` says of bodies and states.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    Retain,
+    Erase,
+}
+
+impl Retention {
+    /// How many seconds content is kept; `None` is for ever.
+    pub fn seconds(&self, content: Content) -> Option<u64> {
+        let days = match content {
+            Content::Dataclips => self.dataclip_days,
+            Content::LogLines => self.log_days,
+        };
+        days.map(|days| days * DAY_SECONDS)
+    }
+
+    /// What the file says for all workflows.
+    pub(super) fn of_project(section: &Section<'_>) -> Self {
+        let retention = Self::default().read_days(section);
+        let policies = [
+            ("retain_all", Policy::Retain),
+            ("retain_with_errors", Policy::Retain),
+            ("erase_all", Policy::Erase),
+        ];
+        let erase = section.choice("retention_policy", &policies) == Some(Policy::Erase);
+        if let Some(field) = section.field("history_retention_period")
+            && field.number(1..=RETENTION_DAYS_MAX).is_some()
+        {
+            field.warning(
+                "`history_retention_period` is not enforced: work orders and runs are kept",
+                "`dataclip_retention_period` and `log_retention_period` take out what they hold",
+            );
+        }
+        retention.erased(erase)
+    }
+
+    /// What the file says for a workflow; what it does not say holds as for all.
+    pub(super) fn of_workflow(self, section: &Section<'_>) -> Self {
+        let retention = self.read_days(section);
+        let Some(field) = section.field("zero_persistence") else { return retention };
+        let zero = field.flag() == Some(true);
+        let days = section.field("dataclip_retention_period");
+        if let Some(days) = days.filter(|_| zero) {
+            days.mistake(
+                "`zero_persistence` keeps no bodies, so there is no time to keep them",
+                "name one of both",
+            );
+        }
+        retention.erased(zero)
+    }
+
+    fn read_days(self, section: &Section<'_>) -> Self {
+        let dataclips = section.given("dataclip_retention_period");
+        let log = section.given("log_retention_period");
+        let hint = "0 days is `zero_persistence: true` of the workflow";
+        Self {
+            dataclip_days: dataclips
+                .map_or(self.dataclip_days, |field| days(&field, 1..=RETENTION_DAYS_MAX, hint)),
+            log_days: log.map_or(self.log_days, |field| days(&field, 0..=RETENTION_DAYS_MAX, "")),
+        }
+    }
+
+    fn erased(self, erase: bool) -> Self {
+        Self { dataclip_days: if erase { Some(0) } else { self.dataclip_days }, ..self }
+    }
+}
+
+/// A number of days; null is for ever.
+fn days(field: &Field<'_>, range: RangeInclusive<u64>, zero: &str) -> Option<u64> {
+    if field.is_null() {
+        return None;
+    }
+    if !zero.is_empty() && field.is_zero() {
+        field.mistake("0 is not a whole number of days from 1 on", zero);
+        return None;
+    }
+    field.number(range)
+}

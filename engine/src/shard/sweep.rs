@@ -1,0 +1,167 @@
+//! The sweep of a shard: takes content out of the log whose time is over, a slice after each turn.
+//!
+//! Invariant: first the log has what must outlive the content, then the content goes, then the log has that it went. A
+//! crash in between leaves something to be done again, never something lost.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use keyway_storage::{
+    block::Block,
+    error::AppendError,
+    event::{Content, EventKind},
+    limits::{WIPE_INTERVAL_MS, WIPE_SHRINK_BYTES, WIPE_SHRINK_MS, WIPE_SOON_MS},
+    place::{Offset, Timestamp},
+};
+
+use super::{Fatal, Shard};
+use crate::{
+    project::Project,
+    retention::{Look, Pass, Rule, Slice, rules},
+};
+
+/// What is being swept, and when it is time again.
+#[derive(Debug)]
+pub struct Sweep {
+    due: Timestamp,
+    rules: VecDeque<Rule>,
+    /// How far each rule's last pass came, where the log does not say it yet.
+    seen: BTreeMap<Rule, Offset>,
+    pass: Option<Pass>,
+    /// What the next turn appends.
+    events: Vec<EventKind>,
+    /// Bytes that went since the disk got some back, and since when.
+    loose: Option<(u64, Timestamp)>,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        let (rules, seen) = (VecDeque::new(), BTreeMap::new());
+        Self { due: Timestamp(0), rules, seen, pass: None, events: Vec::new(), loose: None }
+    }
+}
+
+impl Sweep {
+    /// When there is something to do.
+    pub fn due(&self) -> Timestamp {
+        let shrink = self.loose.map_or(Timestamp::NEVER, |(_, since)| since.plus_millis(WIPE_SHRINK_MS));
+        match self.pass.is_some() || !self.rules.is_empty() || !self.events.is_empty() {
+            true => Timestamp(0),
+            false => self.due.min(shrink),
+        }
+    }
+
+    /// What the turn that begins has to append.
+    pub fn drain_events(&mut self) -> impl Iterator<Item = EventKind> + '_ {
+        self.events.drain(..)
+    }
+
+    /// Looks anew, under other rules.
+    pub fn wake(&mut self) {
+        *self = Self { loose: self.loose, ..Self::default() };
+    }
+
+    fn begin(&mut self, project: &Project, now: Timestamp) {
+        self.rules = rules(project);
+        let soon = self.rules.iter().any(|(_, seconds)| *seconds == 0);
+        self.due = match self.rules.is_empty() {
+            true => Timestamp::NEVER,
+            false => now.plus_millis(if soon { WIPE_SOON_MS } else { WIPE_INTERVAL_MS }),
+        };
+    }
+}
+
+impl Shard {
+    /// Sweeps a slice, if it is time. Returns whether there was something to do.
+    pub(super) fn sweep(&mut self, now: Timestamp) -> Result<bool, Fatal> {
+        self.shrink_if_due(now);
+        // Content is found through the views; what is to be appended is first.
+        let is_behind = self.views.watermark() < self.log.live().end;
+        if self.sweep.due() > now || is_behind || !self.sweep.events.is_empty() || self.full_until.is_some() {
+            return Ok(!self.sweep.events.is_empty());
+        }
+        if self.sweep.pass.is_none() && self.sweep.rules.is_empty() {
+            let project = self.state.project().clone();
+            self.sweep.begin(&project, now);
+        }
+        let pass = match self.sweep.pass.take() {
+            Some(pass) => Some(pass),
+            None => self.next_pass(now)?,
+        };
+        let Some(mut pass) = pass else { return Ok(false) };
+        let over = self.sweep_slice(&mut pass, now)?;
+        let (rule, next) = pass.progress();
+        self.sweep.seen.insert(rule, next);
+        if !over {
+            self.sweep.pass = Some(pass);
+        }
+        Ok(true)
+    }
+
+    fn next_pass(&mut self, now: Timestamp) -> Result<Option<Pass>, Fatal> {
+        let Some(rule) = self.sweep.rules.pop_front() else { return Ok(None) };
+        let seen = self.sweep.seen.get(&rule).copied().unwrap_or_default();
+        Ok(Some(Pass::begin(rule, seen, &self.state, &self.reader().remembering(), now)?))
+    }
+
+    /// Sweeps the next slice of a pass; true if it was the last one.
+    fn sweep_slice(&mut self, pass: &mut Pass, now: Timestamp) -> Result<bool, Fatal> {
+        let mut slice = Look::at(pass, &self.state, &self.reader().remembering(), now)?;
+        if !slice.carried.is_empty() {
+            // The same slice is looked at again when the log has them.
+            self.sweep.events = std::mem::take(&mut slice.carried);
+            return Ok(false);
+        }
+        let Some((events, bytes)) = self.wipe(&slice, pass.content(), now)? else { return Ok(true) };
+        self.sweep.events.extend(pass.note(slice, events, bytes));
+        if bytes > 0 {
+            let (before, since) = self.sweep.loose.unwrap_or((0, now));
+            self.sweep.loose = Some((before + bytes, since));
+        }
+        Ok(pass.is_over())
+    }
+
+    /// Takes content out of events. Returns how many and how many bytes; `None` when the disk has no room for it.
+    fn wipe(&mut self, slice: &Slice, content: Content, now: Timestamp) -> Result<Option<(u64, u64)>, Fatal> {
+        let (mut events, mut bytes) = (0, 0);
+        let mut left: BTreeSet<Offset> = slice.wiped.clone();
+        let mut block = Block::new(self.id);
+        while let Some(first) = left.pop_first() {
+            let Some(packed) = self.reader.block(first)? else { continue };
+            let span = packed.span();
+            let behind = left.split_off(&span.end);
+            let wanted = std::mem::replace(&mut left, behind);
+            block.begin(span.first, packed.at());
+            let before = events;
+            for event in packed.events(span.first) {
+                let mut event = event?;
+                let offset = event.place.offset;
+                if offset == first || wanted.contains(&offset) {
+                    let gone = event.kind.wipe(content, now);
+                    events += u64::from(gone > 0);
+                    bytes += gone;
+                }
+                block.push(&event.kind);
+            }
+            if events > before {
+                assert_eq!(block.span(), span);
+                match self.log.rewrite(&mut block) {
+                    Ok(()) => {}
+                    Err(AppendError::Full { .. }) => {
+                        self.set_full(now);
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(Some((events, bytes)))
+    }
+
+    fn shrink_if_due(&mut self, now: Timestamp) {
+        let Some((bytes, since)) = self.sweep.loose else { return };
+        if bytes >= WIPE_SHRINK_BYTES || since.plus_millis(WIPE_SHRINK_MS) <= now {
+            self.sweep.loose = None;
+            self.log.shrink();
+        }
+    }
+}

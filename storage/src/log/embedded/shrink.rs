@@ -1,0 +1,79 @@
+//! Shrinking: the disk gets back what rewritten blocks no longer need.
+//!
+//! Invariant: the shard never waits for it. It has a thread of its own, which ends with the log.
+
+use std::{
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+};
+
+use fjall::Keyspace;
+
+/// Passes over the tree: the first finds which values are of no use any more, the second leaves them behind, and the
+/// third lets go of the files that had them.
+const PASSES: usize = 3;
+/// Comes before every block's key, and nothing is ever written under it.
+const NOBODYS_KEY: [u8; 1] = [0];
+
+/// The thread, from the first time on that it is needed.
+#[derive(Default)]
+pub struct Shrinker {
+    running: Option<(SyncSender<()>, JoinHandle<()>)>,
+}
+
+impl Shrinker {
+    /// Shrinks a keyspace soon. Asking again before it began is one asking.
+    pub fn ask(&mut self, keyspace: &Keyspace) {
+        if self.running.is_none() {
+            let (ask, asked) = sync_channel(1);
+            let keyspace = keyspace.clone();
+            let spawned =
+                thread::Builder::new().name("shrink".to_owned()).spawn(move || run(&keyspace, &asked));
+            match spawned {
+                Ok(thread) => self.running = Some((ask, thread)),
+                // The next time that it is needed is soon enough.
+                Err(error) => return tracing::warn!(%error, "no thread can be started to shrink the log"),
+            }
+        }
+        if let Some((ask, _)) = &self.running {
+            // A full channel is an asking that waits.
+            let _ = ask.try_send(());
+        }
+    }
+}
+
+impl Drop for Shrinker {
+    fn drop(&mut self) {
+        let Some((ask, thread)) = self.running.take() else { return };
+        drop(ask);
+        // The database is open for as long as the thread has it.
+        let _ = thread.join();
+    }
+}
+
+fn run(keyspace: &Keyspace, asked: &Receiver<()>) {
+    while asked.recv().is_ok() {
+        if let Err(error) = shrink(keyspace) {
+            tracing::warn!(%error, "the log could not be shrunk; it is tried again after the next wipe");
+        }
+    }
+}
+
+fn shrink(keyspace: &Keyspace) -> fjall::Result<()> {
+    let before_bytes = keyspace.disk_space();
+    for _ in 0..PASSES {
+        renew(keyspace)?;
+        keyspace.major_compact()?;
+    }
+    renew(keyspace)?;
+    let bytes = keyspace.disk_space();
+    tracing::info!(before_bytes, bytes, "the log was shrunk");
+    Ok(())
+}
+
+/// Writes what is in memory to a file. Only then does the store see that nobody reads what was there before (as of fjall
+/// 3.1), and it does not do so with nothing in memory: something is deleted that is not there.
+fn renew(keyspace: &Keyspace) -> fjall::Result<()> {
+    keyspace.remove(NOBODYS_KEY)?;
+    keyspace.rotate_memtable_and_wait()
+}

@@ -1,0 +1,69 @@
+//! A workflow that keeps nothing: input and states leave the log soon after the run, whatever happens to the server.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::{
+    common::keyway::{Keyway, eventually},
+    furnish::{PROJECT, TRIGGER, offline},
+};
+
+const SECRET: &str = "nobody shall read this again";
+
+#[test]
+fn nothing_of_a_workflow_that_keeps_nothing_is_in_the_log_after_its_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let project = PROJECT
+        .replace("  intake:\n", "  intake:\n    zero_persistence: true\n    log_retention_period: 0\n");
+    fs::write(home.path().join("project.yaml"), project.replace("state.data.n", "state.data.text")).unwrap();
+    let server = Keyway::start(home.path(), &["--shards", "1"]);
+    let (status, answer) = server.post(TRIGGER, &json!({ "text": SECRET }).to_string());
+    assert_eq!(status, 200, "{answer}");
+    let run = answer["run_id"].as_str().unwrap().to_owned();
+    assert_eq!(server.ended_run(&run)["state"], "success");
+    let states = format!("/api/runs/{run}?include=input,final_state,states");
+    eventually("the run is wiped", || server.get(&states).1["data"]["attributes"]["wiped_at"].is_string());
+    eventually("its log lines are wiped", || {
+        server.get("/api/status").1["data"]["retention"]["wiped_log_lines"].as_u64() >= Some(1)
+    });
+    let wiped = server.get(&states).1;
+    assert!(!wiped.to_string().contains(SECRET), "{wiped}");
+    assert_eq!(wiped["data"]["attributes"]["state"], "success");
+    assert_eq!(wiped["data"]["attributes"]["steps"][0]["exit_reason"], "success");
+    // That it was wiped is in the log: a crash does not undo it.
+    server.kill();
+    let server = Keyway::start(home.path(), &[]);
+    assert_eq!(server.get(&states).1, wiped);
+    let order = answer["work_order_id"].as_str().unwrap();
+    let rerun = ureq::post(format!("{}/api/work_orders/{order}/reruns", server.api))
+        .config()
+        .http_status_as_error(false)
+        .build();
+    let mut rerun = rerun.send("{}").unwrap();
+    assert_eq!(rerun.status(), 409);
+    let rerun: Value = serde_json::from_str(&rerun.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!(rerun["error"], "wiped", "{rerun}");
+    assert_eq!(server.stop().code(), Some(0));
+    let verified = offline(home.path(), &["verify"]);
+    assert_eq!(verified.0, 0, "{verified:?}");
+    let (code, exported, _) = offline(home.path(), &["events", "export"]);
+    assert_eq!(code, 0);
+    assert!(exported.contains("\"Wiped\""), "{exported}");
+    assert!(!exported.contains(SECRET), "{exported}");
+    copied(&exported, &wiped, &states);
+}
+
+/// What was exported fills another data dir, which says the same.
+fn copied(exported: &str, wiped: &Value, states: &str) {
+    let other = tempfile::tempdir().unwrap();
+    let file = other.path().join("export.jsonl");
+    fs::write(&file, exported).unwrap();
+    fs::write(other.path().join("project.yaml"), PROJECT).unwrap();
+    let imported = offline(other.path(), &["events", "import", file.to_str().unwrap()]);
+    assert_eq!(imported.0, 0, "{imported:?}");
+    assert_eq!(offline(other.path(), &["verify"]).0, 0);
+    let server = Keyway::start(other.path(), &[]);
+    assert_eq!(server.get(states).1, *wiped);
+    assert_eq!(server.stop().code(), Some(0));
+}
