@@ -2,7 +2,7 @@
 //!
 //! The target is 5,000 trivial runs per second and core: 200 us each.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -56,7 +56,8 @@ fn run(workflow: &Workflow, scripts: &Scripts, state: &Bytes) {
         cursor: None,
         ends_whole: false,
     };
-    Walk::new(plan, scripts, Rc::clone(&events)).finish(no_watch());
+    Walk::new(plan, scripts, Rc::clone(&events))
+        .finish(&Sandbox::new().expect("there is memory"), no_watch());
     match events.borrow().last() {
         Some(EventKind::RunFinished(end)) => assert_eq!(end.state, RunState::Success, "{:?}", end.error),
         other => panic!("{other:?}"),
@@ -86,7 +87,7 @@ fn runs(criterion: &mut Criterion) {
         group.bench_function(*name, |bencher| bencher.iter(|| run(&workflow, &scripts, state)));
     }
     group.bench_function("sandbox alone", |bencher| {
-        bencher.iter(|| Sandbox::new(Duration::from_secs(60), Rc::default(), no_watch()).map(drop));
+        bencher.iter(|| Sandbox::new().map(drop));
     });
     group.bench_function("compile", |bencher| {
         bencher.iter(|| compile("each($.data.items, fn(state => state))"))

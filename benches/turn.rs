@@ -10,44 +10,17 @@ use std::{
     },
 };
 
-use common::{Flood, apply, body, catalog, data, home, input, open, project, trigger};
+use common::{Flood, NOW, apply, body, catalog, data, decide_one, home, input, open, state, trigger};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use keyway_engine::{
-    command::{Apply, Command},
-    decide::decide,
-    projection::Views,
-    state::State,
-};
+use keyway_engine::{command::Command, decide::decide, projection::Views};
 use keyway_ingest::time;
 use keyway_storage::{
     directory::Durability,
     event::{Event, EventKind},
     key::Tag,
-    place::{Offset, Place, ShardId, Timestamp},
+    place::Offset,
     rows::Rows,
 };
-
-const SHARD: ShardId = ShardId(0);
-const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
-
-/// A state with the project in force, in memory.
-fn state() -> State {
-    let mut state = State::open(SHARD, Rows::memory(Tag::Watermark), Arc::new(|_, _| Some(project())))
-        .expect("memory opens");
-    let command = Command::Apply(Apply { file: bytes::Bytes::new(), made: vec![], project: project() });
-    for event in decide_one(&state, command, 0) {
-        state.apply(&event).expect("memory does not fail");
-    }
-    state
-}
-
-fn decide_one(state: &State, command: Command, offset: u64) -> Vec<Event> {
-    let mut out = Vec::new();
-    decide(state, command, NOW, Offset(offset), &mut out).expect("memory does not fail");
-    let event =
-        |(n, kind)| Event { place: Place { shard: SHARD, offset: Offset(offset + n) }, at: NOW, kind };
-    (0..).zip(out).map(event).collect()
-}
 
 fn decides(bench: &mut Criterion) {
     let (state, trigger, body) = (state(), trigger(), body());

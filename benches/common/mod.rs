@@ -14,18 +14,22 @@ use bytes::Bytes;
 use keyway_engine::{
     catalog::{Catalog, ProjectLoader},
     command::{Apply, Command, Input, Receipt, Ticket},
+    decide::decide,
     mailbox::Bell,
     permit::PermitPool,
     project::{Origin, Project, Reference, SecretSource, read},
     shard::{Shard, ShardSetup},
     source::{Batch, Positions, Source},
+    state::State,
     stats::Stats,
 };
 use keyway_ingest::{time, trigger::types};
 use keyway_storage::{
     directory::{DataDir, Durability},
-    event::{Position, ProjectApplied, TriggerId},
-    place::{ShardId, Timestamp},
+    event::{Event, Position, ProjectApplied, TriggerId},
+    key::Tag,
+    place::{Offset, Place, ShardId, Timestamp},
+    rows::Rows,
 };
 
 /// One webhook and one trivial job.
@@ -120,6 +124,30 @@ impl Source for Flood {
     fn release(&mut self, receipts: &mut Vec<Receipt>) {
         receipts.clear();
     }
+}
+
+const SHARD: ShardId = ShardId(0);
+/// When all happens that needs no clock.
+pub const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+
+/// A state with the project in force, in memory.
+pub fn state() -> State {
+    let mut state = State::open(SHARD, Rows::memory(Tag::Watermark), Arc::new(|_, _| Some(project())))
+        .expect("memory opens");
+    let command = Command::Apply(Apply { file: bytes::Bytes::new(), made: vec![], project: project() });
+    for event in decide_one(&state, command, 0) {
+        state.apply(&event).expect("memory does not fail");
+    }
+    state
+}
+
+/// What is decided of a command, as events from this offset on.
+pub fn decide_one(state: &State, command: Command, offset: u64) -> Vec<Event> {
+    let mut out = Vec::new();
+    decide(state, command, NOW, Offset(offset), &mut out).expect("memory does not fail");
+    let event =
+        |(n, kind)| Event { place: Place { shard: SHARD, offset: Offset(offset + n) }, at: NOW, kind };
+    (0..).zip(out).map(event).collect()
 }
 
 /// A data dir for one bench, on the disk of the working directory: a temporary folder may be memory.

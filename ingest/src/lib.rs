@@ -8,6 +8,7 @@ pub mod count;
 pub mod door;
 pub mod edge;
 pub mod http;
+pub mod json;
 pub mod notice;
 pub mod parked;
 pub mod quiet;

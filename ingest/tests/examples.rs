@@ -6,7 +6,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use bytes::Bytes;
 use keyway_engine::executor::{
-    sandbox::Scripts,
+    sandbox::{Sandbox, Scripts},
     walk::{Plan, Walk, first_jobs, no_watch},
 };
 use keyway_storage::{
@@ -43,7 +43,8 @@ fn run(name: &str, state: Value) -> Ran {
         cursor: None,
         ends_whole: false,
     };
-    Walk::new(plan, &scripts, Rc::clone(&events)).finish(no_watch());
+    Walk::new(plan, &scripts, Rc::clone(&events))
+        .finish(&Sandbox::new().expect("there is memory"), no_watch());
     ran(&events.take())
 }
 

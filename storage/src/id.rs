@@ -6,8 +6,6 @@
 //! Decoding checks the zeros; the reader then checks that the event is there and of that millisecond. A guessed id
 //! is right once in about 2^60.
 
-use std::hash::Hasher;
-
 use siphasher::sip::SipHasher24;
 use uuid::Uuid;
 
@@ -73,13 +71,13 @@ pub struct Decoded {
 /// Makes and reads the ids of one data dir.
 #[derive(Clone, Copy)]
 pub struct Ids {
-    key: [u8; 16],
+    hasher: SipHasher24,
 }
 
 impl Ids {
     /// Ids under this key.
     pub fn new(key: [u8; 16]) -> Self {
-        Self { key }
+        Self { hasher: SipHasher24::new_with_key(&key) }
     }
 
     /// The id of the event at `place`, whose block is of `at`.
@@ -127,11 +125,10 @@ impl Ids {
     }
 
     fn mix(&self, round: u8, half: u128, millis: u64) -> u128 {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        hasher.write_u8(round);
-        hasher.write_u64(half as u64);
-        hasher.write_u64(millis);
-        u128::from(hasher.finish()) & HALF_MASK
+        let mut bytes = [round; 17];
+        bytes[1..9].copy_from_slice(&(half as u64).to_le_bytes());
+        bytes[9..].copy_from_slice(&millis.to_le_bytes());
+        u128::from(self.hasher.hash(&bytes)) & HALF_MASK
     }
 }
 

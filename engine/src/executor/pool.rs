@@ -27,7 +27,7 @@ use ends::Ends;
 pub(super) use task::{Stage, Task, cancelled};
 
 use super::{
-    sandbox::{JobError, Scripts, Severity, now},
+    sandbox::{JobError, Sandbox, Scripts, Severity, now},
     walk::{Plan, Stopwatch, Walk, first_jobs},
 };
 use crate::{
@@ -145,14 +145,17 @@ impl Pool {
     }
 
     fn work(&self) {
+        let mut ready = None;
         while !self.stopped.load(Ordering::Acquire) {
-            let Ok(task) = self.tasks.1.recv_timeout(Duration::from_millis(100)) else { continue };
+            let Some(task) = self.next(&mut ready) else { continue };
             if task.stage.begin() {
                 let clock = Stopwatch::start();
+                let sandbox = ready.take().unwrap_or_else(Sandbox::new);
                 // A fault of ours ends its run, not the thread that others wait for.
-                if catch_unwind(AssertUnwindSafe(|| self.execute(&task))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| self.execute(&task, &sandbox))).is_err() {
                     task.report_fault();
                 }
+                drop(sandbox);
                 let took = clock.elapsed().as_micros() as u64;
                 let average = self.run_micros.load(Ordering::Relaxed);
                 self.run_micros.store((average * 7 + took) / 8, Ordering::Relaxed);
@@ -161,9 +164,19 @@ impl Pool {
         }
     }
 
-    fn execute(&self, task: &Task) {
+    /// The next task. A thread that has to wait for it makes its sandbox meanwhile.
+    fn next(&self, ready: &mut Option<Result<Sandbox, JobError>>) -> Option<Task> {
+        if let Ok(task) = self.tasks.1.try_recv() {
+            return Some(task);
+        }
+        ready.get_or_insert_with(Sandbox::new);
+        self.tasks.1.recv_timeout(Duration::from_millis(100)).ok()
+    }
+
+    fn execute(&self, task: &Task, sandbox: &Result<Sandbox, JobError>) {
         let events = Rc::new(RefCell::new(Vec::new()));
-        if let Err(error) = self.walk(task, &events) {
+        let walked = sandbox.as_ref().map_err(JobError::clone);
+        if let Err(error) = walked.and_then(|sandbox| self.walk(task, sandbox, &events)) {
             let (run, attempt) = (task.claim.run, task.claim.attempt);
             let mut events = events.borrow_mut();
             if events.is_empty() {
@@ -179,7 +192,12 @@ impl Pool {
         task.report(events.take());
     }
 
-    fn walk(&self, task: &Task, events: &Rc<RefCell<Vec<EventKind>>>) -> Result<(), JobError> {
+    fn walk(
+        &self,
+        task: &Task,
+        sandbox: &Sandbox,
+        events: &Rc<RefCell<Vec<EventKind>>>,
+    ) -> Result<(), JobError> {
         let claim = &task.claim;
         let reader =
             self.readers.get().and_then(|readers| readers.get(&task.shard)).expect("started with all shards");
@@ -233,7 +251,7 @@ impl Pool {
             cursor: set,
             ends_whole: cursor.is_some(),
         };
-        Walk::new(plan, &self.scripts, Rc::clone(events)).finish(task.watch(events));
+        Walk::new(plan, &self.scripts, Rc::clone(events)).finish(sandbox, task.watch(events));
         Ok(())
     }
 }

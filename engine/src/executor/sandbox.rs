@@ -63,35 +63,66 @@ impl StepEnd {
     }
 }
 
+/// When a run must stop, and whether it must already.
+struct Alarm {
+    halt: Cell<Option<Halt>>,
+    timeout: Cell<Duration>,
+    deadline: Cell<Option<Instant>>,
+    watch: RefCell<Watch>,
+}
+
+impl Alarm {
+    #[expect(clippy::disallowed_methods, reason = "a job is stopped by the real clock")]
+    fn set(&self, timeout: Duration, watch: Watch) {
+        self.timeout.set(timeout);
+        self.deadline.set(Some(Instant::now() + timeout));
+        *self.watch.borrow_mut() = watch;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a job is stopped by the real clock")]
+    fn rings(&self) -> bool {
+        let is_late = self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline);
+        let halted = if is_late { Some(Halt::TimedOut) } else { (self.watch.borrow_mut())() };
+        self.halt.set(self.halt.get().or(halted));
+        self.halt.get().is_some()
+    }
+}
+
 /// One run's runtime.
 pub struct Sandbox {
     context: Context,
-    halt: Rc<Cell<Option<Halt>>>,
-    look: Rc<RefCell<dyn FnMut() -> bool>>,
-    timeout: Duration,
+    alarm: Rc<Alarm>,
     host: Rc<Host>,
 }
 
 impl Sandbox {
-    /// A fresh runtime whose log lines go to `lines`.
-    #[expect(clippy::disallowed_methods, reason = "a job is stopped by the real clock")]
-    pub fn new(timeout: Duration, lines: Rc<RefCell<Lines>>, mut watch: Watch) -> Result<Self, JobError> {
+    /// A fresh runtime, made before its run is known: that takes longer than a short run itself.
+    pub fn new() -> Result<Self, JobError> {
         let runtime = Runtime::new().map_err(engine_error)?;
         runtime.set_memory_limit(JOB_MEMORY_BYTES_MAX);
         runtime.set_max_stack_size(JOB_STACK_BYTES_MAX);
-        let halt = Rc::new(Cell::new(None));
-        let (noted, deadline) = (Rc::clone(&halt), Instant::now() + timeout);
-        let look = Rc::new(RefCell::new(move || {
-            let halted = if Instant::now() >= deadline { Some(Halt::TimedOut) } else { watch() };
-            noted.set(noted.get().or(halted));
-            noted.get().is_some()
-        }));
-        let looked = Rc::clone(&look);
-        runtime.set_interrupt_handler(Some(Box::new(move || (looked.borrow_mut())())));
+        let alarm = Rc::new(Alarm {
+            halt: Cell::new(None),
+            timeout: Cell::default(),
+            deadline: Cell::new(None),
+            watch: RefCell::new(Box::new(|| None)),
+        });
+        let own = Rc::clone(&alarm);
+        runtime.set_interrupt_handler(Some(Box::new(move || own.rings())));
         let context = Context::custom::<Intrinsics>(&runtime).map_err(engine_error)?;
-        let host = Rc::new(Host::new(lines));
+        let host = Rc::new(Host::default());
         context.with(|ctx| host::install(&host, &ctx)).map_err(engine_error)?;
-        Ok(Self { context, halt, look, timeout, host })
+        Ok(Self { context, alarm, host })
+    }
+
+    /// Begins the run that it was made for: its time counts from now, and `watch` may stop it.
+    pub fn begin(&self, timeout: Duration, watch: Watch) {
+        self.alarm.set(timeout, watch);
+    }
+
+    /// What the run writes.
+    pub fn lines(&self) -> &Rc<RefCell<Lines>> {
+        &self.host.lines
     }
 
     /// Runs a job on a state.
@@ -142,7 +173,7 @@ impl Sandbox {
 
     /// Lets the promise of a step come to its end; `None` when it never will.
     fn settle<'js>(&self, ctx: &Ctx<'js>, promise: &Promise<'js>) -> rquickjs::Result<Option<StepEnd>> {
-        while promise.state() == PromiseState::Pending && self.halt.get().is_none() {
+        while promise.state() == PromiseState::Pending && self.alarm.halt.get().is_none() {
             if !ctx.execute_pending_job() && !self.wait_for_timer(ctx)? {
                 return Ok(None);
             }
@@ -155,7 +186,7 @@ impl Sandbox {
         let Some(next) = ctx.globals().get::<_, Option<Function>>("__timer")? else { return Ok(false) };
         loop {
             let wait: f64 = next.call(())?;
-            if wait <= 0.0 || (self.look.borrow_mut())() {
+            if wait <= 0.0 || self.alarm.rings() {
                 return Ok(wait >= 0.0);
             }
             thread::sleep(Duration::from_millis((wait as u64).clamp(1, TIMER_SLEEP_MS_MAX)));
@@ -177,9 +208,10 @@ impl Sandbox {
     }
 
     fn halted(&self) -> Option<JobError> {
-        Some(match self.halt.get()? {
+        Some(match self.alarm.halt.get()? {
             Halt::TimedOut => {
-                let message = format!("Job took longer than {}ms to complete", self.timeout.as_millis());
+                let message =
+                    format!("Job took longer than {}ms to complete", self.alarm.timeout.get().as_millis());
                 JobError::new("TimeoutError", Severity::Kill, message)
             }
             Halt::Cancelled => JobError::new("CancelError", Severity::Cancel, "The run was cancelled."),

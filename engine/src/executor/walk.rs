@@ -74,13 +74,11 @@ impl<'a> Walk<'a> {
         Self { plan, scripts, lines: Rc::default(), events, leaves: Vec::new(), steps: 0, output_bytes: 0 }
     }
 
-    /// Walks to the end, and adds the events of all steps and of the end.
-    pub fn finish(mut self, watch: Watch) {
-        let timeout = Duration::from_millis(self.plan.workflow.run_timeout_ms);
-        let fatal = match Sandbox::new(timeout, Rc::clone(&self.lines), watch) {
-            Ok(sandbox) => self.steps(&sandbox),
-            Err(error) => Some(error),
-        };
+    /// Walks to the end in this sandbox, and adds the events of all steps and of the end.
+    pub fn finish(mut self, sandbox: &Sandbox, watch: Watch) {
+        sandbox.begin(Duration::from_millis(self.plan.workflow.run_timeout_ms), watch);
+        self.lines = Rc::clone(sandbox.lines());
+        let fatal = self.steps(sandbox);
         let (run, attempt) = (self.plan.run, self.plan.attempt);
         let (state, error) = self.outcome(fatal);
         let finished = RunFinished {
@@ -269,7 +267,8 @@ pub fn first_jobs(edges: &[Edge], scripts: &Scripts, state: &str) -> Result<Vec<
     for edge in edges {
         let follow = match &edge.condition {
             Condition::Expression(source) => {
-                let sandbox = Sandbox::new(Duration::from_secs(5), Rc::default(), Box::new(|| None))?;
+                let sandbox = Sandbox::new()?;
+                sandbox.begin(Duration::from_secs(5), no_watch());
                 sandbox.condition(&scripts.condition(source)?, state)?
             }
             Condition::OnJobFailure => false,

@@ -5,7 +5,7 @@ use std::{any::Any, cell::RefCell, rc::Rc, sync::Arc};
 use bytes::Bytes;
 use keyway_engine::{
     executor::{
-        sandbox::{Scripts, Watch},
+        sandbox::{Sandbox, Scripts, Watch},
         walk::{Plan, Walk, first_jobs, no_watch},
     },
     project::{Origin, Project, Reference, SecretSource, TriggerSection, read},
@@ -88,7 +88,7 @@ pub fn walk(project: &Project, state: &Value, watch: Watch) -> Run {
         cursor: None,
         ends_whole: false,
     };
-    Walk::new(plan, &scripts, Rc::clone(&events)).finish(watch);
+    Walk::new(plan, &scripts, Rc::clone(&events)).finish(&Sandbox::new().unwrap(), watch);
     Run { events: events.take() }
 }
 

@@ -55,11 +55,12 @@ impl Wheel {
 
     /// What the future gives, if it does so within this time.
     pub async fn within<F: Future>(&self, duration: Duration, future: F) -> Option<F::Output> {
-        let mut nap = self.wait(duration);
+        // Most futures here are ready at once, and need no timer.
+        let mut nap = None;
         let mut future = pin!(future);
         std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => Pin::new(&mut nap).poll(cx).map(|()| None),
+            Poll::Pending => Pin::new(nap.get_or_insert_with(|| self.wait(duration))).poll(cx).map(|()| None),
         })
         .await
     }

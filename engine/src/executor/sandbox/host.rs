@@ -16,18 +16,15 @@ use crate::executor::{
 };
 
 /// Our side of a run's runtime.
+#[derive(Default)]
 pub(super) struct Host {
-    lines: Rc<RefCell<Lines>>,
+    pub(super) lines: Rc<RefCell<Lines>>,
     loaded: Cell<Parts>,
     /// What runs, for the lines of its errors.
     script: RefCell<Option<Arc<Bytecode>>>,
 }
 
 impl Host {
-    pub fn new(lines: Rc<RefCell<Lines>>) -> Self {
-        Self { lines, loaded: Cell::default(), script: RefCell::default() }
-    }
-
     /// Says what runs from now on.
     pub fn begin(&self, script: &Arc<Bytecode>) {
         *self.script.borrow_mut() = Some(Arc::clone(script));

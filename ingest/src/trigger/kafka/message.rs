@@ -8,12 +8,13 @@ use bytes::Bytes;
 use keyway_engine::command::Unusable;
 use keyway_storage::{
     event::Reason,
-    limits::{JSON_DEPTH_MAX, KAFKA_INPUT_BYTES_MAX, PAYLOAD_BYTES_MAX},
+    limits::{KAFKA_INPUT_BYTES_MAX, PAYLOAD_BYTES_MAX},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::settings::Payload;
+use crate::json;
 
 /// A message as it was read.
 #[derive(Debug, Clone, Copy)]
@@ -142,31 +143,5 @@ pub fn hash(key: &[u8]) -> u64 {
 
 /// Checks that a value is JSON and not too deep, without building a tree of it.
 fn check_json(value: &[u8]) -> Result<(), (Reason, String)> {
-    if depth(value) > JSON_DEPTH_MAX {
-        let detail = format!("The value is nested deeper than {JSON_DEPTH_MAX} levels.");
-        return Err((Reason::InvalidJson, detail));
-    }
-    match serde_json::from_slice::<&RawValue>(value) {
-        Ok(_) => Ok(()),
-        Err(error) => Err((Reason::InvalidJson, format!("The value is not JSON: {error}."))),
-    }
-}
-
-/// The deepest nesting of brackets outside of strings.
-fn depth(value: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut quoted, mut escaped) = (0usize, 0, false, false);
-    for byte in value {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
+    json::check(value).map_err(|error| (Reason::InvalidJson, format!("The value is {error}.")))
 }

@@ -74,7 +74,10 @@ impl Format {
             return Ok(EMPTY_OBJECT);
         }
         match &self.kind {
-            Kind::Json => json::check(&body).map(|()| body),
+            Kind::Json => match crate::json::check(&body) {
+                Ok(()) => Ok(body),
+                Err(error) => Err(BodyError::Invalid(format!("The body is {error}."))),
+            },
             Kind::Form(charset) => {
                 let params = Params::of_urlencoded(&body, charset).map_err(BodyError::Invalid)?;
                 json::write(&params.into_value())

@@ -3,12 +3,16 @@
 //! Invariant: a key is told from another by 128 bits of its hash, whatever its sender put into it. The two headers have
 //! keys of their own.
 
-use hyper::{HeaderMap, header::HeaderValue};
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
 use keyway_storage::{event::Position, limits::IDEMPOTENCY_KEY_BYTES_MAX};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// The IETF's draft, and the header of Standard Webhooks; the first one that is there counts.
-const HEADERS: [&str; 2] = ["idempotency-key", "webhook-id"];
+const HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("idempotency-key"), HeaderName::from_static("webhook-id")];
 
 /// The position of a request with these headers, or what is wrong with its key. `body` is what tells a repeat from a key
 /// that is used again.
@@ -16,7 +20,7 @@ pub fn position(headers: &HeaderMap, window_seconds: u32, body: &[u8]) -> Result
     if window_seconds == 0 {
         return Ok(Position::None);
     }
-    for name in HEADERS {
+    for name in &HEADERS {
         let mut values = headers.get_all(name).iter();
         let Some(value) = values.next() else { continue };
         let told = |reason: &str| format!("The header {name} {reason}.");
@@ -25,7 +29,7 @@ pub fn position(headers: &HeaderMap, window_seconds: u32, body: &[u8]) -> Result
         }
         let key = key_of(value).map_err(told)?;
         let mut hash = Xxh3::new();
-        hash.update(name.as_bytes());
+        hash.update(name.as_str().as_bytes());
         hash.update(&key);
         return Ok(Position::Once { key: hash.digest128(), body: xxh3_64(body), window_seconds });
     }
