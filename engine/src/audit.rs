@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use keyway_storage::{
     error::ReadError,
-    event::{CursorState, Event, EventKind, Kind, LetterEnd, Position, TriggerId},
+    event::{CursorState, Event, EventKind, Kind, LetterEnd, Position, StreamMoved, TriggerId},
     id::{Ids, What},
     limits::FINDINGS_MAX,
     log::LogReader,
@@ -62,6 +62,15 @@ impl<'a> Audit<'a> {
         let last = self.positions.insert((trigger, xxh3_64(stream.as_bytes())), *number);
         if let Some(last) = last.filter(|last| last >= number) {
             self.note(place, format!("position {number} of stream {stream} comes after {last}"));
+        }
+    }
+
+    /// A stream that goes on elsewhere may go back: a partition that was truncated counts anew.
+    fn move_position(&mut self, moved: &StreamMoved) {
+        let stream = (moved.trigger, xxh3_64(moved.stream.as_bytes()));
+        match moved.next.checked_sub(1) {
+            Some(last) => drop(self.positions.insert(stream, last)),
+            None => drop(self.positions.remove(&stream)),
         }
     }
 
@@ -132,6 +141,7 @@ impl Watcher for Audit<'_> {
                     self.check_made(place, replayed, &[Kind::Received, Kind::DeadLettered])?;
                 }
             }
+            EventKind::StreamMoved(moved) => self.move_position(moved),
             EventKind::DeadLettered(letter) => self.check_position(place, letter.trigger, &letter.position),
             EventKind::DeadLetterClosed(closed) => {
                 let letter = Place { offset: closed.letter, ..place };

@@ -288,13 +288,12 @@ impl State {
         self.stops.drain(..)
     }
 
-    /// By how much the runs that have not ended became more or fewer, for each trigger with a bound on them, since the last
-    /// call.
+    /// By how much the runs that have not ended became more or fewer, for each trigger that reads, since the last call.
     pub fn drain_intake(&mut self) -> impl Iterator<Item = (TriggerId, i64)> + '_ {
         self.open.drain_changes()
     }
 
-    /// Runs that have not ended, of each trigger that ever had a bound on them.
+    /// Runs that have not ended, of each trigger that ever read from a stream.
     pub fn intake(&self) -> impl Iterator<Item = (TriggerId, u64)> + '_ {
         self.open.runs()
     }

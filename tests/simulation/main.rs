@@ -7,13 +7,18 @@
 
 mod again;
 mod copy;
+mod kafka;
 mod model;
 mod world;
 
+use kafka::Kafka;
 use world::World;
 
 const SEEDS: u64 = 10_000;
 const STEPS: usize = 60;
+/// Seeds of the schedule with a broker, each with more that goes wrong.
+const KAFKA_SEEDS: u64 = 1_000;
+const KAFKA_STEPS: usize = 120;
 /// Seeds that once found a bug.
 const PAST: &[u64] = &[142, 275, 373, 7_250, 13_253];
 
@@ -27,16 +32,34 @@ fn run(seed: u64) {
 
 #[test]
 fn every_seed_keeps_what_the_engine_promises() {
+    all(SEEDS, PAST, run);
+}
+
+fn run_kafka(seed: u64) {
+    let mut kafka = Kafka::new(seed);
+    for _ in 0..KAFKA_STEPS {
+        kafka.step();
+    }
+    kafka.finish();
+}
+
+#[test]
+fn every_seed_reads_kafka_once_and_in_order_whatever_the_broker_does() {
+    all(KAFKA_SEEDS, &[], run_kafka);
+}
+
+/// Runs seeds on all cores.
+fn all(seeds: u64, past: &[u64], run: fn(u64)) {
     if let Some(seed) = number("KEYWAY_SIMULATION_SEED") {
         return run(seed);
     }
-    let seeds = number("KEYWAY_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let seeds = number("KEYWAY_SIMULATION_SEEDS").unwrap_or(seeds);
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     std::thread::scope(|scope| {
         for thread in 0..threads {
             scope.spawn(move || {
                 let own = (0..seeds).skip(thread as usize).step_by(threads as usize);
-                for seed in own.chain(PAST.iter().copied().filter(|_| thread == 0)) {
+                for seed in own.chain(past.iter().copied().filter(|_| thread == 0)) {
                     let outcome = std::panic::catch_unwind(|| run(seed));
                     assert!(
                         outcome.is_ok(),

@@ -16,6 +16,7 @@ enum Status {
 
 struct Order {
     workflow: WorkflowId,
+    lane: LaneId,
     key: Option<u64>,
     status: Status,
     runs: u8,
@@ -33,6 +34,8 @@ pub struct Model {
     once: BTreeMap<(TriggerId, u128), (Place, u64, Timestamp)>,
     /// Workflows whose runs of one key, or all runs, never overtake.
     pub ordered: Vec<WorkflowId>,
+    /// Workflows whose runs of one lane never overtake.
+    pub laned: Vec<WorkflowId>,
     /// Workflows that run one at a time, in order.
     pub serial: Vec<WorkflowId>,
     /// Most runs at once.
@@ -47,8 +50,8 @@ impl Model {
         let shard = event.place.shard;
         match &event.kind {
             EventKind::Received(received) => {
-                let (workflow, key) = (received.workflow, received.key);
-                let order = Order { workflow, key, status: Status::Waiting, runs: 1 };
+                let (workflow, lane, key) = (received.workflow, received.lane, received.key);
+                let order = Order { workflow, lane, key, status: Status::Waiting, runs: 1 };
                 let before = self.orders.insert((shard, event.place.offset), order);
                 assert!(before.is_none(), "one work order per input");
                 if let (Some(of), Position::Next { stream, number }) = (received.replays, &received.position)
@@ -109,13 +112,14 @@ impl Model {
         let order = self.order(shard, offset);
         assert_eq!(order.status, Status::Waiting, "only a waiting run is claimed, and only once");
         order.status = Status::Running;
-        let (workflow, key) = (order.workflow, order.key);
-        let serial = self.serial.contains(&workflow);
-        if !(serial || self.ordered.contains(&workflow) && key.is_some()) {
+        let (workflow, own_lane, key) = (order.workflow, order.lane, order.key);
+        let (serial, laned) = (self.serial.contains(&workflow), self.laned.contains(&workflow));
+        if !(serial || laned || self.ordered.contains(&workflow) && key.is_some()) {
             return;
         }
         for ((other_shard, other), before) in self.orders.range(..(shard, offset)) {
-            let same = before.workflow == workflow && (serial || before.key == key);
+            let same_line = if laned { before.lane == own_lane } else { serial || before.key == key };
+            let same = before.workflow == workflow && same_line;
             assert!(
                 !same || *other_shard != shard || before.status == Status::Ended,
                 "work order {offset:?} overtook {other:?} of its key"
@@ -145,6 +149,12 @@ impl Model {
     /// All work orders, in no promised order.
     pub fn orders(&self) -> Vec<(ShardId, Offset)> {
         self.orders.keys().copied().collect()
+    }
+
+    /// How many work orders of a workflow have an open run.
+    pub fn open(&self, workflow: WorkflowId) -> usize {
+        let is_open = |order: &&Order| order.workflow == workflow && order.status != Status::Ended;
+        self.orders.values().filter(is_open).count()
     }
 
     /// Lanes that someone must release.

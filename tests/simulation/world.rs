@@ -92,31 +92,39 @@ pub struct World {
     /// Replays that were ever begun.
     pub replays: Vec<ReplayId>,
     has_replays: bool,
-    project: Arc<Project>,
+    pub project: Arc<Project>,
     shards: Vec<SimShard>,
-    permits: PermitPool,
-    model: Model,
-    now: Timestamp,
+    pub permits: PermitPool,
+    pub model: Model,
+    pub now: Timestamp,
     /// Runs that a worker has, by shard and worker.
     working: Vec<(ShardId, u32, RunClaim)>,
     triggers: Vec<TriggerId>,
     numbers: u64,
     /// Whether events are printed: one seed is looked at.
     trace: bool,
+    file: &'static str,
 }
 
 impl World {
     pub fn new(seed: u64) -> Self {
+        let mut world = Self::of(PROJECT, seed);
+        let id = |key: &str| world.project.workflow_by_key(key).unwrap().id;
+        let (retried, blocking, serial, limited) =
+            (id("retried"), id("blocking"), id("serial"), id("limited"));
+        world.model.ordered = vec![retried, blocking];
+        world.model.serial = vec![serial];
+        world.model.limits = vec![(serial, 1), (limited, 2)];
+        world.model.project_limit = 6;
+        world
+    }
+
+    /// A world in which this project is in force.
+    pub fn of(file: &'static str, seed: u64) -> Self {
         let origin = Origin { file: "simulation".into(), folder: "/".into() };
         let reading =
-            read(PROJECT, &origin, &types(), &NoSecrets, &[], &mut || [9; 16]).expect("the project is valid");
+            read(file, &origin, &types(), &NoSecrets, &[], &mut || [9; 16]).expect("the project is valid");
         let project = Arc::new(reading.project);
-        let id = |key: &str| project.workflow_by_key(key).unwrap().id;
-        let mut model = Model::default();
-        model.ordered = vec![id("retried"), id("blocking")];
-        model.serial = vec![id("serial")];
-        model.limits = vec![(id("serial"), 1), (id("limited"), 2)];
-        model.project_limit = 6;
         let triggers = project.triggers().map(|(_, trigger)| trigger.id).collect();
         let mut world = Self {
             random: Random(seed),
@@ -124,12 +132,13 @@ impl World {
             has_replays: seed.is_multiple_of(SEEDS_PER_REPLAY),
             shards: Vec::new(),
             permits: PermitPool::default(),
-            model,
+            model: Model::default(),
             now: Timestamp(1_000_000_000),
             working: Vec::new(),
             triggers,
             numbers: 0,
             trace: std::env::var("KEYWAY_SIMULATION_SEED").is_ok(),
+            file,
             project,
         };
         for shard in 0..SHARDS {
@@ -149,7 +158,7 @@ impl World {
         self.permits.keyring.add_shard(id, self.shards[usize::from(id.0)].state.reader());
         self.append(id, vec![Opened { boot: 1 }.into()], true);
         let apply = Apply {
-            file: Bytes::from_static(PROJECT.as_bytes()),
+            file: Bytes::from_static(self.file.as_bytes()),
             made: vec![],
             project: Arc::clone(&self.project),
         };
@@ -234,7 +243,7 @@ impl World {
         }
     }
 
-    fn claim(&mut self) {
+    pub fn claim(&mut self) {
         let shard = ShardId(self.random.below(2) as u8);
         let (worker, demand) = (self.random.below(2) as u32, 1 + self.random.below(4) as u16);
         self.claim_for(shard, worker, demand);
@@ -252,7 +261,7 @@ impl World {
         self.working.extend(claims.into_iter().map(|claim| (shard, worker, claim)));
     }
 
-    fn work(&mut self) {
+    pub fn work(&mut self) {
         if self.working.is_empty() {
             return;
         }
@@ -283,7 +292,7 @@ impl World {
         }
     }
 
-    fn pass(&mut self) {
+    pub fn pass(&mut self) {
         let millis = [10, 1_000, 40_000, 200_000][self.random.below(4)];
         self.now = self.now.plus_millis(millis);
         for shard in 0..SHARDS {
@@ -298,7 +307,7 @@ impl World {
     }
 
     /// The process dies: what was not committed is lost, and so is the embedded executor of that shard.
-    fn crash(&mut self) {
+    pub fn crash(&mut self) {
         let index = self.random.below(usize::from(SHARDS));
         let shard = &mut self.shards[index];
         shard.state.roll_back().unwrap();
@@ -313,6 +322,7 @@ impl World {
         }
         shard.state.drain_freed().for_each(drop);
         shard.state.drain_stops().for_each(drop);
+        shard.state.drain_intake().for_each(drop);
         let from = shard.views.watermark();
         for block in reader.blocks(from) {
             for event in block.unwrap().events(from) {
@@ -326,7 +336,7 @@ impl World {
         self.advance(id);
     }
 
-    fn cancel(&mut self) {
+    pub fn cancel(&mut self) {
         let Some((shard, offset)) = self.random.pick(&self.model.orders()) else { return };
         let state = &self.shards[usize::from(shard.0)].state;
         let n = state.work_order(offset).unwrap().map_or(1, |row| row.runs.len() as u8);
@@ -351,7 +361,7 @@ impl World {
         self.command(shard, Command::Rerun(rerun));
     }
 
-    fn release(&mut self) {
+    pub fn release(&mut self) {
         let Some((shard, lane)) = self.random.pick(&self.model.blocked()) else { return };
         let skip = self.random.one_in(2);
         self.command(shard, Command::Release(Release { lane, skip }));
@@ -395,7 +405,7 @@ impl World {
         answer
     }
 
-    fn append(&mut self, shard: ShardId, decided: Vec<EventKind>, commit: bool) {
+    pub fn append(&mut self, shard: ShardId, decided: Vec<EventKind>, commit: bool) {
         let own = &mut self.shards[usize::from(shard.0)];
         if !decided.is_empty() {
             own.block.begin(own.log.live().end, self.now);
@@ -415,6 +425,7 @@ impl World {
             self.permits.give_back(workflow);
         }
         own.state.drain_stops().for_each(drop);
+        own.state.drain_intake().for_each(|(trigger, change)| self.permits.intake().note(trigger, change));
         if commit {
             let end = own.log.live().end;
             own.state.commit(end).unwrap();
@@ -423,8 +434,8 @@ impl World {
         }
     }
 
-    /// Nothing more comes in: everything that waits must end, and the rows must be the fold of the log.
-    pub fn finish(&mut self) {
+    /// Everything that waits ends.
+    pub fn end_runs(&mut self) {
         for _ in 0..10_000 {
             if self.model.all_ended() && self.model.blocked().is_empty() {
                 break;
@@ -455,16 +466,27 @@ impl World {
                 );
             }
         }
+    }
+
+    /// A reader of a shard's committed rows.
+    pub fn reader(&self, shard: ShardId) -> ShardReader {
+        let own = &self.shards[usize::from(shard.0)];
+        let (log, state, views) = (own.log.reader(), own.state.reader(), own.views.reader());
+        ShardReader { shard, log, state, views, stats: Arc::clone(&own.stats) }
+    }
+
+    /// Nothing more comes in: everything that waits must end, and the rows must be the fold of the log.
+    pub fn finish(&mut self) {
+        self.end_runs();
         assert!(self.model.all_ended(), "a run never ended");
         assert_eq!(self.permits.open(), 0, "permits leaked");
         let logs: Vec<_> = self.shards.iter().map(|own| own.log.reader()).collect();
         let is_copied = self.random.one_in(COPIES_ONE_IN);
-        for own in &mut self.shards {
-            let end = own.log.live().end;
-            own.state.commit(end).unwrap();
-            own.views.commit(end).unwrap();
-            let (log, state, views) = (own.log.reader(), own.state.reader(), own.views.reader());
-            let reader = ShardReader { shard: own.id, log, state, views, stats: Arc::clone(&own.stats) };
+        for shard in 0..SHARDS {
+            self.append(ShardId(shard as u8), vec![], true);
+        }
+        for own in &self.shards {
+            let reader = self.reader(own.id);
             assert_eq!(refold::difference(&reader).unwrap(), None);
             if is_copied {
                 copy::check(&reader, &logs);

@@ -5,7 +5,7 @@ use keyway_storage::{
     error::ReadError,
     event::{
         Event, EventKind, Held, LeaseExpired, Noticed, Position, ProjectApplied, Received, RunFinished,
-        RunRequested, RunState, RunsClaimed, StreamMoved, TICKS_SKIPPED, TriggerId, Warned,
+        RunRequested, RunState, RunsClaimed, StreamMoved, TICKS, TICKS_SKIPPED, TriggerId, Warned,
     },
     key::{Key, Tag},
     place::{Offset, RunKey, Timestamp},
@@ -100,8 +100,7 @@ impl State {
         }
         self.count_work_order(None, RunState::Available);
         self.count_run(None, RunState::Available);
-        let trigger = self.project.trigger(received.trigger).map(|(_, trigger)| trigger);
-        if trigger.is_some_and(|trigger| trigger.in_flight_max.is_some()) {
+        if is_read(&received.position) {
             self.open.add_run(received.trigger, offset, &self.rows)?;
         }
         self.queue.push(received.lane, WaitingEntry { offset, key: received.key }, &mut self.rows)
@@ -289,4 +288,10 @@ impl State {
 /// The state of a run that a worker has.
 pub fn lease_state(lease: &LeaseRow) -> RunState {
     if lease.started.is_some() { RunState::Started } else { RunState::Claimed }
+}
+
+/// Whether an input was read from a stream: a source that reads bounds its open runs. It is told by the event alone, since a
+/// rebuild has no projects.
+fn is_read(position: &Position) -> bool {
+    matches!(position, Position::Next { stream, .. } if **stream != *TICKS)
 }

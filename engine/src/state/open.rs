@@ -1,4 +1,4 @@
-//! What is open of each trigger: runs that have not ended, where there is a bound on them, and dead letters.
+//! What is open of each trigger: runs that have not ended, of inputs that it read from a stream, and dead letters.
 //!
 //! Invariant: a trigger's runs are the fold of `Received`, `RunRequested` and `RunFinished` of its work orders, its letters
 //! that of `DeadLettered` and `DeadLetterClosed`. Whose a work order or letter is stands in a set for each 256 offsets, so

@@ -36,7 +36,7 @@ impl PositionRow {
 /// Key: trigger (16). What is open of a trigger.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OpenRow {
-    /// Runs that have not ended; counted only while the trigger has a bound on them.
+    /// Runs that have not ended, of inputs that the trigger read from a stream.
     pub runs: u64,
     /// Dead letters that are open.
     pub letters: u64,

@@ -1,0 +1,396 @@
+//! Kafka in the world: a broker that forgets, truncates and makes topics again, and consumers that read it into the shards.
+//!
+//! The consumers are the plainest that keep the promises of the real one: they begin where `position` says, and hand on
+//! what there is room for. What they know is gone with each rebalance and each crash; the log is all that remains.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use keyway_engine::{
+    command::{Answer, Command, Input, Move, Refusal, Unusable},
+    project::Ordering,
+    route::Route,
+    view::stream,
+};
+use keyway_ingest::trigger::kafka::{
+    position::{Known, Start, Topic},
+    settings::Initial,
+};
+use keyway_storage::{
+    event::{MoveReason, Position, Reason, TriggerId, WorkflowId},
+    place::{ShardId, Timestamp},
+};
+
+use crate::world::{SHARDS, World};
+
+const PROJECT: &str = include_str!("kafka.yaml");
+const NAME: &str = "orders";
+const IN_FLIGHT_MAX: u32 = 7;
+/// Most messages of one load.
+const LOAD_MAX: usize = 5;
+const PARTITIONS_MAX: usize = 4;
+
+struct Message {
+    /// Counts over everything that was ever sent.
+    id: u64,
+    key: Option<u64>,
+    is_good: bool,
+    at: Timestamp,
+}
+
+/// A partition as the broker has it: offsets from `low` on.
+#[derive(Default)]
+struct Log {
+    low: u64,
+    messages: VecDeque<Message>,
+}
+
+impl Log {
+    fn high(&self) -> u64 {
+        self.low + self.messages.len() as u64
+    }
+}
+
+/// A partition that a trigger reads.
+#[derive(Clone)]
+struct Track {
+    stream: String,
+    owner: ShardId,
+    /// The next offset to fetch.
+    next: u64,
+}
+
+/// A broker with one topic, and a consumer for each trigger.
+pub struct Kafka {
+    pub world: World,
+    triggers: Vec<TriggerId>,
+    topic: u32,
+    logs: Vec<Log>,
+    sent: u64,
+    tracks: BTreeMap<(TriggerId, usize), Track>,
+    /// How often each trigger took each message.
+    taken: BTreeMap<(TriggerId, u64), u32>,
+    /// The last message that each trigger took of each partition.
+    last: BTreeMap<(TriggerId, usize), u64>,
+    /// What the group of each trigger was told.
+    committed: BTreeMap<(TriggerId, String), u64>,
+}
+
+impl Kafka {
+    pub fn new(seed: u64) -> Self {
+        let mut world = World::of(PROJECT, seed);
+        let id = |key: &str| world.project.workflow_by_key(key).unwrap().id;
+        let (keyed, blocking, parted, serial) = (id("keyed"), id("blocking"), id("parted"), id("serial"));
+        world.model.ordered = vec![keyed, blocking];
+        world.model.laned = vec![parted];
+        world.model.serial = vec![serial];
+        world.model.limits = vec![(serial, 1)];
+        world.model.project_limit = 6;
+        let triggers = world.project.triggers().map(|(_, trigger)| trigger.id).collect();
+        let logs = vec![Log::default(), Log::default()];
+        let mut kafka = Self {
+            world,
+            triggers,
+            topic: 0,
+            logs,
+            sent: 0,
+            tracks: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            last: BTreeMap::new(),
+            committed: BTreeMap::new(),
+        };
+        kafka.begin_all();
+        kafka
+    }
+
+    /// One thing happens.
+    pub fn step(&mut self) {
+        match self.world.random.below(100) {
+            0..22 => self.send(),
+            22..44 => self.poll(),
+            44..78 => self.world.step_of_runs(),
+            78..84 => self.begin_one(),
+            84..88 => {
+                self.world.crash();
+                self.begin_all();
+            }
+            88..91 => self.come_again(),
+            91..94 => self.forget(),
+            94..96 => self.truncate(),
+            96..97 => self.make_again(),
+            97..98 => self.add_partition(),
+            _ => self.begin_all(),
+        }
+    }
+
+    fn partition(&mut self) -> usize {
+        self.world.random.below(self.logs.len())
+    }
+
+    fn send(&mut self) {
+        for _ in 0..1 + self.world.random.below(4) {
+            self.world.tick();
+            let partition = self.partition();
+            let random = &mut self.world.random;
+            let key = (!random.one_in(5)).then(|| 1 + 10 * partition as u64 + random.below(2) as u64);
+            let message = Message { id: self.sent, key, is_good: !random.one_in(8), at: self.world.now };
+            self.logs[partition].messages.push_back(message);
+            self.sent += 1;
+        }
+    }
+
+    /// A consumer takes what there is room for, and hands it to the shard; the shard may be gone before it decides.
+    fn poll(&mut self) {
+        let trigger = self.world.random.pick(&self.triggers).unwrap();
+        let partition = self.partition();
+        let want = 1 + self.world.random.below(LOAD_MAX) as u32;
+        let lost = self.world.random.one_in(10);
+        self.take(trigger, partition, want, lost);
+    }
+
+    fn take(&mut self, trigger: TriggerId, partition: usize, want: u32, lost: bool) {
+        let Some(track) = self.tracks.get(&(trigger, partition)).cloned() else { return };
+        let log = &self.logs[partition];
+        if track.next < log.low || track.next > log.high() {
+            // What the broker answers then is an error: it begins anew.
+            return self.begin(trigger);
+        }
+        let intake = self.world.permits.intake();
+        let granted = intake.reserve(trigger, want, IN_FLIGHT_MAX);
+        let end = log.high().min(track.next + u64::from(granted));
+        if lost {
+            intake.give_back(trigger, granted);
+            return self.begin(trigger);
+        }
+        for offset in track.next..end {
+            match self.offer(trigger, partition, &track, offset) {
+                Answer::Refused(Refusal::Full) => {
+                    self.world.permits.intake().give_back(trigger, granted);
+                    return self.begin(trigger);
+                }
+                Answer::Repeated(..) => panic!("it began behind what the log has"),
+                answer => {
+                    assert!(matches!(answer, Answer::Accepted(_) | Answer::DeadLettered(_)), "{answer:?}")
+                }
+            }
+            self.tracks.get_mut(&(trigger, partition)).unwrap().next = offset + 1;
+        }
+        self.world.permits.intake().give_back(trigger, granted);
+        self.committed.insert((trigger, track.stream), end);
+        if end > track.next {
+            let open = self.world.model.open(self.world.workflow(trigger));
+            assert!(open <= IN_FLIGHT_MAX as usize, "{open} runs are open");
+        }
+    }
+
+    fn offer(&mut self, trigger: TriggerId, partition: usize, track: &Track, offset: u64) -> Answer {
+        self.world.tick();
+        let log = &self.logs[partition];
+        let message = &log.messages[(offset - log.low) as usize];
+        let (id, keyed) = (message.id, self.world.is_keyed(trigger));
+        let unusable =
+            || Unusable { raw: None, reason: Reason::InvalidJson, detail: "it is not JSON".into() };
+        let input = Input {
+            trigger,
+            position: Position::Next { stream: track.stream.as_str().into(), number: offset },
+            key: message.key.filter(|_| keyed),
+            stream: 1 + u64::from(self.topic) * 100 + partition as u64,
+            request: Bytes::new(),
+            body: if message.is_good { Ok(Bytes::from_static(b"{}")) } else { Err(unusable()) },
+            follow: None,
+            replays: None,
+        };
+        let answer = self.world.command(track.owner, Command::Receive(input));
+        if matches!(answer, Answer::Accepted(_) | Answer::DeadLettered(_)) {
+            let times = self.taken.entry((trigger, id)).or_default();
+            *times += 1;
+            assert_eq!(*times, 1, "message {id} came twice");
+            let last = self.last.insert((trigger, partition), id);
+            assert!(last < Some(id), "message {id} was overtaken by {last:?}");
+        }
+        answer
+    }
+
+    /// A load that was under way when its partition was given back comes late: the log knows all of it.
+    fn come_again(&mut self) {
+        let trigger = self.world.random.pick(&self.triggers).unwrap();
+        let partition = self.partition();
+        let Some(track) = self.tracks.get(&(trigger, partition)).cloned() else { return };
+        let log = &self.logs[partition];
+        let from = log.low.max(track.next.saturating_sub(3));
+        for offset in from..track.next.min(log.high()) {
+            let answer = self.offer(trigger, partition, &track, offset);
+            assert!(matches!(answer, Answer::Repeated(..)), "{answer:?}");
+        }
+    }
+
+    fn begin_one(&mut self) {
+        let trigger = self.world.random.pick(&self.triggers).unwrap();
+        self.begin(trigger);
+    }
+
+    fn begin_all(&mut self) {
+        for trigger in self.triggers.clone() {
+            self.begin(trigger);
+        }
+    }
+
+    /// The group gives a trigger all partitions: each begins where the log ends.
+    fn begin(&mut self, trigger: TriggerId) {
+        self.world.settle();
+        let id = self.topic.to_string();
+        let due = |world: &World, stream: &str| world.stream_due(trigger, stream);
+        let topic = if due(&self.world, &format!("{NAME}/{id}")).is_some() {
+            Topic::Known
+        } else if due(&self.world, NAME).is_some() {
+            Topic::Recreated
+        } else {
+            Topic::New
+        };
+        for partition in 0..self.logs.len() {
+            let stream = format!("{NAME}/{id}/{partition}");
+            let owner = self.world.owner(trigger, &stream);
+            let found = due(&self.world, &stream);
+            let log = &self.logs[partition];
+            let known = Known { due: found.map(|(due, _)| due), low: log.low, high: log.high(), topic };
+            let last_ms = found.map_or(0, |(_, at)| at.0 / 1_000);
+            let (next, reason) = match known.start(Initial::Earliest, last_ms) {
+                Start::Due(next) => (next, None),
+                Start::Move(next, reason) => (next, Some(reason)),
+                Start::Time(millis, reason) => {
+                    let first = log.messages.iter().position(|message| message.at.0 / 1_000 >= millis);
+                    (first.map_or(log.high(), |index| log.low + index as u64), Some(reason))
+                }
+            };
+            let told = self.committed.get(&(trigger, stream.clone())).copied().unwrap_or(0);
+            assert!(told <= found.map_or(0, |(due, _)| due).max(next), "the group is ahead of the log");
+            self.note(owner, trigger, &stream, next, reason);
+            self.tracks.insert((trigger, partition), Track { stream, owner, next });
+        }
+        for stream in [format!("{NAME}/{id}"), NAME.to_owned()] {
+            if due(&self.world, &stream).is_none() {
+                let owner = self.world.owner(trigger, &stream);
+                self.note(owner, trigger, &stream, 0, Some(MoveReason::Started));
+            }
+        }
+        self.world.settle();
+    }
+
+    fn note(
+        &mut self,
+        owner: ShardId,
+        trigger: TriggerId,
+        stream: &str,
+        next: u64,
+        reason: Option<MoveReason>,
+    ) {
+        let Some(reason) = reason else { return };
+        self.world.tick();
+        let order = Move { trigger, stream: stream.into(), next, reason };
+        assert!(matches!(self.world.command(owner, Command::Move(order)), Answer::Done));
+    }
+
+    /// Retention eats the oldest messages, read or not.
+    fn forget(&mut self) {
+        let partition = self.partition();
+        let count = self.world.random.below(4).min(self.logs[partition].messages.len());
+        self.logs[partition].messages.drain(..count);
+        self.logs[partition].low += count as u64;
+    }
+
+    /// The broker loses its newest messages; consumers hear of it before it has as many again.
+    fn truncate(&mut self) {
+        let partition = self.partition();
+        let count = self.world.random.below(4).min(self.logs[partition].messages.len());
+        let left = self.logs[partition].messages.len() - count;
+        self.logs[partition].messages.truncate(left);
+        self.committed.clear();
+        self.begin_all();
+    }
+
+    /// Someone deletes the topic, and makes it again.
+    fn make_again(&mut self) {
+        self.topic += 1;
+        self.logs = vec![Log::default(), Log::default()];
+        self.tracks.clear();
+        if self.world.random.one_in(2) {
+            self.send();
+        }
+        self.begin_all();
+    }
+
+    fn add_partition(&mut self) {
+        if self.logs.len() < PARTITIONS_MAX {
+            self.logs.push(Log::default());
+        }
+    }
+
+    /// Nothing more is sent: all that the broker still has must have come in, and all runs end.
+    pub fn finish(mut self) {
+        self.begin_all();
+        let all: Vec<(TriggerId, usize)> = self.tracks.keys().copied().collect();
+        for _ in 0..10_000 {
+            let open = |(trigger, partition): &&(TriggerId, usize)| {
+                self.tracks[&(*trigger, *partition)].next < self.logs[*partition].high()
+            };
+            let Some((trigger, partition)) = all.iter().find(open).copied() else { break };
+            self.take(trigger, partition, 1, false);
+            self.world.end_runs();
+        }
+        for trigger in &self.triggers {
+            for message in self.logs.iter().flat_map(|log| &log.messages) {
+                assert_eq!(
+                    self.taken.get(&(*trigger, message.id)),
+                    Some(&1),
+                    "message {} is missing",
+                    message.id
+                );
+            }
+        }
+        self.world.finish();
+    }
+}
+
+impl World {
+    /// Time passes, so that no two messages have the same.
+    fn tick(&mut self) {
+        self.now = self.now.plus_millis(1);
+    }
+
+    /// One thing happens to runs.
+    fn step_of_runs(&mut self) {
+        match self.random.below(10) {
+            0..4 => self.claim(),
+            4..8 => self.work(),
+            8 => self.pass(),
+            _ if self.random.one_in(3) => self.cancel(),
+            _ => self.release(),
+        }
+    }
+
+    /// The rows of all shards are written.
+    fn settle(&mut self) {
+        (0..SHARDS).for_each(|shard| self.append(ShardId(shard as u8), vec![], true));
+    }
+
+    fn workflow(&self, trigger: TriggerId) -> WorkflowId {
+        self.project.trigger(trigger).unwrap().0.id
+    }
+
+    fn is_keyed(&self, trigger: TriggerId) -> bool {
+        self.project.trigger(trigger).unwrap().1.ordering == Ordering::Key
+    }
+
+    fn owner(&self, trigger: TriggerId, stream: &str) -> ShardId {
+        let (workflow, _) = self.project.trigger(trigger).unwrap();
+        let serial = (workflow.concurrency == Some(1)).then_some(workflow.id);
+        let position = Position::Next { stream: stream.into(), number: 0 };
+        Route { trigger, serial, key: None, position: &position }.owner(SHARDS).unwrap()
+    }
+
+    /// What is due of a stream, and since when.
+    fn stream_due(&self, trigger: TriggerId, stream: &str) -> Option<(u64, Timestamp)> {
+        let owner = self.owner(trigger, stream);
+        stream::due(&self.reader(owner), trigger, stream).unwrap()
+    }
+}
