@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-fn messages_that_could_not_become_work_orders_are_found_corrected_and_replayed() {
+fn sharp_edge_no_reprocessing_messages_that_could_not_become_work_orders_are_found_corrected_and_replayed() {
     let (setting, client) = Setting::new("again", 2);
     let home = tempfile::tempdir().unwrap();
     // Of each key every third message is an array, and one is no JSON at all.

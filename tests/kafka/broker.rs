@@ -1,4 +1,4 @@
-//! A real Apache Kafka: one broker on ports that the system chose, with all kinds of logins, in a folder of its own.
+//! A real Apache Kafka: one broker on free ports, with all kinds of logins, in a folder of its own.
 //!
 //! Invariant: it serves when `start` returns, and is gone when it is dropped or when the test's process ends.
 
@@ -8,7 +8,10 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,8 +22,11 @@ use rdkafka::{
 
 use crate::common::keyway::eventually;
 
-/// Users of the listeners that ask for a login, all with this password: `orders` may do all, `nobody` nothing.
+/// Users of the listeners that ask for a login, all with this password: `orders` may do all, the others what
+/// `let_read` lets them.
 pub const PASSWORD: &str = "a-secret-4711";
+/// How much of a broker's trace a failed test shows.
+const TRACE_LINES: usize = 40;
 /// The address of a broker that someone else started, for the tests that only need an open listener.
 const OUTSIDE: &str = "KEYWAY_TEST_KAFKA";
 
@@ -44,7 +50,7 @@ impl Broker {
         let mut format = broker.java("kafka.tools.StorageTool");
         format.args(["format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c"]);
         format.arg(broker.home.path().join("server.properties"));
-        for (kind, user) in [("256", "orders"), ("512", "orders"), ("256", "nobody")] {
+        for (kind, user) in [("256", "orders"), ("512", "orders"), ("256", "no_topic"), ("256", "no_group")] {
             format.args(["--add-scram", &scram(kind, user)]);
         }
         let output = format.output().unwrap();
@@ -78,6 +84,23 @@ impl Broker {
         let Some((mut child, stdin)) = self.guard.take() else { return };
         drop(stdin);
         child.wait().unwrap();
+    }
+
+    /// Cuts a partition's messages in half while it does not run, as a disk does that lost what was not synced.
+    pub fn truncate(&self, topic: &str, partition: i32) {
+        let segment = format!("data/{topic}-{partition}/00000000000000000000.log");
+        let segment = fs::OpenOptions::new().write(true).open(self.home.path().join(segment)).unwrap();
+        let length = segment.metadata().unwrap().len();
+        segment.set_len(length / 2).unwrap();
+    }
+
+    /// Lets a user of the logins read all of one kind: `topic` or `group`.
+    pub fn let_read(&self, user: &str, kind: &str) {
+        let mut command = self.java("org.apache.kafka.tools.AclCommand");
+        command.args(["--bootstrap-server", &self.address(), "--add", &format!("--{kind}"), "*"]);
+        command.args(["--allow-principal", &format!("User:{user}"), "--operation", "read"]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     /// Sends its process a signal by its name, such as `STOP`.
@@ -124,6 +147,11 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let trace = fs::read_to_string(self.home.path().join("trace")).unwrap_or_default();
+            let last: Vec<&str> = trace.lines().rev().take(TRACE_LINES).collect();
+            eprintln!("--- trace of the broker, last line first\n{}", last.join("\n"));
+        }
     }
 }
 
@@ -149,8 +177,15 @@ fn library() -> &'static Path {
     })
 }
 
+/// Ports below those that the system gives away: a broker that was killed finds them free when it comes back.
 fn free_ports() -> [u16; 5] {
-    let listeners = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut listeners = std::iter::repeat_with(|| {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        TcpListener::bind(("127.0.0.1", 10_000 + (number % 20_000) as u16))
+    })
+    .flatten();
+    let listeners = [(); 5].map(|()| listeners.next().unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
@@ -203,7 +238,9 @@ transaction.state.log.num.partitions=2
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=500
 log.retention.ms=-1
-log.cleaner.enable=false
+log.cleaner.dedupe.buffer.size=2097152
+log.cleaner.io.buffer.size=65536
+log.cleaner.backoff.ms=100
 message.max.bytes=12000000
 "
     )

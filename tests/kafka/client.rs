@@ -16,7 +16,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    message::{Header, OwnedHeaders},
+    message::{Header, Message, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
@@ -53,7 +53,13 @@ impl Client {
 
     /// Makes a topic.
     pub fn make_topic(&self, topic: &str, partitions: i32) {
+        self.make_topic_with(topic, partitions, &[]);
+    }
+
+    /// The same, with settings of its own.
+    pub fn make_topic_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
         wait(self.admin.create_topics([&new], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
         // It is there when its partitions have leaders.
         eventually("the topic is there", || {
@@ -128,6 +134,24 @@ impl Client {
     pub fn count(&self, topic: &str, partitions: i32) -> i64 {
         let end = |partition| self.producer.client().fetch_watermarks(topic, partition, WAIT).unwrap().1;
         (0..partitions).map(end).sum()
+    }
+
+    /// The offsets of partition 0 that Kafka still has.
+    pub fn offsets(&self, topic: &str) -> Vec<i64> {
+        let consumer = self.group("nobody");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+        consumer.assign(&list).unwrap();
+        let end = self.count(topic, 1);
+        let offsets = std::iter::from_fn(|| Some(consumer.poll(WAIT).unwrap().unwrap().offset()));
+        let mut found = Vec::new();
+        for offset in offsets {
+            found.push(offset);
+            if offset + 1 == end {
+                break;
+            }
+        }
+        found
     }
 
     /// Sends one message; returns when Kafka has it.

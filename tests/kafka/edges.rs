@@ -1,6 +1,7 @@
 //! The six sharp edges that OpenFn documented of its Kafka triggers, each turned into something that a user can rely on.
 //!
-//! Reprocessing, one of them, has its tests with the replays.
+//! Three of them have their tests elsewhere: reprocessing with the replays, order with concurrency in `order`, and errors
+//! that nobody sees in `trouble`.
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use crate::{
     common::{
         code,
         keyway::{Keyway, eventually},
-        tool,
+        stderr, tool,
     },
     world::{Setting, TRIGGER, by_place, has_orders, is_read, orders, status, trigger, value},
 };
@@ -90,7 +91,7 @@ fn open_runs_never_exceed_in_flight_max_and_the_rest_waits_in_kafka() {
     }
     client.flush();
     for _ in 0..2 {
-        // Nothing is executed: what came in stays open, also over a restart.
+        // Nothing is executed: what came in stays open, also over a restart and after a rebuild.
         let server = setting.start(home.path(), &["--executors", "0"]);
         eventually("it is paused", || {
             let seen = trigger(&server);
@@ -100,6 +101,11 @@ fn open_runs_never_exceed_in_flight_max_and_the_rest_waits_in_kafka() {
         assert_eq!(orders(&server), 5);
         assert_eq!(trigger(&server)["partitions"][0]["paused"], true);
         assert_eq!(server.stop().code(), Some(0));
+        for command in ["verify", "rebuild"] {
+            let output =
+                tool().arg(command).arg("--data-dir").arg(home.path().join("data")).output().unwrap();
+            assert_eq!(code(&output), 0, "{command}: {}", stderr(&output));
+        }
     }
     let server = setting.start(home.path(), &[]);
     let mut most = 0;

@@ -10,9 +10,12 @@ mod broker;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod crash;
 mod edges;
 mod gaps;
+mod group;
 mod messages;
+mod mock;
 mod order;
 mod outage;
 mod trouble;

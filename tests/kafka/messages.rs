@@ -4,8 +4,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
+    broker::shared_address,
+    client::{Client, name},
     common::keyway::eventually,
-    world::{Setting, all, events, has_orders, is_read, received, trigger, value},
+    world::{Setting, all, events, has_orders, is_read, orders, received, trigger, value},
 };
 
 #[test]
@@ -74,6 +76,56 @@ fn what_cannot_become_a_work_order_is_a_dead_letter_with_all_of_it_and_never_sto
     assert_eq!(trigger(&server)["dead_letters"], bad.len());
     assert_eq!(server.stop().code(), Some(0));
     assert_eq!(client.committed(&setting.group, &setting.topic, 1), [Some(16)]);
+}
+
+#[test]
+fn messages_that_are_just_not_too_much_come_in_whole() {
+    let (setting, client) = Setting::new("whole", 1);
+    let home = tempfile::tempdir().unwrap();
+    let object = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8)).into_bytes();
+    let sent = [object(1 << 20), object(10_000_000), [vec![b'['; 60], vec![b']'; 60]].concat()];
+    let deep = [b"{\"a\":".as_slice(), &sent[2], b"}"].concat();
+    for value in [&sent[0], &sent[1], &deep] {
+        client.send(&setting.topic, 0, None, Some(value));
+    }
+    let names: Vec<String> = (0..10_000).map(|n| format!("name-{n}")).collect();
+    let headers: Vec<(&str, Option<&[u8]>)> =
+        names.iter().map(|name| (name.as_str(), Some(name.as_bytes()))).collect();
+    client.send_with(&setting.topic, b"", b"{}", &headers, 1_721_889_238_000);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 4);
+    let lengths: Vec<usize> = received(&server).iter().map(|event| event["body"].to_string().len()).collect();
+    assert_eq!(lengths, [1 << 20, 10_000_000, deep.len(), 2]);
+    let request = received(&server)[3]["request"].clone();
+    assert_eq!(request["headers"].as_array().unwrap().len(), names.len());
+    assert_eq!(request["headers"][9_999], json!(["name-9999", "name-9999"]));
+    assert_eq!(request["key"], "", "an empty key is not none");
+}
+
+#[test]
+fn a_compacted_topic_is_read_over_its_holes_and_leaves_no_lag() {
+    let client = Client::new(&shared_address());
+    let setting = Setting::at(&shared_address(), &name("compacted"));
+    let eager = [("cleanup.policy", "compact"), ("segment.ms", "50"), ("min.cleanable.dirty.ratio", "0.001")];
+    client.make_topic_with(&setting.topic, 1, &eager);
+    // Each is a segment of its own, some time later; of all but the last segment the last message of a key stays.
+    let mut sent = 0;
+    eventually("it is compacted", || {
+        client.send(&setting.topic, 0, Some(b"k"), Some(&value(sent)));
+        sent += 1;
+        sent > 4 && (client.offsets(&setting.topic).len() as i64) < sent - 2
+    });
+    let left = client.offsets(&setting.topic).len() as u64;
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.start(home.path(), &[]);
+    eventually("there is no lag", || {
+        let seen = trigger(&server)["partitions"][0].clone();
+        seen["lag"] == 0 && seen["high_watermark"] == sent
+    });
+    let taken = orders(&server);
+    assert!((1..=left).contains(&taken), "{taken} of {left}");
+    let last = received(&server).pop().unwrap();
+    assert_eq!(last["body"]["n"], sent - 1);
 }
 
 #[test]

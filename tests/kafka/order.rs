@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    broker::Broker,
     client::Client,
     common::{
         code,
         keyway::{Keyway, eventually},
         tool,
     },
-    world::{Setting, TRIGGER, all, by_place, has_orders, is_read, orders, status, trigger},
+    world::{Setting, TRIGGER, all, has_orders, is_idle, status, trigger},
 };
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
@@ -20,14 +19,6 @@ const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 fn send(client: &Client, setting: &Setting, key: &str, body: &Value) {
     let partition = i32::from(key.as_bytes()[0] % 2);
     client.queue(&setting.topic, partition, Some(key.as_bytes()), Some(body.to_string().as_bytes()));
-}
-
-/// Waits until no run is open.
-fn is_idle(server: &Keyway) {
-    eventually("all runs have ended", || {
-        let runs = status(server)["runs"].clone();
-        ["available", "claimed", "started"].iter().all(|state| runs[*state].as_u64().unwrap_or(0) == 0)
-    });
 }
 
 /// The runs of each line, in the order in which its messages came; `line` names the line of a request.
@@ -130,87 +121,4 @@ fn a_blocked_key_is_shown_with_its_partition_and_goes_on_when_someone_decides() 
     assert_eq!(code(&output), 0);
     is_idle(&server);
     assert_eq!(trigger(&server)["blocked_keys_count"], 0);
-}
-
-/// A keyway and a broker that are killed while messages flow: each message becomes one work order, in the order of its key.
-#[test]
-fn whatever_is_killed_each_message_becomes_one_work_order_and_keys_keep_their_order() {
-    const PARTITIONS: i32 = 4;
-    let count = std::env::var("KEYWAY_TEST_KAFKA_MESSAGES").map_or(4_000, |count| count.parse().unwrap());
-    let mut broker = Broker::start();
-    let client = Client::new(&broker.address());
-    let setting = Setting::on(&broker.address(), "crash", PARTITIONS);
-    let home = tempfile::tempdir().unwrap();
-    let mut server = setting.start(home.path(), &[]);
-    const ROUNDS: i64 = 6;
-    for round in 0..ROUNDS {
-        for n in round * count / ROUNDS..(round + 1) * count / ROUNDS {
-            let (key, body) = (format!("k{}", n % 50), json!({"n": n}).to_string());
-            client.queue(
-                &setting.topic,
-                (n % 50) as i32 % PARTITIONS,
-                Some(key.as_bytes()),
-                Some(body.as_bytes()),
-            );
-        }
-        let before = orders(&server);
-        eventually("some came in", || orders(&server) > before);
-        if round % 3 == 1 {
-            broker.kill();
-            broker.restart();
-        }
-        server.kill();
-        client.flush();
-        let committed = client.committed(&setting.group, &setting.topic, PARTITIONS);
-        server = setting.start(home.path(), &[]);
-        is_read(&server, PARTITIONS as usize);
-        for partition in trigger(&server)["partitions"].as_array().unwrap() {
-            let committed = committed[partition["partition"].as_u64().unwrap() as usize].unwrap_or(0);
-            assert!(partition["position"].as_i64().unwrap() >= committed, "committed ahead of the log");
-        }
-    }
-    assert_eq!(client.count(&setting.topic, PARTITIONS), count, "the broker has each message once");
-    eventually("all came in", || orders(&server) >= count as u64);
-    is_idle(&server);
-    // By their places first: a message that came twice is told from one that was sent twice.
-    let places = by_place(&server);
-    let twice: Vec<_> = places.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(twice.is_empty(), "not once: {twice:?}");
-    assert_eq!(places.len() as i64, count);
-    has_orders(&server, count as u64);
-    let mut last: BTreeMap<String, (u64, String)> = BTreeMap::new();
-    for (key, runs) in begun(&server) {
-        for (offset, started, finished) in runs {
-            let before = last.insert(key.clone(), (offset, finished));
-            assert!(
-                before.is_none_or(|(before, ended)| before < offset && ended <= started),
-                "{key} at {offset}"
-            );
-        }
-    }
-    assert_eq!(last.len(), 50);
-}
-
-/// Offset, begin and end of the runs of each key, in the order of their ends.
-fn begun(server: &Keyway) -> BTreeMap<String, Vec<(u64, String, String)>> {
-    let events = crate::world::events(server);
-    let (mut keys, mut begins) = (BTreeMap::new(), BTreeMap::new());
-    let mut found: BTreeMap<String, Vec<(u64, String, String)>> = BTreeMap::new();
-    for event in events {
-        let run = event["run_id"].as_str().unwrap_or_default().to_owned();
-        match event["kind"].as_str().unwrap() {
-            "Received" => {
-                let key = event["request"]["key"].as_str().unwrap().to_owned();
-                keys.insert(run, (key, event["kafka_offset"].as_u64().unwrap()));
-            }
-            "RunStarted" => drop(begins.insert(run, event["started"].as_str().unwrap().to_owned())),
-            "RunFinished" => {
-                let (key, offset) = keys[&run].clone();
-                let ended = event["finished"].as_str().unwrap().to_owned();
-                found.entry(key).or_default().push((offset, begins[&run].clone(), ended));
-            }
-            _ => {}
-        }
-    }
-    found
 }

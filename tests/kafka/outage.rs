@@ -34,6 +34,32 @@ fn a_broker_that_hangs_is_said_in_time_and_reading_goes_on_when_it_is_back() {
 }
 
 #[test]
+fn a_broker_that_lost_its_last_messages_is_noticed_and_what_comes_then_is_read() {
+    let mut broker = Broker::start();
+    let setting = Setting::on(&broker.address(), "truncated", 1);
+    let client = Client::new(&broker.address());
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 1);
+    (0..10).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
+    has_orders(&server, 10);
+    assert_eq!(server.stop().code(), Some(0));
+    broker.kill();
+    broker.truncate(&setting.topic, 0);
+    broker.restart();
+    let client = Client::new(&broker.address());
+    let end = client.count(&setting.topic, 1);
+    assert!((1..10).contains(&end), "{end} messages are left");
+    // Fewer than were lost: by its number the last of them looks as if it had been read.
+    (0..2).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(10 + n))));
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 12);
+    let error = trigger(&server)["last_error"].as_str().unwrap().to_owned();
+    assert!(error.contains("was truncated"), "{error}");
+    let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
+    assert_eq!(bodies, (0..12).map(Some).collect::<Vec<_>>());
+}
+
+#[test]
 fn transactions_that_were_aborted_never_come_in_and_leave_no_lag() {
     let (setting, client) = Setting::new("transactions", 1);
     let sent: [(&[u8], bool); 3] = [(b"{\"n\":1}", true), (b"{\"n\":2}", false), (b"{\"n\":3}", true)];

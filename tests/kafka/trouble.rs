@@ -1,13 +1,22 @@
 //! What goes wrong is said, in a sentence that says what to do, and soon; and passwords are said nowhere.
 
-use std::fs;
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
 use crate::{
     broker::{PASSWORD, shared},
     client::{Client, name},
-    common::keyway::{Keyway, eventually},
+    common::{
+        fake::Fake,
+        keyway::{Keyway, eventually},
+    },
+    world::{Setting, events, trigger},
 };
 
 /// One trigger of the table: hosts, lines of its configuration, and what is to be seen.
@@ -23,7 +32,7 @@ fn login(sasl: &str, user: &str, password: &str) -> Vec<String> {
     vec![format!("sasl: {sasl}"), format!("username: {user}"), format!("password: {{env: {password}}}")]
 }
 
-fn cases() -> Vec<Case> {
+fn cases(silent: &str) -> Vec<Case> {
     let broker = shared();
     let (open, logged, tls, both) =
         (broker.address(), broker.login_address(), broker.tls_address(), broker.tls_login_address());
@@ -61,7 +70,13 @@ fn cases() -> Vec<Case> {
             topic: Some("there-is-none".to_owned()),
             ..ill(&open, vec![], &["there-is-none", "`topics`"])
         },
-        ill(&logged, login("scram_sha_256", "nobody", "RIGHT"), &["`nobody`", "READ"]),
+        ill(
+            &logged,
+            login("scram_sha_256", "no_topic", "RIGHT"),
+            &["`no_topic`", "READ and DESCRIBE on the topic"],
+        ),
+        ill(&logged, login("scram_sha_256", "no_group", "RIGHT"), &["`no_group`", "READ", "`group_id`"]),
+        ill(silent, vec![], &["`hosts`", "No broker answers"]),
     ]
 }
 
@@ -90,8 +105,13 @@ fn project(cases: &[Case], topic: &str) -> String {
 }
 
 #[test]
-fn each_trouble_is_said_in_a_sentence_and_no_password_is_said_anywhere() {
-    let cases = cases();
+fn sharp_edge_errors_nobody_sees_each_trouble_is_said_in_a_sentence_and_no_password_anywhere() {
+    // It takes connections and never says a word.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = listener.local_addr().unwrap().to_string();
+    let cases = cases(&silent);
+    shared().let_read("no_group", "topic");
+    shared().let_read("no_topic", "group");
     let topic = name("trouble");
     Client::new(&shared().address()).make_topic(&topic, 1);
     let home = tempfile::tempdir().unwrap();
@@ -104,6 +124,7 @@ fn each_trouble_is_said_in_a_sentence_and_no_password_is_said_anywhere() {
         let (_, page) = server.get("/api/triggers?page_size=100");
         page["data"].as_array().unwrap().iter().map(|item| item["attributes"].clone()).collect::<Vec<Value>>()
     };
+    let started = Instant::now();
     for (n, case) in cases.iter().enumerate() {
         let trigger = || seen().into_iter().find(|it| it["workflow"] == format!("w{n}")).unwrap();
         eventually(&format!("{} is {} ({:?})", case.hosts, case.state, case.lines), || {
@@ -113,8 +134,11 @@ fn each_trouble_is_said_in_a_sentence_and_no_password_is_said_anywhere() {
         });
         assert_eq!(trigger()["last_error_at"].is_null(), case.says.is_empty());
     }
+    // The connect timeout of 5 s, and 10 s, for all of them.
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     let everything = [
         server.trace(),
+        server.get("/metrics").1.to_string(),
         seen().iter().map(Value::to_string).collect(),
         server.get("/api/events").1.to_string(),
     ];
@@ -123,4 +147,40 @@ fn each_trouble_is_said_in_a_sentence_and_no_password_is_said_anywhere() {
         assert!(!text.contains(wrong));
     }
     assert_eq!(server.stop().code(), Some(0));
+    for file in files(&home.path().join("data")) {
+        let bytes = fs::read(&file).unwrap();
+        let holds = |secret: &str| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!holds(PASSWORD), "{}", file.display());
+        assert!(!holds(wrong), "{}", file.display());
+    }
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_trigger_that_fails_is_told_once_in_an_embargo() {
+    let url = Fake::new(&[("POST /hook", 204, String::new())]);
+    let setting = Setting::at("127.0.0.1:9", &name("told"));
+    let notifications = format!("notifications: {{webhook: {{url: '{}/hook'}}}}\nworkflows:", url.url);
+    let project = setting.project().replace("workflows:", &notifications);
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("project.yaml"), project).unwrap();
+    for _ in 0..2 {
+        let server =
+            Keyway::start_with(home.path(), &["--shards", "1"], &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
+        eventually("it is failing", || trigger(&server)["state"] == "failing");
+        let count = |kind: &str| events(&server).iter().filter(|event| event["kind"] == kind).count();
+        eventually("the warning is told", || count("Noticed") == 1);
+        assert_eq!(count("Warned"), 1);
+        assert_eq!(server.stop().code(), Some(0));
+    }
+    let asked = url.asked();
+    assert_eq!(asked.len(), 1);
+    let told: Value = serde_json::from_str(&asked[0].body).unwrap();
+    assert_eq!((&told["kind"], &told["workflow"]), (&"trigger_failing".into(), &"orders".into()));
+    assert!(asked[0].body.contains("127.0.0.1:9"), "{told}");
 }

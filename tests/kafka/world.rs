@@ -42,9 +42,14 @@ impl Setting {
     pub fn on(address: &str, of: &str, partitions: i32) -> Self {
         let topic = name(of);
         Client::new(address).make_topic(&topic, partitions);
-        let group = format!("group-{topic}");
+        Self::at(address, &topic)
+    }
+
+    /// For a topic that is there.
+    pub fn at(address: &str, topic: &str) -> Self {
+        let (hosts, topic, group) = (address.to_owned(), topic.to_owned(), format!("group-{topic}"));
         let none = String::new;
-        Self { hosts: address.to_owned(), topic, group, kafka: none(), trigger: none(), workflow: none() }
+        Self { hosts, topic, group, kafka: none(), trigger: none(), workflow: none() }
     }
 
     pub fn kafka(mut self, line: &str) -> Self {
@@ -132,6 +137,14 @@ pub fn orders(server: &Keyway) -> u64 {
 pub fn has_orders(server: &Keyway, count: u64) {
     eventually(&format!("{count} work orders are there"), || orders(server) >= count);
     assert_eq!(orders(server), count);
+}
+
+/// Waits until no run is open.
+pub fn is_idle(server: &Keyway) {
+    eventually("all runs have ended", || {
+        let runs = status(server)["runs"].clone();
+        ["available", "claimed", "started"].iter().all(|state| runs[*state].as_u64().unwrap_or(0) == 0)
+    });
 }
 
 /// All items of a list, over all pages.

@@ -67,6 +67,8 @@ pub struct Consumer {
     /// Whether the group gave us anything yet, be it nothing.
     joined: bool,
     ids: Vec<(String, String)>,
+    /// A broker that has one of our partitions.
+    leader: Option<i32>,
     ticked: Instant,
     described: Instant,
     probed: Instant,
@@ -117,6 +119,7 @@ impl Consumer {
             assigned: Vec::new(),
             joined: false,
             ids: Vec::new(),
+            leader: None,
             ticked: now,
             described: now,
             probed: now,
@@ -333,7 +336,8 @@ impl Consumer {
         }
         if self.described.elapsed() >= Duration::from_millis(KAFKA_TOPICS_MS) {
             self.described = Instant::now();
-            self.topics.describe(&self.plan.settings.topics, Duration::from_millis(KAFKA_TOPICS_MS));
+            let timeout = Duration::from_millis(KAFKA_TOPICS_MS);
+            self.topics.describe(&self.plan.settings.topics, self.leader, timeout);
         }
     }
 

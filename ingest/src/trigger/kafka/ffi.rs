@@ -104,8 +104,8 @@ impl<C: ConsumerContext> Queue<C> {
         })
     }
 
-    /// Asks for the ids of topics; the answer comes to this queue.
-    pub fn describe(&self, topics: &[String], timeout: Duration) {
+    /// Asks this broker for the ids of topics, or the cluster's controller; the answer comes to this queue.
+    pub fn describe(&self, topics: &[String], broker: Option<i32>, timeout: Duration) {
         let names: Vec<CString> =
             topics.iter().filter_map(|topic| CString::new(topic.as_str()).ok()).collect();
         let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
@@ -116,6 +116,9 @@ impl<C: ConsumerContext> Queue<C> {
             let operation = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
             let options = native::rd_kafka_AdminOptions_new(client, operation);
             native::rd_kafka_AdminOptions_set_request_timeout(options, millis(timeout), ptr::null_mut(), 0);
+            if let Some(broker) = broker {
+                native::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+            }
             let collection =
                 native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
             native::rd_kafka_DescribeTopics(client, collection, options, self.queue);

@@ -72,6 +72,7 @@ impl Consumer {
     }
 
     fn begin(&mut self, partitions: &[Partition]) -> Result<(), Unread> {
+        self.leader = self.leader_of(partitions)?;
         self.ids = self.topic_ids(partitions)?;
         let (mut begins, mut moves) = (Vec::new(), Vec::new());
         for partition in partitions {
@@ -106,6 +107,17 @@ impl Consumer {
         Duration::from_millis(self.plan.connect_timeout_ms().min(KAFKA_ANSWER_MS))
     }
 
+    /// The broker of the first partition: nothing is read without it, whatever the cluster's controller does.
+    fn leader_of(&self, partitions: &[Partition]) -> Result<Option<i32>, Unread> {
+        let Some((topic, number)) = partitions.first() else { return Ok(None) };
+        let metadata = self.client.client().fetch_metadata(Some(topic), self.timeout());
+        let metadata = metadata.map_err(|error| self.trouble(error.rdkafka_error_code(), topic))?;
+        let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let leader =
+            partitions.find(|partition| partition.id() == *number).map(|partition| partition.leader());
+        Ok(leader.filter(|leader| *leader >= 0))
+    }
+
     /// The ids of the assigned topics. A topic that was made again has another one, and is another stream.
     fn topic_ids(&self, partitions: &[Partition]) -> Result<Vec<(String, String)>, Unread> {
         let mut names: Vec<String> = partitions.iter().map(|(topic, _)| topic.clone()).collect();
@@ -116,7 +128,7 @@ impl Consumer {
         }
         // An answer to an older question may be waiting.
         while self.topics.described(Duration::ZERO).is_some() {}
-        self.topics.describe(&names, self.timeout());
+        self.topics.describe(&names, self.leader, self.timeout());
         let answer = self.topics.described(self.timeout() + Duration::from_millis(KAFKA_RETRY_MS));
         let late = Err(RDKafkaErrorCode::OperationTimedOut);
         let topics = answer.unwrap_or(late);
