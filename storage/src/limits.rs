@@ -396,6 +396,10 @@ pub const WIPE_NOTE_OFFSETS: u64 = 65_536;
 pub const WIPE_SHRINK_BYTES: u64 = 64 << 20;
 /// Longest time until the disk gets back what was taken out, however little it is.
 pub const WIPE_SHRINK_MS: u64 = 600_000;
+/// Bytes that must be free before the log is shrunk: it writes some files anew before it deletes the old ones, and appends
+/// must find theirs meanwhile.
+pub const SHRINK_ROOM_BYTES_MIN: u64 = 512 << 20;
 
+const _: () = assert!(SHRINK_ROOM_BYTES_MIN > 4 * DISK_RESERVE_BYTES);
 // Whoever waits for an end longest is told before its content goes.
 const _: () = assert!(WIPE_GRACE_MS > SETTLE_MS);

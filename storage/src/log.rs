@@ -37,8 +37,9 @@ pub trait Log: Send {
     /// append; until then a crash may bring the old block back.
     fn rewrite(&mut self, block: &mut Block) -> Result<(), AppendError>;
 
-    /// Gives the disk back what rewritten blocks no longer need: begun on return, done some time after it.
-    fn shrink(&mut self);
+    /// Gives the disk back what rewritten blocks no longer need: begun on return, done some time after it. False when the
+    /// disk has no room for what is written on the way.
+    fn shrink(&mut self) -> bool;
 
     /// The offsets that can be read.
     fn live(&self) -> Span;

@@ -160,8 +160,7 @@ impl Shard {
     fn shrink_if_due(&mut self, now: Timestamp) {
         let Some((bytes, since)) = self.sweep.loose else { return };
         if bytes >= WIPE_SHRINK_BYTES || since.plus_millis(WIPE_SHRINK_MS) <= now {
-            self.sweep.loose = None;
-            self.log.shrink();
+            self.sweep.loose = if self.log.shrink() { None } else { Some((0, now)) };
         }
     }
 }

@@ -70,7 +70,9 @@ impl Log for Full {
         self.0.rewrite(block)
     }
 
-    fn shrink(&mut self) {}
+    fn shrink(&mut self) -> bool {
+        self.0.shrink()
+    }
 
     fn live(&self) -> Span {
         self.0.live()

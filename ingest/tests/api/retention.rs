@@ -217,3 +217,27 @@ fn a_shorter_period_holds_for_what_is_there_already() {
     turn(&world);
     assert_eq!(wiped(&world), (2, 0));
 }
+
+#[test]
+fn what_blocks_others_keeps_its_content_until_someone_decides() {
+    let world = World::bare(1);
+    let project = PROJECT
+        .replace("name: clinic", "name: clinic\ndataclip_retention_period: 7")
+        .replace("    name: Intake\n", "    name: Intake\n    concurrency: 1\n")
+        .replace("custom_path: clinic}", "custom_path: clinic, on_failure: block_key}");
+    apply(&world, &project);
+    world.at(0).receive(0, WEBHOOK, BODY);
+    let claimed = world.claim(0);
+    world.begin(0, claimed);
+    world.end(0, claimed, &["{\"a\":1}"], RunState::Failed);
+    world.at(8 * DAY);
+    (0..20).for_each(|_| turn(&world));
+    assert_eq!(wiped(&world), (0, 0));
+    let skipped = world.call(Method::POST, &format!("/api/triggers/{WEBHOOK}/blocked_keys/-/skip"), "");
+    assert_eq!(skipped.status, 200, "{}", skipped.body);
+    world.at(14 * DAY);
+    (0..20).for_each(|_| turn(&world));
+    assert_eq!(wiped(&world), (0, 0), "it counts from the decision on");
+    world.at(15 * DAY + SECOND);
+    until_wiped(&world, 2, 0);
+}

@@ -73,7 +73,9 @@ impl Log for Disk {
         Ok(())
     }
 
-    fn shrink(&mut self) {}
+    fn shrink(&mut self) -> bool {
+        true
+    }
 
     fn live(&self) -> Span {
         Span { first: Offset(0), end: self.0.lock().end }

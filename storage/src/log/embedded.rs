@@ -16,7 +16,7 @@ use crate::{
     disk,
     error::{AppendError, OpenError, ReadError},
     key::{Key, Tag},
-    limits::{BLOCK_BYTES_MAX, DISK_RESERVE_BYTES},
+    limits::{BLOCK_BYTES_MAX, DISK_RESERVE_BYTES, SHRINK_ROOM_BYTES_MIN},
     place::{Offset, ShardId, Span},
 };
 use shrink::Shrinker;
@@ -75,6 +75,7 @@ impl EmbeddedLog {
 
     fn poison(&mut self, cause: String) -> AppendError {
         self.poisoned = Some(cause.clone());
+        self.shrinker.leave();
         AppendError::Poisoned { offset: self.live.end, cause }
     }
 
@@ -138,8 +139,14 @@ impl Log for EmbeddedLog {
         batch.commit().map_err(|error| self.poison(error.to_string()))
     }
 
-    fn shrink(&mut self) {
+    fn shrink(&mut self) -> bool {
+        let free_bytes = disk::free_bytes(&self.directory);
+        if self.poisoned.is_some() || free_bytes < SHRINK_ROOM_BYTES_MIN {
+            tracing::warn!(free_bytes, "there is no room to shrink the log; it is tried again");
+            return false;
+        }
         self.shrinker.ask(&self.blocks);
+        true
     }
 
     fn live(&self) -> Span {

@@ -54,7 +54,9 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn shrink(&mut self) {}
+    fn shrink(&mut self) -> bool {
+        true
+    }
 
     fn live(&self) -> Span {
         self.live

@@ -40,6 +40,11 @@ impl Shrinker {
             let _ = ask.try_send(());
         }
     }
+
+    /// Waits for nothing any more: a store that failed may never finish what it began.
+    pub fn leave(&mut self) {
+        self.running = None;
+    }
 }
 
 impl Drop for Shrinker {
