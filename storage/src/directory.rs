@@ -178,6 +178,7 @@ impl DataDir {
     ) -> Result<Store, OpenError> {
         let path = self.shard_path(shard);
         let failed = |error: fjall::Error| open_error(&path, error);
+        tree::discard_unmade(&path)?;
         check_files(&path, durability)?;
         let database = Database::builder(&path)
             .cache_size(CACHE_BYTES)

@@ -64,6 +64,24 @@ fn what_was_appended_is_there_after_a_reopen() {
 }
 
 #[test]
+fn a_database_whose_making_was_cut_short_is_made_again_and_one_that_lost_its_marker_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let data = DataDir::open(&home.path().join("data"), 1).unwrap();
+    let shard = home.path().join("data/shard-000");
+    std::fs::create_dir_all(shard.join("keyspaces")).unwrap();
+    for name in ["lock", "0.jnl"] {
+        std::fs::write(shard.join(name), b"").unwrap();
+    }
+    let mut store = data.open_shard(SHARD, Durability::Fsync, None).unwrap();
+    store.log.append(&mut block_of(0, &[received(b"{}")])).unwrap();
+    drop(store);
+    std::fs::remove_file(shard.join("version")).unwrap();
+    let refused = data.open_shard(SHARD, Durability::Fsync, None).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("no version marker"), "{refused}");
+    assert!(shard.join("0.jnl").exists());
+}
+
+#[test]
 fn a_second_open_of_a_data_dir_is_refused_by_name() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("data");

@@ -60,6 +60,29 @@ pub fn check_files(database: &Path) -> Result<Vec<Fault>, OpenError> {
     Ok(faults)
 }
 
+/// Throws away a database whose making was cut short before anything could be written to it: the store refuses to make it
+/// again over what is there (as of fjall 3.1), and writes its marker last.
+pub fn discard_unmade(database: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: database.to_path_buf(), source };
+    if !database.exists() || database.join("version").exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(database).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let is_empty = match entry.file_name().to_str() {
+            Some("lock") => true,
+            Some("keyspaces") => fs::read_dir(entry.path()).map_err(io)?.next().is_none(),
+            Some("0.jnl") => fs::read(entry.path()).map_err(io)?.iter().all(|byte| *byte == 0),
+            _ => false,
+        };
+        if !is_empty {
+            let how = "it has no version marker, but something was written to it".to_owned();
+            return Err(OpenError::Damaged { path: database.to_path_buf(), how });
+        }
+    }
+    fs::remove_dir_all(database).map_err(io)
+}
+
 fn trees(database: &Path) -> Result<Vec<PathBuf>, OpenError> {
     let keyspaces = database.join("keyspaces");
     let io = |source| OpenError::Io { path: keyspaces.clone(), source };
