@@ -1,6 +1,15 @@
 //! A cron expression, as sets of the minutes, hours, days, months and weekdays that it names.
 //!
+//! Which values a field names, the `cron` crate says; this file spells each field as that crate reads it, and says what is
+//! wrong in the words of crontab(5), since the crate's errors name neither the field nor what it allows. Further than that
+//! the crate does not fit: its weekdays are Quartz's 1 to 7, it asks both day fields where cron(8) asks either, it knows no
+//! year after 2100, and it leaves out and repeats by itself what a change of the clock leaves out and repeats.
+//!
 //! Invariant: every value in a set is one that its field allows; Sunday is 0, whether it was written 0 or 7.
+
+use std::str::FromStr;
+
+use cron::{Schedule, TimeUnitSpec};
 
 /// A parsed cron expression of five fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +39,11 @@ impl Set {
     /// Whether a value is named.
     pub fn contains(self, value: u8) -> bool {
         value < 64 && self.bits & (1 << value) != 0
+    }
+
+    /// Takes in what a field names.
+    fn take(&mut self, field: &impl TimeUnitSpec) {
+        self.bits = field.iter().fold(0, |bits, value| bits | 1 << value);
     }
 }
 
@@ -106,7 +120,21 @@ impl Expression {
                 "minute, hour, day of the month, month, day of the week; there are no seconds and no years";
             return Err(ExpressionError { message, hint: hint.to_owned() });
         };
-        let [minutes, hours, days, months, mut weekdays] = parse_fields(fields)?;
+        let mut spelled = [const { String::new() }; 5];
+        for ((spelled, part), field) in spelled.iter_mut().zip(&PARTS).zip(fields) {
+            *spelled = part.spell(field)?;
+        }
+        let [mut minutes, mut hours, mut days, mut months, mut weekdays] =
+            fields.map(|field| Set { bits: 0, starred: field.starts_with('*') });
+        // The crate's seconds hold the weekdays: they are numbers from 0 on there.
+        let [minute, hour, day, month, weekday] = &spelled;
+        let schedule = Schedule::from_str(&format!("{weekday} {minute} {hour} {day} {month} *"))
+            .map_err(|error| misread(text, &error))?;
+        minutes.take(schedule.minutes());
+        hours.take(schedule.hours());
+        days.take(schedule.days_of_month());
+        months.take(schedule.months());
+        weekdays.take(schedule.seconds());
         weekdays.bits = (weekdays.bits | (weekdays.bits >> 7)) & 0x7f;
         Ok(Self { minutes, hours, days, months, weekdays })
     }
@@ -122,20 +150,21 @@ impl Expression {
     }
 }
 
-fn parse_fields(fields: [&str; 5]) -> Result<[Set; 5], ExpressionError> {
-    let mut sets = [Set { bits: 0, starred: false }; 5];
-    for ((set, part), field) in sets.iter_mut().zip(&PARTS).zip(fields) {
-        set.starred = field.starts_with('*');
-        for item in field.split(',') {
-            set.bits |= part.item(item)?;
-        }
-    }
-    Ok(sets)
+/// What is spelled here the crate reads; if it does not, the file is refused rather than read in another way.
+fn misread(text: &str, error: &cron::error::Error) -> ExpressionError {
+    let message = format!("`{text}` cannot be read: {error}");
+    ExpressionError { message, hint: "write the fields in another way".to_owned() }
 }
 
 impl Part {
-    /// The values of `*`, `a`, `a-b`, and of the first and last with a step.
-    fn item(&self, item: &str) -> Result<u64, ExpressionError> {
+    /// A field as the crate reads it: numbers, with both ends of each range.
+    fn spell(&self, field: &str) -> Result<String, ExpressionError> {
+        let items: Vec<_> = field.split(',').map(|item| self.spell_item(item)).collect::<Result<_, _>>()?;
+        Ok(items.join(","))
+    }
+
+    /// One of `*`, `a`, `a-b`, or the first and last with a step.
+    fn spell_item(&self, item: &str) -> Result<String, ExpressionError> {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(self.step(item, step)?)),
             None => (item, None),
@@ -147,17 +176,18 @@ impl Part {
                 let hint = format!("write a range, such as `{range}-{}/{}`", self.most, step.unwrap_or(1));
                 return Err(self.error(item, "has a step without a range", &hint));
             }
-            None => {
-                let value = self.value(range, item)?;
-                (value, value)
-            }
+            None => return self.value(range, item).map(|value| value.to_string()),
         };
         if first > last {
             let hint = "a range goes upwards; write two ranges with a comma between them";
             return Err(self.error(item, "is a range that goes downwards", hint));
         }
-        let steps = (first..=last).step_by(usize::from(step.unwrap_or(1)));
-        Ok(steps.fold(0, |bits, value| bits | 1 << value))
+        Ok(match step.unwrap_or(1) {
+            1 => format!("{first}-{last}"),
+            // The crate refuses a step that is too large for the field; to cron(8) it leads out of the range.
+            step if step > last - first => first.to_string(),
+            step => format!("{first}-{last}/{step}"),
+        })
     }
 
     fn step(&self, item: &str, step: &str) -> Result<u8, ExpressionError> {
