@@ -28,6 +28,8 @@ pub enum Command {
     Receive(Input),
     /// Pass over a tick of a trigger that follows a clock.
     Skip(Skip),
+    /// Let triggers that follow a clock follow it from here on: it was set back by far.
+    SetClock(Timestamp),
     /// Hand out runs.
     Claim(Claim),
     /// Record what happened to a run.

@@ -41,6 +41,7 @@ pub fn decide(
         Command::Advance => time::advance(state, now, out),
         Command::Receive(input) => receive::receive(state, input, now, place, out),
         Command::Skip(skip) => schedule::skip(state, skip, out),
+        Command::SetClock(wall) => Ok(schedule::set_clock(wall, out)),
         Command::Claim(claim) => Ok(claim::claim(state, claim, now, out)),
         Command::Report(report) => report::report(state, report, now, next, out),
         Command::Cancel(run) => request::cancel(state, run, now, out),

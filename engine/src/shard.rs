@@ -6,6 +6,7 @@ mod callers;
 mod open;
 mod reader;
 mod sweep;
+mod time;
 
 use std::{
     sync::{
@@ -40,8 +41,9 @@ use crate::{
 
 use callers::Caller;
 use sweep::Sweep;
+use time::ShardTime;
 
-pub use open::{Fatal, ShardSetup};
+pub use open::{Fatal, ShardSetup, last_time};
 pub use reader::ShardReader;
 
 /// The clock of a shard, brought in so that tests can turn it by hand.
@@ -71,7 +73,7 @@ pub struct Shard {
     decided: Vec<EventKind>,
     events: Vec<Event>,
     receipts: Vec<Vec<Receipt>>,
-    last_at: Timestamp,
+    time: ShardTime,
     full_until: Option<Timestamp>,
     sweep: Sweep,
 }
@@ -83,10 +85,9 @@ impl Shard {
         self.stats.set_health(Health::Ready);
         while !self.bell.is_stopped() {
             self.bell.clear();
-            let now = self.now();
-            match self.turn(now) {
+            match self.turn_now() {
                 Ok(true) => {}
-                Ok(false) => self.bell.wait(pause(now, self.due())),
+                Ok(false) => self.bell.wait(pause(self.time.log, self.due())),
                 Err(fatal) => {
                     self.stats.set_health(Health::Poisoned);
                     return Err(fatal);
@@ -94,10 +95,15 @@ impl Shard {
             }
         }
         // What came in before the bell still gets its turn.
-        let now = self.now();
-        self.turn(now)?;
+        self.turn_now()?;
         self.stats.set_health(Health::Stopped);
         Ok(())
+    }
+
+    /// A turn at the time that its clock shows.
+    pub fn turn_now(&mut self) -> Result<bool, Fatal> {
+        let now = self.now();
+        self.turn(now)
     }
 
     /// One turn: collect, decide, append, release, project. Returns whether anything happened.
@@ -123,6 +129,7 @@ impl Shard {
     fn collect(&mut self, now: Timestamp) {
         for (origin, source) in self.sources.iter_mut().enumerate() {
             self.batch.set_origin(origin);
+            source.note_wall(self.time.wall);
             source.offer(now, &mut self.batch);
         }
     }
@@ -245,7 +252,10 @@ impl Shard {
         let mut applied = false;
         let events = std::mem::take(&mut self.events);
         for event in &events {
-            applied |= matches!(event.kind, EventKind::ProjectApplied(_) | EventKind::TriggerSwitched(_));
+            applied |= matches!(
+                event.kind,
+                EventKind::ProjectApplied(_) | EventKind::TriggerSwitched(_) | EventKind::ClockSet(_)
+            );
             self.follows.note(event);
             if let EventKind::RunFinished(end) = &event.kind {
                 self.release_end(end, event.at);
@@ -269,7 +279,7 @@ impl Shard {
     }
 
     fn release_stops(&mut self) {
-        let at = self.last_at;
+        let at = self.time.log;
         let Some(executor) = self.receipts.last_mut() else { return };
         for run in self.state.drain_stops() {
             executor.push(Receipt { ticket: Ticket(u64::MAX), at, answer: Answer::Stop(run) });
@@ -289,6 +299,7 @@ impl Shard {
 
     fn tune(&mut self) {
         for source in &mut self.sources {
+            source.note_wall(self.time.wall);
             source.tune(self.state.project(), &self.state);
         }
     }
@@ -358,9 +369,7 @@ impl Shard {
     }
 
     fn now(&mut self) -> Timestamp {
-        // A clock that steps back must not make later events look earlier.
-        self.last_at = (self.clock)().max(self.last_at);
-        self.last_at
+        self.time.pass_to((self.clock)())
     }
 
     fn due(&self) -> Timestamp {

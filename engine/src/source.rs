@@ -22,6 +22,9 @@ pub trait Source: Send {
     /// Takes note of the project: at open, and after each apply that is durable.
     fn tune(&mut self, project: &Arc<Project>, last: &dyn Positions);
 
+    /// Says what the machine's clock shows, before `tune` and `offer`: once it was set back, the time of the log is ahead.
+    fn note_wall(&mut self, _wall: Timestamp) {}
+
     /// Puts what there is into the batch, oldest first, while there is room. Never blocks.
     fn offer(&mut self, now: Timestamp, batch: &mut Batch);
 

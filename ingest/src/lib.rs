@@ -17,3 +17,4 @@ pub mod runtime;
 pub mod secret;
 pub mod time;
 pub mod trigger;
+pub mod watch;

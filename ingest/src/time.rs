@@ -2,6 +2,9 @@
 
 use jiff::{Timestamp as Calendar, fmt::strtime};
 use keyway_storage::place::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::watch::Watch;
 
 /// `2026-05-21T10:00:00.000000Z`.
 pub fn rfc3339(time: Timestamp) -> String {
@@ -20,4 +23,16 @@ pub fn parse(text: &str) -> Option<Timestamp> {
 pub fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp(since.as_micros() as u64)
+}
+
+/// The clock of a shard whose log has nothing later than `last`, unless it leaps.
+pub fn watched(last: Timestamp) -> impl FnMut() -> Timestamp + Send {
+    let mut watch = Watch::new(last, up_us());
+    move || watch.read(now(), up_us())
+}
+
+/// How long the machine has been up, with the time in which it slept.
+fn up_us() -> u64 {
+    let up = clock_gettime(ClockId::Boottime);
+    up.tv_sec.unsigned_abs() * 1_000_000 + up.tv_nsec.unsigned_abs() / 1_000
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use keyway_engine::{
     mailbox::Bell,
     permit::PermitPool,
-    project::{Trigger, Workflow},
+    project::{Project, Trigger, Workflow},
     shard::ShardReader,
     source::{Source, TriggerType},
 };
@@ -37,6 +37,11 @@ pub fn adapter(name: &str) -> Option<(usize, &'static dyn Adapter)> {
 pub trait Adapter: TriggerType {
     /// Makes what runs all triggers of this type in this process, once, before the doors open.
     fn open(&self, site: &Site) -> Arc<dyn Sources>;
+
+    /// What one of so many shards must still offer under the project in force, before the next one replaces it at a start.
+    fn leaving(&self, _shard: ShardId, _shards: u16, _next: &Arc<Project>) -> Option<Box<dyn Source>> {
+        None
+    }
 
     /// The type with a fake peer, which stands at the bottom of the type's own file.
     #[cfg(feature = "testing")]

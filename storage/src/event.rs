@@ -21,7 +21,9 @@ pub use run::{
     LogLine, LogSource, LogWritten, Released, RunError, RunFinished, RunRequested, RunStarted, RunState,
     RunsClaimed, StepFinished, StepInput, StepStarted,
 };
-pub use schedule::{CursorFate, CursorSet, CursorState, SchedulesSet, TICKS, TICKS_SKIPPED, TriggerSchedule};
+pub use schedule::{
+    ClockSet, CursorFate, CursorSet, CursorState, SchedulesSet, TICKS, TICKS_SKIPPED, TriggerSchedule,
+};
 pub use shared::{Shared, SharedSource};
 pub use system::{
     Carried, MadeId, Opened, ProjectApplied, ReplayEnded, ReplayFailed, ReplayItemFailed, ReplayStarted,
@@ -171,6 +173,8 @@ kinds! {
     ReplayFailed = 33,
     /// A stream goes on at a number that is not the one after its last input.
     StreamMoved = 40,
+    /// The clock was set back by far, and triggers follow it from there.
+    ClockSet = 45,
     /// Content whose time is over was taken out of the log.
     Wiped = 50,
 }

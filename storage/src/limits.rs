@@ -331,6 +331,16 @@ pub const TICK_LOOKUPS_PER_TURN: usize = 1_024;
 pub const TICK_BYTES: usize = 128;
 /// How often a shard with cron triggers looks at the clock: it may be set, and a machine may have slept.
 pub const CLOCK_LOOK_MS: u64 = 5_000;
+/// A clock that shows more than this past all that the log has, a year, is believed only when it goes on to do so.
+pub const CLOCK_LEAP_MS: u64 = 365 * 86_400_000;
+/// How long a clock must show what cannot be believed at once: longer than it takes to set one by the network.
+pub const CLOCK_CONFIRM_MS: u64 = 600_000;
+/// A clock that shows an earlier time was never set: it is older than this program, 2026-01-01.
+pub const CLOCK_EARLIEST_SECONDS: u64 = 1_767_225_600;
+/// How far ahead of the clock ticks may be that count as made. What was set back by less has them not made again.
+pub const TICKS_AHEAD_MS: u64 = 86_400_000;
+/// Most that the time of a log moves at once while it is ahead of the clock, however far the clock has moved.
+pub const CLOCK_LAG_STEP_MS: u64 = 60_000;
 /// Ticks of a trigger that are shown in advance.
 pub const TICKS_SHOWN: usize = 5;
 

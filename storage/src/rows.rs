@@ -50,9 +50,17 @@ impl Rows {
         Self::from_store(store, watermark).expect("memory does not fail")
     }
 
+    /// The rows that are committed, as the next process finds them.
+    pub fn again(&self) -> Result<Self, ReadError> {
+        Self::from_key(self.store.clone(), self.watermark_key)
+    }
+
     fn from_store(store: Store, watermark: Tag) -> Result<Self, ReadError> {
-        let mut rows =
-            Self { store, watermark_key: Key::new(watermark), watermark: Offset(0), buffer: BTreeMap::new() };
+        Self::from_key(store, Key::new(watermark))
+    }
+
+    fn from_key(store: Store, watermark_key: Key) -> Result<Self, ReadError> {
+        let mut rows = Self { store, watermark_key, watermark: Offset(0), buffer: BTreeMap::new() };
         rows.watermark = rows.read_watermark()?;
         if rows.watermark == Offset(0) && rows.is_stale() {
             // A rebuild was interrupted before it had deleted everything.

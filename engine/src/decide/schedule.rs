@@ -4,7 +4,10 @@
 
 use keyway_storage::{
     error::ReadError,
-    event::{EventKind, ProjectApplied, SchedulesSet, TickSkipped, TriggerSchedule, TriggerSwitched},
+    event::{
+        ClockSet, EventKind, ProjectApplied, SchedulesSet, TickSkipped, TriggerSchedule, TriggerSwitched,
+    },
+    place::Timestamp,
 };
 
 use crate::{
@@ -44,6 +47,12 @@ pub fn skip(state: &State, skip: Skip, out: &mut Vec<EventKind>) -> Result<Answe
     let Skip { trigger, due, reason } = skip;
     out.push(EventKind::TickSkipped(TickSkipped { trigger, due, reason }));
     Ok(Answer::Done)
+}
+
+/// Lets triggers follow a clock that was set back.
+pub fn set_clock(wall: Timestamp, out: &mut Vec<EventKind>) -> Answer {
+    out.push(EventKind::ClockSet(ClockSet { wall }));
+    Answer::Done
 }
 
 /// What an open log has to learn: a version of keyway that reads schedules in another way begins them anew.

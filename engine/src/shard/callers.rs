@@ -105,7 +105,7 @@ impl Shard {
             };
             self.receipts[follower.origin].push(Receipt {
                 ticket: follower.ticket,
-                at: self.last_at,
+                at: self.time.log,
                 answer,
             });
         }

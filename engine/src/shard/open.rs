@@ -11,16 +11,17 @@ use keyway_storage::{
     rows::Rows,
 };
 
-use super::{Clock, Shard, ShardReader};
+use super::{Clock, Shard, ShardReader, time::ShardTime};
 use crate::{
     catalog::Catalog,
-    command::{Answer, Command},
+    command::{Answer, Command, Receipt},
     decide::reconcile,
     follow::Follows,
     mailbox::Bell,
     permit::PermitPool,
+    project::Project,
     projection::Views,
-    source::{Batch, Source},
+    source::{Batch, Positions, Source},
     state::{Projects, State},
     stats::Stats,
 };
@@ -72,6 +73,19 @@ impl From<Damage> for Fatal {
     }
 }
 
+/// Executes nothing.
+struct Nobody;
+
+impl Source for Nobody {
+    fn tune(&mut self, _: &Arc<Project>, _: &dyn Positions) {}
+
+    fn offer(&mut self, _: Timestamp, _: &mut Batch) {}
+
+    fn release(&mut self, receipts: &mut Vec<Receipt>) {
+        receipts.clear();
+    }
+}
+
 /// What a shard is made of.
 pub struct ShardSetup {
     /// Which shard.
@@ -107,7 +121,7 @@ impl Shard {
         });
         let state = State::open(id, setup.state, projects)?;
         setup.permits.keyring.add_shard(id, state.reader());
-        let last_at = (setup.clock)().max(last_time(&reader, setup.log.live().end)?);
+        let time = ShardTime::new((setup.clock)(), last_time(&reader, setup.log.live().end)?);
         let mut shard = Self {
             id,
             block: Block::new(id),
@@ -129,7 +143,7 @@ impl Shard {
             decided: Vec::new(),
             events: Vec::new(),
             receipts: Vec::new(),
-            last_at,
+            time,
             full_until: None,
             sweep: Default::default(),
         };
@@ -146,6 +160,14 @@ impl Shard {
         self.receipts = sources.iter().map(|_| Vec::new()).collect();
         self.sources = sources;
         self.tune();
+    }
+
+    /// Lets a source offer all that it has, before the shard has its own sources. Durable on return.
+    pub fn settle(&mut self, source: Box<dyn Source>) -> Result<(), Fatal> {
+        // The last one would execute runs.
+        self.connect(vec![source, Box::new(Nobody)]);
+        while self.turn_now()? {}
+        Ok(())
     }
 
     /// Reads this shard from other threads.
@@ -225,7 +247,8 @@ impl Shard {
     }
 }
 
-fn last_time(reader: &LogReader, end: Offset) -> Result<Timestamp, ReadError> {
+/// When the last event of a log was, which ends there; 1970 if there is none.
+pub fn last_time(reader: &LogReader, end: Offset) -> Result<Timestamp, ReadError> {
     if end == Offset(0) {
         return Ok(Timestamp(0));
     }

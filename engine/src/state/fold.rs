@@ -70,6 +70,7 @@ impl State {
             EventKind::CursorSet(set) => self.fold_cursor(offset, set),
             EventKind::SchedulesSet(set) => self.fold_schedules(at, set),
             EventKind::Wiped(wiped) => self.fold_wiped(at, wiped)?,
+            EventKind::ClockSet(set) => self.fold_clock(set)?,
             EventKind::StepStarted(_)
             | EventKind::StepFinished(_)
             | EventKind::LogWritten(_)

@@ -2,11 +2,15 @@
 
 use keyway_storage::{
     error::ReadError,
-    event::{CursorFate, CursorSet, CursorState, SchedulesSet, TriggerId, TriggerSchedule},
+    event::{
+        ClockSet, CursorFate, CursorSet, CursorState, SchedulesSet, TICKS, TICKS_SKIPPED, TriggerId,
+        TriggerSchedule,
+    },
     key::{Key, Tag},
     place::{Offset, Timestamp},
-    table::{CursorRow, ScheduleRow, Table},
+    table::{CursorRow, PositionRow, ScheduleRow, Table},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::State;
 use crate::project::{Project, Trigger};
@@ -57,6 +61,25 @@ impl State {
                 None => self.rows.delete(key),
             }
         }
+    }
+
+    /// What is later than the clock counts as if it were of now.
+    pub(super) fn fold_clock(&mut self, set: &ClockSet) -> Result<(), ReadError> {
+        let prefix = Key::new(Tag::Schedule);
+        for (key, value) in self.rows.scan(prefix, prefix.prefix_end(), usize::MAX)? {
+            let trigger = TriggerId(key[1..17].try_into().expect("the key of a schedule has 17 bytes"));
+            let row = ScheduleRow::from_value(&value)?;
+            if row.since > set.wall {
+                let row = ScheduleRow { since: set.wall, ..row };
+                self.rows.put(ScheduleRow::key(trigger), row.to_value());
+            }
+            for stream in [TICKS, TICKS_SKIPPED] {
+                let Some(row) = self.position(trigger, stream)? else { continue };
+                let row = PositionRow { number: row.number.min(set.wall.seconds()), ..row };
+                self.rows.put(PositionRow::key(trigger, xxh3_64(stream.as_bytes())), row.to_value());
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn fold_cursor(&mut self, offset: Offset, set: &CursorSet) {

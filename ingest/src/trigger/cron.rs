@@ -2,6 +2,7 @@
 
 mod alarm;
 pub mod expression;
+pub mod leaving;
 #[cfg(feature = "testing")]
 mod rehearsed;
 pub mod schedule;
@@ -13,7 +14,7 @@ use std::{any::Any, sync::Arc};
 
 use jiff::fmt::strtime;
 use keyway_engine::{
-    project::TriggerSection,
+    project::{Project, TriggerSection},
     route::ticks_owner,
     source::{Source, TriggerType},
     view::tick::{Skipped, last_skipped, last_tick},
@@ -26,6 +27,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Adapter, Seen, Site, Sources};
 use crate::time::rfc3339;
+use leaving::Leaving;
 use schedule::Schedule;
 use settings::CronSettings;
 use source::CronSource;
@@ -47,6 +49,10 @@ impl TriggerType for Cron {
 impl Adapter for Cron {
     fn open(&self, site: &Site) -> Arc<dyn Sources> {
         Arc::new(CronSources { shards: site.bells.len() as u16 })
+    }
+
+    fn leaving(&self, shard: ShardId, shards: u16, next: &Arc<Project>) -> Option<Box<dyn Source>> {
+        Some(Box::new(Leaving::new(shard, shards, Arc::clone(next))))
     }
 
     #[cfg(feature = "testing")]

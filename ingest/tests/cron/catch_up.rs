@@ -149,6 +149,66 @@ fn a_machine_that_wakes_up_in_1970_goes_on_when_its_clock_is_right() {
 }
 
 #[test]
+fn a_clock_that_was_set_to_2106_and_back_lets_ticks_follow_it_once_it_has_stayed_so() {
+    let mut world = World::new("09:30:00", &hourly("latest"));
+    world.go_to("10:00:00");
+    world.go_to("2106-02-07T06:28:16Z");
+    assert_eq!(world.made_at(TRIGGER), ["10:00", "06:00"], "the log has it");
+    world.go_to("10:20:00");
+    world.pass_minutes(9);
+    assert!(world.clocks_set().is_empty(), "it may be this clock that is wrong");
+    world.pass_minutes(1);
+    assert_eq!(world.clocks_set(), [at("10:30:00")]);
+    world.pass_minutes(91);
+    assert_eq!(world.made_at(TRIGGER), ["10:00", "06:00", "11:00", "12:00"]);
+    // Nothing of it is forgotten in a restart, and a change counts from the time that the clock shows.
+    world.kill();
+    world.set_clock(at("13:30:00"));
+    world.start();
+    assert!(world.turn());
+    world.apply(&project("cron_expression: '5 * * * *'"));
+    world.pass_minutes(60);
+    assert_eq!(world.made_at(TRIGGER)[4..], ["13:00", "14:05"]);
+    let at: Vec<_> = world.events().iter().map(|event| event.at).collect();
+    assert!(at.is_sorted(), "the time of the log never goes back");
+}
+
+#[test]
+fn a_clock_that_is_behind_for_a_while_makes_no_tick_again() {
+    let mut world = World::new("09:30:00", &hourly("all"));
+    world.go_to("10:00:00");
+    for wrong in ["1970-01-01T00:00:10Z", "2026-02-01T00:00:00Z"] {
+        world.set_clock(at(wrong));
+        world.pass_minutes(9);
+        world.kill();
+        world.start();
+        world.pass_minutes(9);
+        world.go_to("10:30:00");
+    }
+    // A clock that was never set is not believed however long it goes on.
+    world.set_clock(at("1970-01-01T00:00:10Z"));
+    world.pass_minutes(120);
+    world.go_to("11:10:00");
+    assert_eq!(world.made_at(TRIGGER), ["10:00", "11:00"]);
+    assert!(world.clocks_set().is_empty());
+}
+
+#[test]
+fn leases_end_while_the_time_of_the_log_is_ahead_of_the_clock() {
+    let mut world = World::new("09:59:00", &hourly("all"));
+    world.go_to("10:00:00");
+    world.go_to("12:00:30");
+    let before = world.events().last().unwrap().at;
+    world.go_to("10:00:30");
+    world.pass_minutes(10);
+    world.switch(TRIGGER, true);
+    assert_eq!(world.events().last().unwrap().at, before.plus_millis(5 * 60_000), "half as fast");
+    world.pass_minutes(300);
+    world.switch(TRIGGER, true);
+    assert_eq!(world.events().last().unwrap().at, world.time(), "until the clock has caught up");
+}
+
+#[test]
 fn more_missed_ticks_than_are_made_up_for_are_cut_and_said_to_be() {
     let mut world =
         World::new("2026-05-01T00:00:30Z", &project("cron_expression: '* * * * *', catch_up: all"));

@@ -2,7 +2,7 @@
 
 use keyway_storage::event::EventKind;
 
-use crate::{TRIGGER, at, project, world::World};
+use crate::{TRIGGER, at, disk::Fault, project, world::World};
 
 const HOURLY: &str = "cron_expression: '0 * * * *', catch_up: all";
 
@@ -48,13 +48,62 @@ fn a_changed_expression_or_time_zone_counts_from_the_change_on() {
 
 #[test]
 fn an_expression_that_changed_while_the_process_was_down_counts_from_the_start_on() {
+    for (catch_up, made, skipped) in [
+        ("all", &["10:00", "11:00", "12:00", "12:40"][..], None),
+        ("latest", &["12:00", "12:40"], Some("11:00")),
+        ("none", &["12:40"], Some("12:00")),
+    ] {
+        let before = format!("cron_expression: '0 * * * *', catch_up: {catch_up}");
+        let mut world = World::new("09:30:00", &project(&before));
+        world.kill();
+        world.edit(&project("cron_expression: '*/10 * * * *', catch_up: all"));
+        world.set_clock(at("12:31:00"));
+        world.start();
+        world.pass_minutes(10);
+        // What was due before the change is made up for as the file said that it was due under.
+        assert_eq!(world.made_at(TRIGGER), made, "{catch_up}");
+        let passed_over = world.skipped(TRIGGER);
+        assert_eq!(passed_over.iter().map(|(due, _)| due.as_str()).next(), skipped, "{catch_up}");
+        world.kill();
+        world.start();
+        assert!(world.turn());
+        assert_eq!(world.made_at(TRIGGER), made, "{catch_up}: and not again");
+    }
+}
+
+#[test]
+fn a_crash_among_the_ticks_of_an_expression_that_is_about_to_change_makes_each_once() {
+    for fault in [Fault::Before, Fault::After] {
+        let mut world = World::new("09:30:00", &project(HOURLY));
+        world.kill();
+        world.edit(&project("cron_expression: '*/10 * * * *', catch_up: all"));
+        world.set_clock(at("12:31:00"));
+        world.start_after_death_in_settling(fault);
+        world.pass_minutes(10);
+        assert_eq!(world.made_at(TRIGGER), ["10:00", "11:00", "12:00", "12:40"], "{fault:?}");
+    }
+}
+
+#[test]
+fn a_trigger_that_was_disabled_in_the_file_while_the_process_was_down_makes_up_for_nothing() {
     let mut world = World::new("09:30:00", &project(HOURLY));
     world.kill();
-    world.edit(&project("cron_expression: '*/10 * * * *', catch_up: all"));
+    world.edit(&project("enabled: false, cron_expression: '*/10 * * * *', catch_up: all"));
     world.set_clock(at("12:31:00"));
     world.start();
     world.pass_minutes(10);
-    assert_eq!(world.made_at(TRIGGER), ["12:40"]);
+    assert_eq!(world.made_at(TRIGGER), [""; 0]);
+}
+
+#[test]
+fn a_tick_in_the_turn_of_a_change_is_made_once() {
+    let mut world = World::new("09:30:00", &project(HOURLY));
+    world.set_clock(at("10:00:00"));
+    world.apply(&project("cron_expression: '*/30 * * * *', catch_up: all"));
+    world.set_clock(at("10:30:00"));
+    world.switch(TRIGGER, true);
+    world.pass_minutes(5);
+    assert_eq!(world.made_at(TRIGGER), ["10:00", "10:30"]);
 }
 
 #[test]

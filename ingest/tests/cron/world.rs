@@ -21,7 +21,7 @@ use keyway_engine::{
     source::{Batch, Positions, Source},
     stats::Stats,
 };
-use keyway_ingest::trigger::cron::source::CronSource;
+use keyway_ingest::trigger::cron::{leaving::Leaving, source::CronSource};
 use keyway_storage::{
     event::{Event, EventKind, Position, ProjectApplied, TICKS, TriggerId},
     key::Tag,
@@ -30,7 +30,11 @@ use keyway_storage::{
     rows::Rows,
 };
 
-use crate::{at, disk::Disk, reading};
+use crate::{
+    at,
+    disk::{Disk, Fault},
+    reading,
+};
 
 /// Longest wait for a run: far more than a busy machine needs.
 const WAIT_SECONDS_MAX: u64 = 60;
@@ -64,18 +68,20 @@ struct Running {
     shard: Shard,
     port: AdminPort,
     pool: Option<(Arc<Pool>, Vec<JoinHandle<()>>)>,
-    /// A shard's time never goes back.
-    now: Timestamp,
 }
 
 /// A machine: its disk, its clock, its project file, and a process while there is one.
 pub struct World {
     pub disk: Disk,
+    /// What was committed of the rows outlives a process, like the log.
+    state: Rows,
+    views: Rows,
     clock: Arc<AtomicU64>,
     project: String,
     /// The project file that the log has last.
     applied: Option<String>,
     executes: bool,
+    dies_settling: Option<Fault>,
     running: Option<Running>,
 }
 
@@ -93,8 +99,17 @@ impl World {
     fn with(time: &str, project: &str, executes: bool) -> Self {
         let clock = Arc::new(AtomicU64::new(at(time).0));
         let project = project.to_owned();
-        let mut world =
-            Self { disk: Disk::default(), clock, project, applied: None, executes, running: None };
+        let mut world = Self {
+            disk: Disk::default(),
+            state: Rows::memory(Tag::Watermark),
+            views: Rows::memory(Tag::ViewsWatermark),
+            clock,
+            project,
+            applied: None,
+            executes,
+            dies_settling: None,
+            running: None,
+        };
         world.start();
         world
     }
@@ -116,8 +131,8 @@ impl World {
         let setup = ShardSetup {
             id: ShardId(0),
             log: Box::new(self.disk.clone()),
-            state: Rows::memory(Tag::Watermark),
-            views: Rows::memory(Tag::ViewsWatermark),
+            state: self.state.again().unwrap(),
+            views: self.views.again().unwrap(),
             catalog: Arc::clone(&catalog),
             permits: Arc::default(),
             bell: Arc::clone(&bell),
@@ -126,6 +141,9 @@ impl World {
         };
         // A start that dies is followed by another one.
         let Ok(mut shard) = Shard::open(setup) else { return self.start() };
+        if !self.settle(&mut shard) {
+            return self.start();
+        }
         if self.applied.as_ref() != Some(&self.project) {
             shard.request(Command::Apply(self.apply_command())).unwrap();
             self.applied = Some(self.project.clone());
@@ -142,9 +160,26 @@ impl World {
             let threads = pool.start(&[shard.reader()]).unwrap();
             (pool, threads)
         });
-        let last = Offset(self.disk.live().end.0 - 1);
-        let last = self.disk.reader().block(last).unwrap().unwrap().at();
-        self.running = Some(Running { shard, port, pool, now: last });
+        self.running = Some(Running { shard, port, pool });
+    }
+
+    /// Starts a process that dies of an append among the ticks that it settles, and then one that does not.
+    pub fn start_after_death_in_settling(&mut self, fault: Fault) {
+        self.dies_settling = Some(fault);
+        self.start();
+        assert!(self.dies_settling.is_none());
+    }
+
+    /// What the file that was in force still owes before another one comes.
+    fn settle(&mut self, shard: &mut Shard) -> bool {
+        if self.applied.as_ref().is_none_or(|applied| *applied == self.project) {
+            return true;
+        }
+        if let Some(fault) = self.dies_settling.take() {
+            self.disk.fail(fault);
+        }
+        let next = read(self.project.as_bytes());
+        shard.settle(Box::new(Leaving::new(ShardId(0), 1, next))).is_ok()
     }
 
     /// The process is gone, with all that it had not written.
@@ -157,11 +192,9 @@ impl World {
 
     /// Turns until nothing is left to do. False if the process died of it.
     pub fn turn(&mut self) -> bool {
-        let time = self.time();
         let running = self.running.as_mut().unwrap();
-        running.now = running.now.max(time);
         loop {
-            match running.shard.turn(running.now) {
+            match running.shard.turn_now() {
                 Ok(true) => {}
                 Ok(false) => return true,
                 Err(_) => {
@@ -254,6 +287,15 @@ impl World {
     pub fn made_at(&self, trigger: TriggerId) -> Vec<String> {
         let time = |tick: &Timestamp| keyway_ingest::time::rfc3339(*tick)[11..16].to_owned();
         self.made(trigger).iter().map(time).collect()
+    }
+
+    /// To what the log says that triggers follow the clock.
+    pub fn clocks_set(&self) -> Vec<Timestamp> {
+        let set = |event: Event| match event.kind {
+            EventKind::ClockSet(set) => Some(set.wall),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(set).collect()
     }
 
     /// Each passed over tick of a trigger, as the time of the day, with the reason.

@@ -83,6 +83,7 @@ kinds!(
     CursorSet,
     SchedulesSet,
     StreamMoved,
+    ClockSet,
     Wiped
 );
 

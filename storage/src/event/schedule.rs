@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::{Shared, TriggerId};
-use crate::place::{Offset, RunKey};
+use crate::place::{Offset, RunKey, Timestamp};
 
 /// The stream of a trigger's ticks; the number of a tick is the second at which it was due.
 pub const TICKS: &str = "tick";
@@ -30,6 +30,16 @@ pub struct TriggerSchedule {
 pub struct SchedulesSet {
     /// Each trigger whose schedule changed.
     pub schedules: Vec<TriggerSchedule>,
+}
+
+/// The machine's clock was set back by far and stayed so: triggers that follow it do so from here on.
+#[derive(
+    Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, Copy, PartialEq, Eq, Debug,
+)]
+#[serde(deny_unknown_fields)]
+pub struct ClockSet {
+    /// What it shows. No tick is made up for from before it, and none counts as made from after it.
+    pub wall: Timestamp,
 }
 
 /// What became of a state that the next runs of a trigger were to start with.

@@ -17,7 +17,7 @@ use keyway_engine::{
     permit::PermitPool,
     project::Mistake,
     replay::{ReplayPort, replay},
-    shard::{Shard, ShardReader, ShardSetup},
+    shard::{Shard, ShardReader, ShardSetup, last_time},
     source::Source,
     stats::Stats,
 };
@@ -31,6 +31,7 @@ use keyway_ingest::{
 use keyway_storage::{
     directory::{DataDir, Durability},
     event::{EventKind, MadeId, ProjectApplied},
+    log::Log,
     place::Offset,
 };
 
@@ -66,6 +67,8 @@ impl Engine {
             let store = data.open_shard(id, durability, None).map_err(refuse)?;
             let bell = Arc::<Bell>::default();
             bells.push(Arc::clone(&bell));
+            let last = last_time(&store.log.reader(), store.log.live().end)
+                .map_err(|error| Failure::Failed(error.to_string()))?;
             let setup = ShardSetup {
                 id,
                 log: Box::new(store.log),
@@ -74,7 +77,7 @@ impl Engine {
                 catalog: Arc::clone(&catalog),
                 permits: Arc::clone(&permits),
                 bell,
-                clock: Box::new(time::now),
+                clock: Box::new(time::watched(last)),
                 stats: Arc::<Stats>::default(),
             };
             shards.push(Shard::open(setup).map_err(|fatal| Failure::Failed(fatal.to_string()))?);
@@ -211,9 +214,14 @@ fn apply_file(flags: &Serve, files: &Files, shards: &mut [Shard]) -> Result<(), 
         tracing::warn!("{warning}");
     }
     let project = Arc::new(reading.project);
+    let count = shards.len() as u16;
     for (shard, held) in shards.iter_mut().zip(held) {
         if held.is_some_and(|held| held.file == file && held.made == reading.made) {
             continue;
+        }
+        let id = shard.current().shard();
+        for source in TRIGGERS.iter().filter_map(|adapter| adapter.leaving(id, count, &project)) {
+            shard.settle(source).map_err(|fatal| Failure::Failed(fatal.to_string()))?;
         }
         let (file, made) = (file.clone(), reading.made.clone());
         let apply = Command::Apply(Apply { file, made, project: Arc::clone(&project) });

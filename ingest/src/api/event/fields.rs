@@ -134,6 +134,7 @@ fn system(document: Document, kind: &EventKind) -> Document {
             .with("before", it.before.0)
             .with("wiped_events", it.events)
             .with("wiped_bytes", it.bytes),
+        EventKind::ClockSet(it) => document.with("wall", rfc3339(it.wall)),
         EventKind::Carried(it) => document
             .with("key_base64", STANDARD.encode(&it.key))
             .with("value_base64", STANDARD.encode(&it.value)),
