@@ -1,6 +1,7 @@
-//! Cron triggers, live: the real binary over the boundary of a minute, killed with -9 on both sides of it.
+//! Cron triggers, live: the real binary over the boundary of a minute, killed with -9 on both sides of it, and with a
+//! cursor that is too large beside real mail servers.
 //!
-//! It waits for a real minute to begin; everything that needs a longer time is tested where time is passed in.
+//! Both wait for the same real minute to begin; everything that needs a longer time is tested where time is passed in.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +16,8 @@ use std::{
 use common::{
     code,
     keyway::{Keyway, eventually},
-    stdout, tool,
+    mail::{Real, RealMailServer},
+    stdout, tls, tool,
 };
 use serde_json::{Value, json};
 
@@ -118,4 +120,89 @@ fn set_by_hand(server: &Keyway) {
     let output =
         tool().args(["--server", &server.api, "triggers", "cursor", "set", TRIGGER, "[1]"]).output().unwrap();
     assert_eq!(code(&output), 1);
+}
+
+/// A trigger whose first run leaves a state that warns, and a mail server that is told.
+struct Warning {
+    home: tempfile::TempDir,
+    server: Keyway,
+    mail: RealMailServer,
+}
+
+impl Warning {
+    /// `ca` is what the mail server's certificate may be signed by.
+    fn start(real: Real, ca: tls::Pair) -> Option<Self> {
+        let mail = RealMailServer::start(real)?;
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("ca.pem"), ca.chain).unwrap();
+        let large = PROJECT.replace("n: (state.n || 0) + 1", "s: 'x'.repeat(9993)");
+        let email = format!(
+            "notifications:\n  email: {{to: [ops@example.org, night@example.org], from: keyway@example.org, \
+             smtp_url: {{env: SMTP_URL}}, smtp_ca: {{file: {}}}}}\n",
+            home.path().join("ca.pem").display()
+        );
+        fs::write(home.path().join("project.yaml"), format!("{large}{email}")).unwrap();
+        let server = Keyway::start_with(home.path(), FLAGS, &[("SMTP_URL", &mail.url)]);
+        Some(Self { home, server, mail })
+    }
+
+    fn count(&self, result: &str) -> u64 {
+        let line = format!("keyway_notices_total{{result=\"{result}\"}} ");
+        let metrics = self.server.text("/metrics");
+        metrics.lines().find_map(|it| it.strip_prefix(&line)).unwrap().parse().unwrap()
+    }
+
+    fn told(&self) {
+        eventually("the warning is delivered", || self.count("delivered") == 1);
+        let said = self.mail.said();
+        assert_eq!(said.len(), 1, "{said:?}");
+        let (mail, message) = (&said[0], said[0]["message"].as_str().unwrap());
+        assert_eq!((&mail["tls"], &mail["login"]), (&json!(true), &json!("ward")));
+        assert_eq!(mail["from"], "keyway@example.org");
+        assert_eq!(mail["to"], json!(["ops@example.org", "night@example.org"]));
+        for part in ["Subject: keyway, clock: cursor large", "10001 bytes", "10000 bytes", "workflow: every"]
+        {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(self.count("failed_attempt"), 0);
+    }
+
+    fn not_told(&self, why: &str) {
+        eventually("it is tried again", || self.count("failed_attempt") >= 2);
+        assert_eq!((self.count("delivered"), self.count("given_up")), (0, 0));
+        assert!(self.server.trace().contains(why), "{}", self.server.trace());
+    }
+
+    /// Neither people nor files see the password, however it is spelled.
+    fn keeps_its_secret(self) {
+        let events = self.server.text("/api/events?shard=0&limit=1000")
+            + &self.server.text("/api/events?shard=1&limit=1000")
+            + &self.server.text("/metrics")
+            + &self.server.trace();
+        for spelled in ["p@ss", "w0rd", "p%40ss"] {
+            assert!(!events.contains(spelled));
+        }
+        assert_eq!(self.server.stop().code(), Some(0));
+        drop(self.home);
+    }
+}
+
+#[test]
+fn the_warning_of_a_large_cursor_reaches_real_mail_servers_over_tls_and_a_login() {
+    let Some(started) = Warning::start(Real::StartTls, tls::FIRST) else { return };
+    let implicit = Warning::start(Real::Implicit, tls::FIRST).unwrap();
+    let refused = Warning::start(Real::Refuse, tls::FIRST).unwrap();
+    let unsigned = Warning::start(Real::Implicit, tls::SECOND).unwrap();
+    let absent = Warning::start(Real::StartTls, tls::FIRST).unwrap();
+    absent.mail.end();
+    eventually("the minute is nearly over", || second() % 60 >= 57);
+    eventually("the minute begins", || !ticks(&started.server).is_empty());
+    started.told();
+    implicit.told();
+    refused.not_told("550");
+    assert_eq!(refused.mail.said()[0]["refused"], "ops@example.org");
+    unsigned.not_told("certificate");
+    assert!(unsigned.mail.said().is_empty());
+    absent.not_told("e-mail: ");
+    [started, implicit, refused, unsigned, absent].into_iter().for_each(Warning::keeps_its_secret);
 }

@@ -144,6 +144,11 @@ impl Keyway {
         document(request.send(body).unwrap())
     }
 
+    /// Gets what the API has at a path, as text.
+    pub fn text(&self, path: &str) -> String {
+        agent().get(format!("{}{path}", self.api)).call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
     /// Gets a document of the API: status and answer.
     pub fn get(&self, path: &str) -> (u16, Value) {
         document(agent().get(format!("{}{path}", self.api)).call().unwrap())

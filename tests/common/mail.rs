@@ -1,16 +1,21 @@
-//! A mail server: takes messages by SMTP (RFC 5321) without TLS, or does what else a test tells it to.
+//! Mail servers: one of our own, which takes messages by SMTP (RFC 5321) without TLS or does what else a test tells it
+//! to, and aiosmtpd's, which is real.
 //!
-//! Invariant: it knows as much of SMTP as a client that sends one message needs.
+//! Invariant: our own knows as much of SMTP as a client that sends one message needs.
 
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
+
+use serde_json::Value;
 
 /// A mail server; it ends with the test's process.
 pub struct MailServer {
@@ -44,6 +49,78 @@ impl MailServer {
     /// The messages that it took, heads and bodies.
     pub fn messages(&self) -> Vec<String> {
         self.messages.lock().unwrap().clone()
+    }
+}
+
+/// What `mail.py` does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Real {
+    /// Takes messages after STARTTLS and a login.
+    StartTls,
+    /// Takes messages over TLS from the start, after a login.
+    Implicit,
+    /// Refuses all recipients for good (550), after STARTTLS and a login.
+    Refuse,
+}
+
+/// aiosmtpd in a process of its own; it ends with the test's. Its certificate is `tls::FIRST`.
+pub struct RealMailServer {
+    child: Mutex<Child>,
+    /// With the login that it lets in, `ward` and `p@ss:w0rd`.
+    pub url: String,
+    said: Arc<Mutex<Vec<Value>>>,
+}
+
+impl RealMailServer {
+    /// `None` where `KEYWAY_TEST_CLIENTS`, a folder with the Python package `aiosmtpd`, is not set; `tools/test` fills it.
+    pub fn start(real: Real) -> Option<Self> {
+        let packages = std::env::var_os("KEYWAY_TEST_CLIENTS")?;
+        let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common");
+        let (mode, scheme, query) = match real {
+            Real::StartTls => ("starttls", "smtp", "?tls=required"),
+            Real::Implicit => ("implicit", "smtps", ""),
+            Real::Refuse => ("refuse", "smtp", ""),
+        };
+        let mut child = Command::new("python3")
+            .args([common.join("mail.py").to_str().unwrap(), mode])
+            .args(["first.pem", "first.key"].map(|name| common.join("certificates").join(name)))
+            .env("PYTHONPATH", packages)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.next().unwrap().unwrap();
+        let said = Arc::<Mutex<Vec<Value>>>::default();
+        let heard = Arc::clone(&said);
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                heard.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+            }
+        });
+        let url = format!("{scheme}://ward:p%40ss%3Aw0rd@localhost:{port}{query}");
+        Some(Self { child: Mutex::new(child), url, said })
+    }
+
+    /// What it said of each message.
+    pub fn said(&self) -> Vec<Value> {
+        self.said.lock().unwrap().clone()
+    }
+}
+
+impl RealMailServer {
+    /// Ends it: nobody listens on its port any more.
+    pub fn end(&self) {
+        let mut child = self.child.lock().unwrap();
+        // It may have ended by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+impl Drop for RealMailServer {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

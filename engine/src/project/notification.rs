@@ -35,6 +35,8 @@ pub struct Email {
     pub from: String,
     /// `smtp://` or `smtps://`, with user and password if the server wants them.
     pub smtp_url: ResolvedSecret,
+    /// Certificates, PEM, of authorities that are trusted beside the public ones.
+    pub smtp_ca: Option<ResolvedSecret>,
 }
 
 impl Notifications {
@@ -62,8 +64,18 @@ impl Email {
         let smtp_url = section
             .required("smtp_url")
             .and_then(|field| check_url(&field, field.secret()?, &["smtp://", "smtps://"]));
+        let smtp_ca = section.field("smtp_ca").and_then(|field| check_ca(&field, field.secret()?));
         section.finish();
-        Some(Self { to: to?, from: from?, smtp_url: smtp_url? })
+        Some(Self { to: to?, from: from?, smtp_url: smtp_url?, smtp_ca })
+    }
+}
+
+fn check_ca(field: &Field<'_>, ca: ResolvedSecret) -> Option<ResolvedSecret> {
+    match &ca {
+        Ok(text) if !text.0.contains("-----BEGIN CERTIFICATE-----") => {
+            field.unfit_secret("this holds no certificate in PEM".to_owned())
+        }
+        _ => Some(ca),
     }
 }
 

@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use keyway_engine::project::Email;
 use keyway_storage::limits::NOTICE_TIMEOUT_MS;
-use lettre::{Message, SmtpTransport, Transport, message::header::ContentType};
+use lettre::{
+    Message, SmtpTransport, Transport,
+    message::header::ContentType,
+    transport::smtp::{
+        SmtpTransportBuilder,
+        client::{Certificate, Tls, TlsParameters},
+    },
+};
 
 use super::Notice;
 
 /// Sends a notice to all recipients in one message.
 ///
 /// `smtps://` speaks TLS from the start; `smtp://` switches to it where the server offers it (STARTTLS, RFC 3207), and
-/// insists with `?tls=required`.
+/// insists with `?tls=required`. The server's certificate must be signed by a public authority, or one of `smtp_ca`.
 pub fn send(email: &Email, notice: &Notice) -> Result<(), String> {
     let url = email.smtp_url.as_ref().map_err(|_| "e-mail: the secret of smtp_url is missing".to_owned())?;
     let failed = |error: &dyn std::fmt::Display| format!("e-mail: {}", words(error, &url.0));
@@ -22,9 +29,33 @@ pub fn send(email: &Email, notice: &Notice) -> Result<(), String> {
     } else {
         url.0.clone()
     };
-    let builder = SmtpTransport::from_url(&with_tls).map_err(|error| failed(&error))?;
+    let mut builder = SmtpTransport::from_url(&with_tls).map_err(|error| failed(&error))?;
+    if let Some(ca) = &email.smtp_ca {
+        let ca = ca.as_ref().map_err(|_| "e-mail: the certificates of smtp_ca are missing".to_owned())?;
+        builder = trust(builder, &with_tls, &ca.0).map_err(|error| failed(&error))?;
+    }
     let transport = builder.timeout(Some(Duration::from_millis(NOTICE_TIMEOUT_MS))).build();
     transport.send(&message).map(drop).map_err(|error| failed(&error))
+}
+
+/// Trusts these authorities too, where the URL speaks TLS.
+fn trust(
+    builder: SmtpTransportBuilder,
+    url: &str,
+    ca: &str,
+) -> Result<SmtpTransportBuilder, Box<dyn std::error::Error>> {
+    let parsed: hyper::Uri = url.parse()?;
+    let host = parsed.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let mut parameters = TlsParameters::builder(host);
+    for part in ca.split_inclusive("-----END CERTIFICATE-----").filter(|part| part.contains("BEGIN")) {
+        parameters = parameters.add_root_certificate(Certificate::from_pem(part.as_bytes())?);
+    }
+    let parameters = parameters.build()?;
+    Ok(match parsed.scheme_str() {
+        Some("smtps") => builder.tls(Tls::Wrapper(parameters)),
+        _ if url.contains("tls=required") => builder.tls(Tls::Required(parameters)),
+        _ => builder.tls(Tls::Opportunistic(parameters)),
+    })
 }
 
 fn message(email: &Email, notice: &Notice) -> Result<Message, Box<dyn std::error::Error>> {
