@@ -74,6 +74,7 @@ pub struct Notice {
 
 /// How far the delivery of a warning is.
 struct Attempts {
+    subject: Option<Subject>,
     count: u32,
     next: Instant,
     mailed: bool,
@@ -131,7 +132,7 @@ impl Notices {
     fn deliver(&mut self, reader: &ShardReader, offset: Offset) -> Result<(), ReadError> {
         let id = (reader.shard, offset);
         let now = Instant::now();
-        let fresh = || Attempts { count: 0, next: now, mailed: false, posted: false };
+        let fresh = || Attempts { subject: None, count: 0, next: now, mailed: false, posted: false };
         if self.attempts.entry(id).or_insert_with(fresh).next > now {
             return Ok(());
         }
@@ -144,8 +145,14 @@ impl Notices {
             self.close(id, false);
             return Ok(());
         }
+        let subject = Some(Subject::of(&warned));
+        // Another shard warns of the same, and some have been told already: how that ends decides about this one.
+        if self.attempts.iter().any(|(other, it)| *other != id && it.count > 0 && it.subject == subject) {
+            return Ok(());
+        }
         let notice = self.word(reader, &project, &warned, event.at)?;
         let attempts = self.attempts.get_mut(&id).expect("it was put there above");
+        attempts.subject = subject;
         attempts.count += 1;
         let failures = attempts.attempt(notifications, &notice);
         for failure in &failures {
