@@ -8,7 +8,10 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering as Atomic},
+    },
 };
 
 use keyway_storage::{
@@ -44,6 +47,7 @@ pub struct Keyring {
     readers: Mutex<Vec<(ShardId, RowsReader)>>,
     // Touched once by each input that has both keys, and once by its turn.
     held: Mutex<HashMap<HeldKey, Hold>>,
+    everywhere: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -58,6 +62,11 @@ impl Keyring {
         lock(&self.readers).push((shard, rows));
     }
 
+    /// Says that any key may be on another shard than its owner: the number of shards was changed.
+    pub fn look_everywhere(&self) {
+        self.everywhere.store(true, Atomic::Relaxed);
+    }
+
     /// Claims the key of an input that a shard is about to take.
     pub fn claim(
         &self,
@@ -68,7 +77,8 @@ impl Keyring {
     ) -> Result<Claim, ReadError> {
         let Position::Once { key, body, .. } = &input.position else { return Ok(Claim::Free) };
         let of = project.trigger(input.trigger);
-        if !of.is_some_and(|(workflow, trigger)| goes_by_ordering_key(workflow, trigger)) {
+        let anywhere = self.everywhere.load(Atomic::Relaxed);
+        if !anywhere && !of.is_some_and(|(workflow, trigger)| goes_by_ordering_key(workflow, trigger)) {
             return Ok(Claim::Free);
         }
         let held = (input.trigger, *key);

@@ -28,6 +28,7 @@ pub mod projection;
 pub mod queue;
 pub mod refold;
 pub mod replay;
+pub mod reshard;
 pub mod retention;
 pub mod route;
 pub mod run;

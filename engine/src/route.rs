@@ -8,15 +8,21 @@ use std::hash::Hasher;
 use keyway_storage::{
     event::{Position, TICKS, TriggerId, WorkflowId},
     place::ShardId,
+    routes::Routes,
 };
 use xxhash_rust::xxh3::Xxh3;
 
 /// The shard that owns the ticks of a trigger, and what its runs start with. It depends on nothing that a project file can
 /// change, so that neither is ever left behind.
-pub fn ticks_owner(trigger: TriggerId, shards: u16) -> ShardId {
+pub fn ticks_owner(trigger: TriggerId, routes: &Routes) -> ShardId {
+    routes.owner(ticks_hash(trigger))
+}
+
+/// What the ticks of a trigger hash to.
+pub fn ticks_hash(trigger: TriggerId) -> u64 {
     let position = Position::Next { stream: TICKS.into(), number: 0 };
     let route = Route { trigger, serial: None, key: None, position: &position };
-    route.owner(shards).expect("a stream has an owner")
+    route.hash().expect("a stream has an owner")
 }
 
 /// What must meet.
@@ -34,7 +40,12 @@ pub struct Route<'a> {
 
 impl Route<'_> {
     /// The shard that owns the input; `None` leaves it to the door.
-    pub fn owner(&self, shards: u16) -> Option<ShardId> {
+    pub fn owner(&self, routes: &Routes) -> Option<ShardId> {
+        self.hash().map(|hash| routes.owner(hash))
+    }
+
+    /// What the input hashes to; `None` leaves it to the door.
+    pub fn hash(&self) -> Option<u64> {
         let mut hash = Xxh3::new();
         match (self.serial, self.key, self.position) {
             (Some(workflow), _, _) => hash.write_u64(workflow.0),
@@ -52,6 +63,6 @@ impl Route<'_> {
             }
             (None, None, Position::None) => return None,
         }
-        Some(ShardId((hash.finish() % u64::from(shards)) as u8))
+        Some(hash.finish())
     }
 }

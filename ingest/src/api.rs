@@ -42,7 +42,7 @@ use keyway_engine::{
     project::{Mistake, Reading},
     shard::ShardReader,
 };
-use keyway_storage::{directory::Manifest, event::MadeId, id::Ids};
+use keyway_storage::{directory::Manifest, event::MadeId, id::Ids, routes::Routes};
 use serde_json::{json, value::RawValue};
 
 use crate::{
@@ -78,6 +78,8 @@ pub struct Api {
     pub ports: Vec<AdminPort>,
     /// What the data dir is.
     pub manifest: Manifest,
+    /// Which shard owns what.
+    pub routes: Routes,
     /// Makes and reads ids.
     pub ids: Ids,
     /// The projects of all shards.

@@ -10,7 +10,7 @@ use std::{
 
 use hyper::header::HeaderValue;
 use keyway_engine::mailbox::{Bell, Mailbox};
-use keyway_storage::{id::Ids, place::ShardId};
+use keyway_storage::{id::Ids, routes::Routes};
 
 use crate::{
     api::Gauges,
@@ -64,6 +64,8 @@ pub struct EdgeSettings {
 pub struct Passage {
     /// The way to each shard.
     pub shards: Arc<[Arc<Mailbox<Sent>>]>,
+    /// Which of them owns what.
+    pub routes: Routes,
     inboxes: Arc<[Arc<Inbox>]>,
     published: Arc<Published>,
     answers: Vec<Arc<AnswerCounts>>,
@@ -72,11 +74,17 @@ pub struct Passage {
 impl Passage {
     /// A passage to the shards that these bells wake, with one door for each.
     pub fn new(bells: &[Arc<Bell>]) -> Self {
+        Self::with_routes(bells, Routes::plain(bells.len() as u16))
+    }
+
+    /// The same, where the number of shards may have been changed.
+    pub fn with_routes(bells: &[Arc<Bell>], routes: Routes) -> Self {
+        assert_eq!(bells.len(), usize::from(routes.logs()));
         let mailboxes: Vec<_> = bells.iter().map(WebhookSource::mailbox).collect();
         let inboxes = mailboxes.iter().map(|_| Arc::default()).collect();
         let answers = mailboxes.iter().map(|_| Arc::default()).collect();
         let published = Arc::new(Published::new(mailboxes.len()));
-        Self { shards: mailboxes.into(), inboxes, published, answers }
+        Self { shards: mailboxes.into(), routes, inboxes, published, answers }
     }
 
     /// Where the metrics read what passes.
@@ -123,6 +131,7 @@ impl Edge {
             let make = {
                 let (passage_shards, published) =
                     (Arc::clone(&passage.shards), Arc::clone(&passage.published));
+                let routes = passage.routes.clone();
                 let (inbox, readers, drain) = (Arc::clone(inbox), Arc::clone(&readers), Arc::clone(&drain));
                 let (answers, settings) = (Arc::clone(answers), Arc::clone(&settings));
                 let (bytes_max, body_timeout, wheel) =
@@ -134,8 +143,9 @@ impl Edge {
                     api_listen: (index == 0 || same).then_some(api_address),
                     core: None,
                     webhooks: Webhooks {
-                        home: ShardId(index as u8),
+                        home: routes.home(index as u16),
                         shards: passage_shards,
+                        routes,
                         parked: Parked::new(index as u8),
                         published,
                         hooks: Default::default(),

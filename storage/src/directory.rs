@@ -4,6 +4,7 @@
 //! between leaves a `.new` that the next start throws away.
 
 mod journal;
+mod routing;
 mod tails;
 mod tree;
 
@@ -14,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use fjall::{Database, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -26,22 +27,25 @@ use crate::{
     limits::{CACHE_BYTES, JOURNALS_BYTES_MAX, KV_SEPARATION_BYTES_MIN, MEMTABLE_BYTES, SHARDS_MAX},
     log::{EmbeddedLog, Log, SyncProbe},
     place::{Offset, ShardId},
+    routes::Routes,
     rows::Rows,
 };
 
 use journal::Strictness;
 
-/// The format that this version writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The newest format that this version reads: data dirs with routes of their own.
+pub const FORMAT: u32 = 2;
+/// The format of a data dir that never changed its number of shards.
+const FORMAT_PLAIN: u32 = 1;
 const MAGIC: [u8; 4] = *b"KWM1";
 const MANIFEST_BYTES: usize = 56;
 
-/// What a data dir is, fixed when it is made.
+/// What a data dir is, fixed when it is made; shards may come to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Manifest {
     /// The format of everything in it.
     pub format: u32,
-    /// How many shards it has.
+    /// How many shards have a log.
     pub shards: u16,
     /// The key behind its ids.
     pub id_key: [u8; 16],
@@ -72,6 +76,7 @@ pub struct Fault {
 pub struct DataDir {
     path: PathBuf,
     manifest: Manifest,
+    routes: Routes,
     /// Where each log ended when the data dir was closed; empty when it never was.
     tails: Vec<Offset>,
     _lock: File,
@@ -104,15 +109,37 @@ impl DataDir {
             return Err(OpenError::Missing { path: path.to_path_buf() });
         }
         let lock = lock(path)?;
-        let manifest = read_manifest(&path.join("manifest"))?;
+        let mut manifest = read_manifest(&path.join("manifest"))?;
+        let routes = match manifest.format {
+            FORMAT_PLAIN => Routes::plain(manifest.shards),
+            _ => routing::read(path)?,
+        };
+        manifest.shards = routes.logs();
         let tails = tails::read(path)?;
-        Ok(Self { path: path.to_path_buf(), manifest, tails, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), manifest, routes, tails, _lock: lock })
     }
 
     /// Makes a data dir that will hold what this manifest says.
     pub fn create(path: &Path, manifest: &Manifest) -> Result<Self, OpenError> {
         create(path, manifest)?;
         Self::open_existing(path)
+    }
+
+    /// Who owns what in it.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// Lets others own what they own from now on. Whatever they need was made durable before.
+    pub fn set_routes(&mut self, routes: &Routes) -> io::Result<()> {
+        assert!(routes.logs() >= self.manifest.shards);
+        routing::write(&self.path, routes)?;
+        // From here on the routes count, and a version that does not know them refuses the data dir.
+        let manifest = Manifest { format: FORMAT, shards: routes.logs(), ..self.manifest };
+        routing::replace(&self.path, "manifest", &manifest.to_bytes())?;
+        self.manifest = manifest;
+        self.routes = routes.clone();
+        Ok(())
     }
 
     /// Where it is.
@@ -177,25 +204,13 @@ impl DataDir {
         probe: Option<Arc<dyn SyncProbe>>,
     ) -> Result<Store, OpenError> {
         let path = self.shard_path(shard);
-        let failed = |error: fjall::Error| open_error(&path, error);
         tree::discard_unmade(&path)?;
+        if !path.exists() {
+            make_shard(&path)?;
+        }
         check_files(&path, durability)?;
-        let database = Database::builder(&path)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNALS_BYTES_MAX)
-            .manual_journal_persist(true)
-            .worker_threads(1)
-            .open()
-            .map_err(failed)?;
-        // A file with anything in it that nobody needs is written anew without it when the log is shrunk.
-        let separation = KvSeparationOptions::default()
-            .separation_threshold(KV_SEPARATION_BYTES_MIN)
-            .staleness_threshold(0.0)
-            .age_cutoff(1.0);
-        let log_options = || rows_options().with_kv_separation(Some(separation.clone()));
-        let blocks = database.keyspace("log", log_options).map_err(failed)?;
-        let state = database.keyspace("state", rows_options).map_err(failed)?;
-        let views = database.keyspace("views", rows_options).map_err(failed)?;
+        let (database, [blocks, state, views]) =
+            open_database(&path).map_err(|error| open_error(&path, error))?;
         let mode = match durability {
             Durability::Fsync => PersistMode::SyncData,
             Durability::Os => PersistMode::Buffer,
@@ -215,6 +230,39 @@ impl DataDir {
         let how = format!("its log ends at offset {}, but was closed at offset {}", end.0, noted.0);
         Err(OpenError::Damaged { path: self.shard_path(shard), how })
     }
+}
+
+fn open_database(path: &Path) -> Result<(Database, [Keyspace; 3]), fjall::Error> {
+    let database = Database::builder(path)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNALS_BYTES_MAX)
+        .manual_journal_persist(true)
+        .worker_threads(1)
+        .open()?;
+    // A file with anything in it that nobody needs is written anew without it when the log is shrunk.
+    let separation = KvSeparationOptions::default()
+        .separation_threshold(KV_SEPARATION_BYTES_MIN)
+        .staleness_threshold(0.0)
+        .age_cutoff(1.0);
+    let log_options = || rows_options().with_kv_separation(Some(separation.clone()));
+    let blocks = database.keyspace("log", log_options)?;
+    let state = database.keyspace("state", rows_options)?;
+    let views = database.keyspace("views", rows_options)?;
+    Ok((database, [blocks, state, views]))
+}
+
+/// Makes a shard's database beside its place and renames it into it: the store does not make one whole or not at all.
+fn make_shard(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: path.to_path_buf(), source };
+    let new = path.with_extension("new");
+    if new.exists() {
+        fs::remove_dir_all(&new).map_err(io)?;
+    }
+    let (database, _) = open_database(&new).map_err(|error| open_error(&new, error))?;
+    database.persist(PersistMode::SyncAll).map_err(|error| open_error(&new, error))?;
+    drop(database);
+    fs::rename(&new, path).map_err(io)?;
+    disk::sync_directory(path.parent().expect("a shard is in a data dir")).map_err(io)
 }
 
 fn rows_options() -> KeyspaceCreateOptions {
@@ -291,7 +339,7 @@ impl Manifest {
     /// What a new data dir is.
     pub fn new(shards: u16) -> Self {
         let (id_key, id) = (*Uuid::new_v4().as_bytes(), *Uuid::new_v4().as_bytes());
-        Self { format: FORMAT, shards, id_key, id }
+        Self { format: FORMAT_PLAIN, shards, id_key, id }
     }
 
     fn to_bytes(self) -> [u8; MANIFEST_BYTES] {

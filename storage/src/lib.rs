@@ -14,5 +14,6 @@ pub mod limits;
 pub mod line;
 pub mod log;
 pub mod place;
+pub mod routes;
 pub mod rows;
 pub mod table;

@@ -16,6 +16,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 10_000_000;
 pub const RUNS_PER_WORK_ORDER_MAX: u8 = 200;
 /// Most shards of a data dir: the number of a shard is one byte of an id.
 pub const SHARDS_MAX: u16 = 256;
+/// Fewest slots of a data dir whose number of shards was changed: what stays with its shard keeps only its slot there, and
+/// 256 shards have 16 slots each.
+pub const ROUTE_SLOTS: usize = 4_096;
 /// Largest project file. It becomes one event, and every shard keeps the current one in memory.
 pub const PROJECT_BYTES_MAX: usize = 4 << 20;
 /// Deepest nesting in a project file; ours needs seven levels.

@@ -7,5 +7,6 @@ mod common;
 mod export;
 mod furnish;
 mod import;
+mod reshard;
 mod verify;
 mod wipe;

@@ -385,7 +385,7 @@ impl World {
         let (workflow, _) = self.project.trigger(trigger).unwrap();
         let serial = (workflow.concurrency == Some(1)).then_some(workflow.id);
         let position = Position::Next { stream: stream.into(), number: 0 };
-        Route { trigger, serial, key: None, position: &position }.owner(SHARDS).unwrap()
+        Route { trigger, serial, key: None, position: &position }.owner(&self.routes).unwrap()
     }
 
     /// What is due of a stream, and since when.

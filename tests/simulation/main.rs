@@ -9,6 +9,7 @@ mod again;
 mod copy;
 mod kafka;
 mod model;
+mod reshard;
 mod world;
 
 use kafka::Kafka;

@@ -20,6 +20,8 @@ struct Order {
     key: Option<u64>,
     status: Status,
     runs: u8,
+    /// How many came before it.
+    number: usize,
 }
 
 /// Everything that was promised so far.
@@ -51,7 +53,8 @@ impl Model {
         match &event.kind {
             EventKind::Received(received) => {
                 let (workflow, lane, key) = (received.workflow, received.lane, received.key);
-                let order = Order { workflow, lane, key, status: Status::Waiting, runs: 1 };
+                let number = self.orders.len();
+                let order = Order { workflow, lane, key, status: Status::Waiting, runs: 1, number };
                 let before = self.orders.insert((shard, event.place.offset), order);
                 assert!(before.is_none(), "one work order per input");
                 if let (Some(of), Position::Next { stream, number }) = (received.replays, &received.position)
@@ -113,6 +116,7 @@ impl Model {
         assert_eq!(order.status, Status::Waiting, "only a waiting run is claimed, and only once");
         order.status = Status::Running;
         let (workflow, own_lane, key) = (order.workflow, order.lane, order.key);
+        let (runs, number) = (order.runs, order.number);
         let (serial, laned) = (self.serial.contains(&workflow), self.laned.contains(&workflow));
         if !(serial || laned || self.ordered.contains(&workflow) && key.is_some()) {
             return;
@@ -123,6 +127,15 @@ impl Model {
             assert!(
                 !same || *other_shard != shard || before.status == Status::Ended,
                 "work order {offset:?} overtook {other:?} of its key"
+            );
+        }
+        // Whoever owned it before another change of shards: only what someone asks for once more waits for nobody elsewhere.
+        for ((other_shard, other), before) in self.orders.iter().filter(|_| runs == 1 && !laned) {
+            let same = before.workflow == workflow && (serial || before.key == key);
+            let is_before = before.number < number && before.runs == 1 && *other_shard != shard;
+            assert!(
+                !same || !is_before || before.status == Status::Ended,
+                "work order {offset:?} overtook {other:?} of its key on another shard"
             );
         }
         let blocked = |lane: &LaneId| lane.owner == workflow.0 && Some(lane.key) == key;

@@ -14,6 +14,7 @@ use keyway_engine::{
     project::{Origin, Project, Reference, SecretSource, read},
     projection::Views,
     refold,
+    reshard::Holding,
     route::Route,
     shard::ShardReader,
     state::{Projects, State},
@@ -29,6 +30,7 @@ use keyway_storage::{
     key::{Key, Tag},
     log::{Log, MemoryLog},
     place::{Place, ShardId, Timestamp},
+    routes::Routes,
     rows::Rows,
     table::ReplayState,
 };
@@ -92,6 +94,9 @@ pub struct World {
     /// Replays that were ever begun.
     pub replays: Vec<ReplayId>,
     has_replays: bool,
+    has_reshards: bool,
+    /// Which shard owns what.
+    pub routes: Routes,
     pub project: Arc<Project>,
     shards: Vec<SimShard>,
     pub permits: PermitPool,
@@ -130,6 +135,8 @@ impl World {
             random: Random(seed),
             replays: Vec::new(),
             has_replays: seed.is_multiple_of(SEEDS_PER_REPLAY),
+            has_reshards: seed % SEEDS_PER_REPLAY == 2,
+            routes: Routes::plain(SHARDS),
             shards: Vec::new(),
             permits: PermitPool::default(),
             model: Model::default(),
@@ -144,6 +151,9 @@ impl World {
         for shard in 0..SHARDS {
             world.add_shard(ShardId(shard as u8));
         }
+        if world.has_reshards {
+            world.permits.keyring.look_everywhere();
+        }
         world
     }
 
@@ -151,8 +161,8 @@ impl World {
         let project = Arc::clone(&self.project);
         let projects: Projects = Arc::new(move |_, _| Some(Arc::clone(&project)));
         let state = State::open(id, Rows::memory(Tag::Watermark), projects).unwrap();
-        let views = Views::open(Rows::memory(Tag::ViewsWatermark));
-        let (log, block) = (MemoryLog::new(id), Block::new(id));
+        let (views, log) = (Views::open(Rows::memory(Tag::ViewsWatermark)), MemoryLog::new(id));
+        let block = Block::new(id);
         self.permits.register(Arc::<Bell>::default());
         self.shards.push(SimShard { id, log, state, views, block, stats: Arc::default(), keys: vec![] });
         self.permits.keyring.add_shard(id, self.shards[usize::from(id.0)].state.reader());
@@ -169,6 +179,9 @@ impl World {
     pub fn step(&mut self) {
         if self.has_replays && self.random.one_in(6) {
             return self.replay();
+        }
+        if self.has_reshards && self.random.one_in(8) {
+            return self.reshard();
         }
         match self.random.below(100) {
             0..30 => self.receive(),
@@ -203,7 +216,7 @@ impl World {
             None => Position::None,
         };
         let route = Route { trigger, serial, key, position: &position };
-        let shard = route.owner(SHARDS).unwrap_or(ShardId(self.random.below(2) as u8));
+        let shard = route.owner(&self.routes).unwrap_or(self.routes.home(self.random.below(2) as u16));
         let input = Input {
             trigger,
             position: position.clone(),
@@ -262,10 +275,8 @@ impl World {
     }
 
     pub fn work(&mut self) {
-        if self.working.is_empty() {
-            return;
-        }
-        let index = self.random.below(self.working.len());
+        let indexes: Vec<usize> = (0..self.working.len()).collect();
+        let Some(index) = self.random.pick(&indexes) else { return };
         let (shard, _, claim) = self.working[index];
         let (run, attempt) = (claim.run, claim.attempt);
         let begun = EventKind::RunStarted(RunStarted { run, attempt, started: self.now, cursor: None });
@@ -377,6 +388,18 @@ impl World {
     pub fn event(&self, place: Place) -> Event {
         let log = self.shards[usize::from(place.shard.0)].log.reader();
         log.event(place.offset).unwrap().unwrap()
+    }
+
+    /// What all shards have on disk, when everything is.
+    pub fn holdings(&mut self) -> Vec<Holding> {
+        let commit = |own: &mut SimShard| {
+            let end = own.log.live().end;
+            own.state.commit(end).unwrap();
+            own.views.commit(end).unwrap();
+            self.permits.keyring.give_back(own.keys.drain(..));
+            Holding { log: own.log.reader(), state: own.state.reader() }
+        };
+        self.shards.iter_mut().map(commit).collect()
     }
 
     /// The round of a replay on a shard, and whether it goes on there.

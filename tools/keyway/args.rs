@@ -17,7 +17,7 @@ use clap::{
 
 pub use bench::Bench;
 pub use list::{BlockedKey, ById, Cut, EventId, ListEvents, ListHistory, ShowRun, ShowWorkOrder, TailEvents};
-pub use offline::{Completions, ExportEvents, ImportEvents, Man, Rebuild, Verify, What};
+pub use offline::{Completions, ExportEvents, ImportEvents, Man, Rebuild, Reshard, Verify, What};
 pub use replay::{
     BeginReplay, Cancel, ListDeadLetters, Many, Replay, ReplayDeadLetters, ReplayDeed, Rerun, ShowDeadLetter,
 };
@@ -86,6 +86,8 @@ pub enum Command {
     Verify(Verify),
     /// Derive anew what was derived from the log: views on a server, everything with --data-dir.
     Rebuild(Rebuild),
+    /// Give a data dir that no server has open another number of shards; every id stays what it is.
+    Reshard(Reshard),
     /// Print a completion script for a shell.
     Completions(Completions),
     /// Print the man page, or write those of all commands.

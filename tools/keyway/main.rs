@@ -81,6 +81,7 @@ fn run(args: Args) -> Result<(), Failure> {
             request::discard(&client()?, &id, &reason, &mut out)
         }
         Command::Verify(flags) => offline::verify::verify(&flags, common.data_dir.as_deref(), &mut out),
+        Command::Reshard(flags) => offline::reshard::reshard(&flags, common.data_dir.as_deref(), &mut out),
         Command::Rebuild(flags) if common.data_dir_given => {
             offline::rebuild::rebuild(&flags, common.data_dir.as_deref(), &mut out)
         }

@@ -1,4 +1,4 @@
-//! Work on a data dir without a server: verify, rebuild, export, import.
+//! Work on a data dir without a server: verify, rebuild, export, import, reshard.
 //!
 //! Invariant: the data dir is locked while one of them works, so that no server changes it meanwhile.
 
@@ -6,6 +6,7 @@ pub mod export;
 pub mod import;
 pub mod progress;
 pub mod rebuild;
+pub mod reshard;
 pub mod verify;
 
 use std::path::{Path, PathBuf};

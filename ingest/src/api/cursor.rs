@@ -114,7 +114,7 @@ impl Call<'_> {
     }
 
     fn cursor_reader(&self, trigger: TriggerId) -> Result<&ShardReader, ApiError> {
-        self.reader(ticks_owner(trigger, self.readers.len() as u16))
+        self.reader(ticks_owner(trigger, &self.api.routes))
     }
 
     fn ask_cursor(&self, set: SetCursor) -> Reply {

@@ -33,7 +33,7 @@ pub fn export(call: &Call) -> Reply {
 
 /// What the lines are of, and how far the log goes at this moment.
 fn begin(call: &Call) -> Reply {
-    let header = Header::new(&call.api.manifest, time::now());
+    let header = Header::new(&call.api.manifest, &call.api.routes, time::now());
     let tails: Vec<Offset> = call.readers.iter().map(|reader| reader.stats.tail()).collect();
     Ok((StatusCode::OK, Document::data(header).with("meta", json!({ "tails": tails }))))
 }

@@ -23,7 +23,8 @@ pub fn status(call: &Call) -> Reply {
     let counts = counts(&call.readers)?;
     let shard = |reader: &ShardReader| {
         let (tail, watermark) = (reader.stats.tail().0, reader.stats.views().0);
-        json!({ "shard": reader.shard.0, "tail": tail, "watermark": watermark })
+        let takes_inputs = u16::from(reader.shard.0) < call.api.routes.taking();
+        json!({ "shard": reader.shard.0, "tail": tail, "watermark": watermark, "takes_inputs": takes_inputs })
     };
     let mut orders = Map::new();
     // Nothing that comes in is rejected: what cannot become a work order is a dead letter or a refusal.

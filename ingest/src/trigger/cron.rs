@@ -22,6 +22,7 @@ use keyway_engine::{
 use keyway_storage::{
     limits::TICKS_SHOWN,
     place::{ShardId, Timestamp},
+    routes::Routes,
 };
 use serde_json::{Map, Value, json};
 
@@ -48,7 +49,7 @@ impl TriggerType for Cron {
 
 impl Adapter for Cron {
     fn open(&self, site: &Site) -> Arc<dyn Sources> {
-        Arc::new(CronSources { shards: site.bells.len() as u16 })
+        Arc::new(CronSources { routes: site.passage.routes.clone() })
     }
 
     fn leaving(&self, shard: ShardId, shards: u16, next: &Arc<Project>) -> Option<Box<dyn Source>> {
@@ -62,12 +63,12 @@ impl Adapter for Cron {
 }
 
 struct CronSources {
-    shards: u16,
+    routes: Routes,
 }
 
 impl Sources for CronSources {
     fn source(&self, shard: ShardId) -> Box<dyn Source> {
-        Box::new(CronSource::new(shard, self.shards))
+        Box::new(CronSource::new(shard, self.routes.clone()))
     }
 
     fn show(&self, seen: &Seen) -> Map<String, Value> {
@@ -76,7 +77,7 @@ impl Sources for CronSources {
             true => upcoming(&settings.schedule, seen.now),
             false => Vec::new(),
         };
-        let owner = ticks_owner(seen.trigger.id, self.shards);
+        let owner = ticks_owner(seen.trigger.id, &self.routes);
         let reader = seen.shards.iter().find(|reader| reader.shard == owner);
         // What cannot be read is shown as if it had not been: the API says so where it reads it for itself.
         let last = reader.and_then(|reader| last_tick(reader, seen.trigger.id).ok().flatten());

@@ -69,7 +69,8 @@ impl Adapter for Kafka {
             return Arc::new(KafkaSources { fleet: None });
         }
         let mailboxes = site.bells.iter().map(KafkaSource::mailbox).collect();
-        let world = World { mailboxes, readers: site.readers.to_vec(), permits: Arc::clone(site.permits) };
+        let (routes, readers) = (site.passage.routes.clone(), site.readers.to_vec());
+        let world = World { mailboxes, routes, readers, permits: Arc::clone(site.permits) };
         let fleet = Fleet::open(world);
         if let Err(error) = &fleet {
             tracing::error!(%error, "the thread of the Kafka triggers cannot be started");

@@ -42,6 +42,7 @@ use keyway_storage::{
     key::Tag,
     log::MemoryLog,
     place::{Offset, Place, RunKey, ShardId, Timestamp},
+    routes::Routes,
     rows::Rows,
 };
 use serde_json::Value;
@@ -146,6 +147,7 @@ impl World {
             readers: readers.clone(),
             ports: ports.clone(),
             ways,
+            routes: Routes::plain(shards.into()),
             catalog: Arc::clone(&catalog),
         };
         let api = Api {
@@ -153,6 +155,7 @@ impl World {
             readers,
             ports,
             manifest: Manifest { id_key: [7; 16], ..Manifest::new(shards.into()) },
+            routes: Routes::plain(shards.into()),
             ids: Ids::new([7; 16]),
             catalog,
             project_reader: Box::new(Files),

@@ -3,15 +3,12 @@
 //! Invariant: a log never ends before its noted tail, because the note is written after the log was synced and a log
 //! only grows. A crash leaves the note of the last good end in place.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{disk, error::OpenError, place::Offset};
+use super::routing;
+use crate::{error::OpenError, place::Offset};
 
 const MAGIC: [u8; 4] = *b"KWT1";
 const NAME: &str = "tails";
@@ -44,10 +41,5 @@ pub fn write(data: &Path, tails: &[Offset]) -> io::Result<()> {
     tails.iter().for_each(|tail| bytes.extend_from_slice(&tail.0.to_le_bytes()));
     let checksum = xxh3_64(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
-    let new = data.join("tails.new");
-    let mut file = File::create(&new)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, data.join(NAME))?;
-    disk::sync_directory(data)
+    routing::replace(data, NAME, &bytes)
 }

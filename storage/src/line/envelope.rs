@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::{
     directory::Manifest,
     place::{Offset, Timestamp},
+    routes::Routes,
 };
 
 /// The form of exports that this version writes, and the only one that it reads.
@@ -27,8 +28,11 @@ pub struct Header {
     /// The key behind its ids: a copy with the same key has the same ids.
     #[serde(with = "crate::event::text::uuid")]
     pub id_key: [u8; 16],
-    /// How many shards it has.
+    /// How many shards have a log in it.
     pub shards: u16,
+    /// Who owns what, if its number of shards was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<String>,
     /// The filters, if not every event was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Box<RawValue>>,
@@ -46,9 +50,10 @@ pub struct Trailer {
 
 impl Header {
     /// The first line of an export of a data dir.
-    pub fn new(manifest: &Manifest, at: Timestamp) -> Self {
+    pub fn new(manifest: &Manifest, routes: &Routes, at: Timestamp) -> Self {
         let Manifest { shards, id_key, id, .. } = *manifest;
-        Self { keyway_export: EXPORT_VERSION, at, data_dir: id, id_key, shards, filter: None }
+        let routes = (!routes.is_plain()).then(|| routes.to_text());
+        Self { keyway_export: EXPORT_VERSION, at, data_dir: id, id_key, shards, routes, filter: None }
     }
 
     /// The line, without its end.

@@ -74,6 +74,17 @@ pub struct ImportEvents {
     /// A file that `events export` wrote, compressed or not [default: stdin].
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Give the data dir so many shards [default: as many as what was exported].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+}
+
+/// How many shards a data dir shall have.
+#[derive(Debug, clap::Args)]
+pub struct Reshard {
+    /// So many shards take inputs from now on.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: u16,
 }
 
 /// How `rebuild` works.

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     args::ImportEvents,
     failure::Failure,
-    offline::{self, progress::Progress},
+    offline::{self, progress::Progress, reshard},
     print::Printer,
 };
 
@@ -43,10 +43,17 @@ pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) 
     // Whatever stopped it: what came before is kept, and a second import goes on behind it.
     target.flush()?;
     let trailer = taken?;
-    if target.tails() < trailer.tails {
+    if trailer.tails.iter().zip(target.tails()).any(|(wanted, tail)| tail < *wanted) {
         return Err(lines.wrong("its last line names events that are not in it"));
     }
-    let (new, known) = target.close(&mut |done| progress.reach(done))?;
+    let (mut data, new, known) = target.close(&mut |done| progress.reach(done))?;
+    // What came new may be open where it was, and must stay there.
+    let has_its_routes = header.routes.is_some_and(|routes| routes == data.routes().to_text());
+    let is_routed = new > 0 && !data.routes().is_plain() && !has_its_routes;
+    let shards = flags.shards.unwrap_or(data.routes().taking());
+    if is_routed || shards != data.routes().taking() {
+        reshard::change(&mut data, shards, &mut |done| progress.reach(done))?;
+    }
     progress.finish();
     match out.is_json() {
         true => out.document(&json!({ "imported": new, "known": known }))?,

@@ -33,6 +33,7 @@ use keyway_storage::{
     event::{EventKind, MadeId, ProjectApplied},
     log::Log,
     place::Offset,
+    routes::Routes,
 };
 
 use super::{Wake, cores, project::Files};
@@ -62,6 +63,9 @@ impl Engine {
         let files = Files::new(flags.project.as_ref());
         let catalog = Arc::new(Catalog::new(Box::new(files.clone())));
         let permits = Arc::new(PermitPool::default());
+        if !data.routes().is_plain() {
+            permits.keyring.look_everywhere();
+        }
         let (mut shards, mut bells) = (Vec::new(), Vec::new());
         for id in data.shards() {
             let store = data.open_shard(id, durability, None).map_err(refuse)?;
@@ -85,7 +89,7 @@ impl Engine {
         apply_file(flags, &files, &mut shards)?;
         let threads = flags.executors.unwrap_or_else(cores);
         let pool = Pool::new(PoolSettings { threads: usize::from(threads), catalog: Arc::clone(&catalog) });
-        let passage = Passage::new(&bells);
+        let passage = Passage::with_routes(&bells, data.routes().clone());
         let readers: Vec<ShardReader> = shards.iter().map(Shard::reader).collect();
         let variable = &|name: &str| std::env::var(name).ok();
         let site = Site { bells: &bells, passage: &passage, readers: &readers, permits: &permits, variable };
@@ -102,10 +106,11 @@ impl Engine {
             .start(stopped)
             .map_err(failed)?;
         let api = Arc::new(Api {
-            replays: take_up(&readers, &ports, ways, &catalog)?,
+            replays: take_up(&readers, &ports, ways, data.routes(), &catalog)?,
             readers,
             ports,
             manifest: *data.manifest(),
+            routes: data.routes().clone(),
             ids: data.ids(),
             catalog,
             project_reader: Box::new(files),
@@ -153,10 +158,12 @@ fn take_up(
     readers: &[ShardReader],
     ports: &[AdminPort],
     ways: Vec<ReplayPort>,
+    routes: &Routes,
     catalog: &Arc<Catalog>,
 ) -> Result<Replays, Failure> {
     let (readers, ports, catalog) = (readers.to_vec(), ports.to_vec(), Arc::clone(catalog));
-    let replays = Replays::new(ReplaySite { readers, ports, ways, catalog });
+    let routes = routes.clone();
+    let replays = Replays::new(ReplaySite { readers, ports, ways, routes, catalog });
     replays.take_up().map_err(|error| Failure::Failed(format!("replays cannot go on: {error}")))?;
     Ok(replays)
 }

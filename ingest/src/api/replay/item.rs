@@ -9,10 +9,12 @@ use keyway_engine::{
     project::{Project, Trigger},
     route::Route,
     source::{Order, Stored},
+    state::Part,
 };
 use keyway_storage::{
     event::{DeadLettered, Position, Received, wiped_at},
     place::{Place, ShardId},
+    routes::Routes,
 };
 
 use crate::{
@@ -61,7 +63,7 @@ pub fn of_hindered(of: Place, letter: &DeadLettered, hindrance: &Hindrance) -> R
 }
 
 /// The item of a past event, and the shard that it goes to.
-pub fn of_event(project: &Project, of: Place, input: &Received, shards: u16) -> (ReplayItem, ShardId) {
+pub fn of_event(project: &Project, of: Place, input: &Received, routes: &Routes) -> (ReplayItem, ShardId) {
     let wiped = wiped_at(&input.body).or_else(|| wiped_at(&input.request));
     let stored = Stored { position: &input.position, request: &input.request, body: &input.body };
     let found = find(project, input.trigger);
@@ -79,13 +81,18 @@ pub fn of_event(project: &Project, of: Place, input: &Received, shards: u16) -> 
         },
     };
     let serial = project.trigger(input.trigger).filter(|(workflow, _)| workflow.concurrency == Some(1));
+    // A stream may have gone to another shard since; what has none stays where it is.
+    let position = match &input.position {
+        stream @ Position::Next { .. } if order.stream != 0 && Part::of(stream).is_none() => stream,
+        _ => &Position::None,
+    };
     let route = Route {
         trigger: input.trigger,
         serial: serial.map(|(workflow, _)| workflow.id),
         key: order.key.filter(|_| order.by_key),
-        position: &Position::None,
+        position,
     };
-    (item, route.owner(shards).unwrap_or(of.shard))
+    (item, route.owner(routes).unwrap_or(of.shard))
 }
 
 fn find(project: &Project, id: keyway_storage::event::TriggerId) -> Option<(&Trigger, &'static dyn Adapter)> {

@@ -25,6 +25,7 @@ use keyway_engine::{
 use keyway_storage::{
     error::ReadError,
     limits::REPLAYS_RUNNING_MAX,
+    routes::Routes,
     table::{ReplayRow, ReplayState},
 };
 
@@ -38,6 +39,8 @@ pub struct Site {
     pub ports: Vec<AdminPort>,
     /// The way of replayed items to each shard.
     pub ways: Vec<ReplayPort>,
+    /// Which shard owns what.
+    pub routes: Routes,
     /// The projects of all shards.
     pub catalog: Arc<Catalog>,
 }

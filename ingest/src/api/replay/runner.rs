@@ -134,9 +134,7 @@ impl Runner {
                 let item = item::of_letter(project, event.place, letter, raw);
                 (item.unwrap_or_else(|it| item::of_hindered(event.place, letter, &it)), event.place.shard)
             }
-            EventKind::Received(input) => {
-                item::of_event(project, event.place, input, self.site.ways.len() as u16)
-            }
+            EventKind::Received(input) => item::of_event(project, event.place, input, &self.site.routes),
             _ => return None,
         };
         Some((What::Item(item), owner))

@@ -26,6 +26,7 @@ use keyway_storage::{
         TICK_LOOKUPS_PER_TURN, TICKS_AHEAD_MS,
     },
     place::{ShardId, Timestamp},
+    routes::Routes,
 };
 
 use super::{alarm::Alarm, settings::CronSettings};
@@ -33,7 +34,7 @@ use super::{alarm::Alarm, settings::CronSettings};
 /// One shard's cron source.
 pub struct CronSource {
     shard: ShardId,
-    shards: u16,
+    routes: Routes,
     alarms: Vec<Alarm>,
     /// When which alarm rings. An entry that is not its alarm's next tick is out of date.
     due: BinaryHeap<Reverse<(Timestamp, usize)>>,
@@ -51,11 +52,11 @@ pub struct CronSource {
 }
 
 impl CronSource {
-    /// The source of one of so many shards.
-    pub fn new(shard: ShardId, shards: u16) -> Self {
+    /// The source of one of the shards.
+    pub fn new(shard: ShardId, routes: impl Into<Routes>) -> Self {
         Self {
             shard,
-            shards,
+            routes: routes.into(),
             alarms: Vec::new(),
             due: BinaryHeap::new(),
             offered: VecDeque::new(),
@@ -80,7 +81,7 @@ impl CronSource {
     /// The alarm of a trigger that this shard owns and that follows its schedule.
     fn alarm(&mut self, trigger: &Trigger, last: &dyn Positions) -> Option<Alarm> {
         let settings = trigger.settings::<CronSettings>()?;
-        if ticks_owner(trigger.id, self.shards) != self.shard {
+        if ticks_owner(trigger.id, &self.routes) != self.shard {
             return None;
         }
         let since = last.since(trigger.id)?;

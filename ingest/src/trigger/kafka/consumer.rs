@@ -23,6 +23,7 @@ use keyway_storage::{
         KAFKA_LOAD_BYTES_MAX, KAFKA_PAUSE_MS, KAFKA_PROBE_MS, KAFKA_REFUSED_MS, KAFKA_TICK_MS,
         KAFKA_TOPICS_MS, KAFKA_WAIT_MS,
     },
+    routes::Routes,
 };
 use rdkafka::{
     config::FromClientConfigAndContext,
@@ -45,6 +46,8 @@ use crate::time;
 pub struct World {
     /// The way to each shard.
     pub mailboxes: Vec<Arc<Mailbox<Sent>>>,
+    /// Which shard owns what.
+    pub routes: Routes,
     /// Reads each shard.
     pub readers: Vec<ShardReader>,
     /// Counts what is open.

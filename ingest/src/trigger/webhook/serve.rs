@@ -12,7 +12,7 @@ use keyway_engine::{
     project::Ordering,
     route::Route,
 };
-use keyway_storage::{id::Ids, place::ShardId};
+use keyway_storage::{id::Ids, place::ShardId, routes::Routes};
 
 use super::{
     auth::{self, Verdict},
@@ -41,6 +41,8 @@ pub struct Webhooks {
     pub home: ShardId,
     /// The way to each shard.
     pub shards: Arc<[Arc<Mailbox<Sent>>]>,
+    /// Which of them owns what.
+    pub routes: Routes,
     /// Requests that wait.
     pub parked: Parked,
     /// Which URLs there are.
@@ -151,9 +153,10 @@ impl Webhooks {
         input.follow = presence.as_ref().map(Presence::follow);
         let serial = hook.serial.then_some(hook.workflow);
         let route = Route { trigger: hook.id, serial, key: input.key, position: &input.position };
-        let shard = route.owner(self.shards.len() as u16).unwrap_or(self.home);
+        let shard = route.owner(&self.routes).unwrap_or(self.home);
         // Whoever waits for a run that another shard has waits there.
-        let again = (input.follow.is_some() && hook.ordering == Ordering::Key).then(|| input.clone());
+        let may_be_elsewhere = hook.ordering == Ordering::Key || !self.routes.is_plain();
+        let again = (input.follow.is_some() && may_be_elsewhere).then(|| input.clone());
         let Some(mut waiting) = self.put(shard, input) else { return reply::busy() };
         // From here on the mailbox counts the body.
         drop(upload);

@@ -57,7 +57,7 @@ impl Values for Pairs<'_> {
 impl Origin for Disk {
     fn begin(&mut self) -> Result<(Header, Vec<Offset>), Failure> {
         let ends = self.stores.iter().map(|store| store.log.live().end).collect();
-        Ok((Header::new(self.data.manifest(), Timestamp(0)), ends))
+        Ok((Header::new(self.data.manifest(), self.data.routes(), Timestamp(0)), ends))
     }
 
     fn page(&mut self, shard: ShardId, span: Span, _: &Query) -> Result<Page, Failure> {

@@ -15,6 +15,7 @@ use keyway_storage::{
     line::{self, Header},
     log::{Log, LogReader},
     place::{Offset, Timestamp},
+    routes::Routes,
 };
 
 use crate::{failure::Failure, offline};
@@ -52,15 +53,24 @@ struct Filling {
 impl Target {
     /// Opens the data dir if it is a copy of the same one, or makes it.
     pub fn open(path: &Path, header: &Header) -> Result<Self, Failure> {
-        let data = match path.join("manifest").exists() {
+        let routes = header.routes.as_deref().map(Routes::from_text).transpose();
+        let routes = routes.map_err(|how| Failure::Failed(format!("the routes of the export: {how}")))?;
+        let mut data = match path.join("manifest").exists() {
             true => DataDir::open_existing(path).map_err(offline::refuse)?,
             false => {
                 let manifest = Manifest { id_key: header.id_key, ..Manifest::new(header.shards) };
                 DataDir::create(path, &manifest).map_err(offline::refuse)?
             }
         };
+        if let Some(routes) =
+            routes.filter(|routes| data.routes().is_plain() && routes.logs() == header.shards)
+        {
+            let changed = data.set_routes(&routes);
+            changed.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+        }
         let Manifest { shards, id_key, .. } = *data.manifest();
-        if id_key != header.id_key || shards != header.shards {
+        // A copy may have come to more shards since: the events of those that it was made of are where they were.
+        if id_key != header.id_key || shards < header.shards {
             let hint = "holds another log than this file is of: import it into an empty data dir";
             return Err(Failure::Failed(format!("the data dir {} {hint}", path.display())));
         }
@@ -107,8 +117,8 @@ impl Target {
         self.shards.iter().map(|filling| filling.store.log.live().end).collect()
     }
 
-    /// Derives the rows from what came; returns how many events were new, and how many were there before.
-    pub fn close(self, pass: &mut dyn FnMut(u64) -> bool) -> Result<(u64, u64), Failure> {
+    /// Derives the rows from what came; returns it with how many events were new, and how many were there before.
+    pub fn close(self, pass: &mut dyn FnMut(u64) -> bool) -> Result<(DataDir, u64, u64), Failure> {
         let tails = self.tails();
         for Filling { store, .. } in self.shards {
             let (log, end) = (store.log.reader(), store.log.live().end);
@@ -122,7 +132,7 @@ impl Target {
         }
         let noted = self.data.note_tails(&tails);
         noted.map_err(|error| Failure::Failed(format!("{}: {error}", self.data.path().display())))?;
-        Ok((self.new, self.known))
+        Ok((self.data, self.new, self.known))
     }
 }
 

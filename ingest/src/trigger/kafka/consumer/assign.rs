@@ -249,7 +249,7 @@ impl Consumer {
         let position = Position::Next { stream: stream.into(), number: 0 };
         let (trigger, serial) = (self.plan.trigger, self.plan.serial);
         let route = Route { trigger, serial, key: None, position: &position };
-        route.owner(self.world.mailboxes.len() as u16).expect("a stream has an owner")
+        route.owner(&self.world.routes).expect("a stream has an owner")
     }
 
     /// Brings moves into the log, and waits until they are durable.
