@@ -6,12 +6,12 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use keyway_storage::{
-    limits::{ADMIN_ANSWER_MS, ADMIN_REQUESTS_MAX, PAYLOAD_BYTES_MAX},
+    limits::{ADMIN_ANSWER_MS, ADMIN_REQUESTS_MAX, BULK_ITEM_BYTES, PAYLOAD_BYTES_MAX},
     place::Timestamp,
 };
 
 use crate::{
-    command::{Answer, Command, Receipt, Ticket},
+    command::{Answer, BulkWish, Command, Receipt, Ticket},
     mailbox::{Bell, Mailbox},
     project::Project,
     source::{Batch, Positions, Source},
@@ -83,6 +83,7 @@ impl Source for AdminSource {
         {
             let bytes = match &command {
                 Command::Apply(apply) => apply.file.len(),
+                Command::Bulk(BulkWish::Begin(started)) => started.of.len() * BULK_ITEM_BYTES,
                 // One is as large as an input may be, which is what there is room for.
                 Command::Resend(item) => item.bytes().min(PAYLOAD_BYTES_MAX),
                 _ => 0,

@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use keyway_storage::{
     event::{
-        Concern, EventKind, JobId, LaneId, MadeId, MoveReason, Noticed, Position, Reason, RunError, RunState,
-        StepInput, TriggerId, WorkflowId,
+        BulkStarted, Concern, EventKind, JobId, LaneId, MadeId, MoveReason, Noticed, Position, Reason,
+        RunError, RunState, StepInput, TriggerId, WorkflowId,
     },
     place::{Offset, Place, RunKey, Timestamp},
 };
@@ -46,6 +46,8 @@ pub enum Command {
     Resend(ReplayItem),
     /// Begin, move or end a replay.
     Replay(ReplayWish),
+    /// Note what is asked of many at once, or that it was asked of each.
+    Bulk(BulkWish),
     /// Put a project file into force.
     Apply(Apply),
     /// Enable or disable a trigger.
@@ -213,6 +215,15 @@ pub struct Discard {
     pub letter: Offset,
     /// Why, in the sender's words.
     pub reason: Box<str>,
+}
+
+/// A wish about many at once.
+#[derive(Debug)]
+pub enum BulkWish {
+    /// Keep in mind that it is to be asked.
+    Begin(BulkStarted),
+    /// It was asked of each.
+    End([u8; 16]),
 }
 
 /// A project on its way into force.

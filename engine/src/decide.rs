@@ -4,6 +4,7 @@
 //! state reads through. The same state and command give the same events on every machine, which is what makes a
 //! failing simulation seed worth keeping.
 
+mod bulk;
 mod claim;
 mod cursor;
 mod end;
@@ -54,6 +55,7 @@ pub fn decide(
         Command::Noticed(noticed) => warn::notice(state, noticed, out),
         // Nothing is decided: what is derived from the log is no part of it.
         Command::Rebuild => Ok(Answer::Done),
+        Command::Bulk(wish) => bulk::bulk(state, wish, out),
         Command::Apply(apply) => schedule::apply(state, apply, out),
         Command::Switch(switch) => schedule::switch(state, switch, out),
         Command::SetCursor(set) => Ok(cursor::set(state, set, out)),

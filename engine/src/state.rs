@@ -257,6 +257,11 @@ impl State {
         Ok(self.rows.get(&Key::new(Tag::DeadLetter).u64(letter.0))?.is_some())
     }
 
+    /// Whether something that was asked of many at once goes on.
+    pub fn has_bulk(&self, id: [u8; 16]) -> Result<bool, ReadError> {
+        Ok(self.rows.get(&Key::new(Tag::Bulk).bytes(&id))?.is_some())
+    }
+
     /// When people were last warned of something.
     pub fn warned_at(&self, subject: &Subject) -> Result<Option<Timestamp>, ReadError> {
         let value = self.rows.get(&subject.key(Tag::Embargo))?;

@@ -4,6 +4,7 @@
 
 pub mod begin;
 pub mod blocked;
+pub mod bulk;
 pub mod end;
 pub mod forward;
 pub mod last;

@@ -113,7 +113,7 @@ pub struct Api {
 pub struct UnderWay {
     /// Held while a project file is put into force on one shard after the other.
     applying: Mutex<()>,
-    /// Reruns and cancels of many at once.
+    /// What is asked of many at once.
     bulk: Arc<AtomicUsize>,
 }
 
@@ -141,6 +141,7 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::POST, "/api/runs/{id}/cancel", request::cancel),
     (Method::POST, "/api/reruns", bulk::rerun_all),
     (Method::POST, "/api/cancels", bulk::cancel_all),
+    (Method::POST, "/api/discards", bulk::discard_all),
     (Method::GET, "/api/log_lines", history::list_log_lines),
     (Method::GET, "/api/triggers", trigger::list_triggers),
     (Method::GET, "/api/triggers/{id}", trigger::show_trigger),

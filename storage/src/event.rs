@@ -3,6 +3,7 @@
 //! Invariant: an event never changes and its `Kind` number is never reused. A changed shape is a new schema
 //! version of that kind, with a decoder for each older one (`block.rs`).
 
+mod bulk;
 mod input;
 mod run;
 mod schedule;
@@ -12,6 +13,7 @@ pub(crate) mod text;
 mod warning;
 mod wipe;
 
+pub use bulk::{BulkDeed, BulkEnded, BulkStarted};
 pub use input::{
     DeadLetterClosed, DeadLettered, Letter, LetterEnd, MoveReason, Position, Reason, Received, StreamMoved,
     TickSkipped, TriggerId, WorkflowId,
@@ -177,4 +179,8 @@ kinds! {
     ClockSet = 45,
     /// Content whose time is over was taken out of the log.
     Wiped = 50,
+    /// Something was asked of many at once.
+    BulkStarted = 57,
+    /// It was asked of each of them.
+    BulkEnded = 58,
 }

@@ -72,6 +72,8 @@ pub enum Tag {
     Requested = 35,
     /// How a dead letter ended: its offset -> offset of the `DeadLetterClosed` (u64 LE).
     LetterEnd = 36,
+    /// Bulk request that goes on: its UUID (16) -> offset of its `BulkStarted` (u64 LE).
+    Bulk = 57,
     /// Replay: its UUID (16) -> `ReplayRow`.
     Replay = 37,
 }

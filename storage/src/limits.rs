@@ -261,7 +261,13 @@ pub const BULK_REQUESTS_MAX: usize = 4;
 /// Reruns or cancels that are asked for at once of one shard; half of what may wait for it, so that people get through too.
 pub const BULK_WINDOW: usize = 32;
 
+/// How long a bulk request waits for a shard that has no room.
+pub const BULK_WAIT_MS: u64 = 20;
+/// What each of many takes in the event that says of whom something is asked.
+pub const BULK_ITEM_BYTES: usize = 9;
+
 const _: () = assert!(BULK_WINDOW < ADMIN_REQUESTS_MAX);
+const _: () = assert!(BULK_RERUNS_MAX * BULK_ITEM_BYTES < PAYLOAD_BYTES_MAX);
 /// Events that are folded between two commits when rows are derived anew. Bounds the memory of a rebuild.
 pub const REFOLD_EVENTS_MAX: usize = 16_384;
 /// Most findings of one shard that are named; nobody reads further.

@@ -7,6 +7,7 @@ mod common;
 mod export;
 mod furnish;
 mod import;
+mod kill;
 mod reshard;
 mod verify;
 mod wipe;

@@ -19,7 +19,8 @@ pub use bench::Bench;
 pub use list::{BlockedKey, ById, Cut, EventId, ListEvents, ListHistory, ShowRun, ShowWorkOrder, TailEvents};
 pub use offline::{Completions, ExportEvents, ImportEvents, Man, Rebuild, Reshard, Verify, What};
 pub use replay::{
-    BeginReplay, Cancel, ListDeadLetters, Many, Replay, ReplayDeadLetters, ReplayDeed, Rerun, ShowDeadLetter,
+    BeginReplay, Cancel, DiscardDeadLetters, ListDeadLetters, Many, Replay, ReplayDeadLetters, ReplayDeed,
+    Rerun, ShowDeadLetter,
 };
 pub use serve::Serve;
 
@@ -209,15 +210,8 @@ pub enum DeadLetters {
     Show(ShowDeadLetter),
     /// Let a dead letter, or all that fit, go through again.
     Replay(ReplayDeadLetters),
-    /// Close a dead letter without replaying it.
-    Discard {
-        /// Id of the dead letter.
-        #[arg(value_parser = list::id)]
-        id: String,
-        /// Why; it is kept in the log.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-    },
+    /// Close a dead letter, or all that fit, without replaying it.
+    Discard(DiscardDeadLetters),
 }
 
 impl Args {

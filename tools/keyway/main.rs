@@ -77,9 +77,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Command::DeadLetters(DeadLetters::Replay(which)) => {
             replay::dead_letters(&client()?, &which, &mut out)
         }
-        Command::DeadLetters(DeadLetters::Discard { id, reason }) => {
-            request::discard(&client()?, &id, &reason, &mut out)
-        }
+        Command::DeadLetters(DeadLetters::Discard(which)) => request::discard(&client()?, &which, &mut out),
         Command::Verify(flags) => offline::verify::verify(&flags, common.data_dir.as_deref(), &mut out),
         Command::Reshard(flags) => offline::reshard::reshard(&flags, common.data_dir.as_deref(), &mut out),
         Command::Rebuild(flags) if common.data_dir_given => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    args::{BlockedKey, Cancel, Many, Rebuild, Rerun},
+    args::{BlockedKey, Cancel, DiscardDeadLetters, Many, Rebuild, Rerun},
     client::{Client, item},
     failure::Failure,
     offline::progress::Progress,
@@ -72,9 +72,15 @@ pub fn release(client: &Client, which: &BlockedKey, verb: &str, out: &mut Printe
     show(client.post(&path, &Value::Null)?, out)
 }
 
-/// Closes a dead letter without replaying it.
-pub fn discard(client: &Client, id: &str, reason: &str, out: &mut Printer) -> Result<(), Failure> {
-    show(client.post(&format!("/api/dead_letters/{id}/discard"), &json!({ "reason": reason }))?, out)
+/// Closes a dead letter, or all that fit, without replaying it.
+pub fn discard(client: &Client, which: &DiscardDeadLetters, out: &mut Printer) -> Result<(), Failure> {
+    let Some(id) = &which.id else {
+        let hint =
+            "name a dead letter, or say which ones: --all, --trigger-id, --why, a time, a range of Kafka";
+        let document = which.document().ok_or_else(|| Failure::Usage(hint.to_owned()))?;
+        return many(client, "/api/discards", &document, "are given up", out);
+    };
+    show(client.post(&format!("/api/dead_letters/{id}/discard"), &json!({ "reason": which.reason }))?, out)
 }
 
 /// Lets the server derive its views anew, and waits until it has.

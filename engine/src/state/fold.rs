@@ -67,6 +67,11 @@ impl State {
                 let position = Position::Next { stream: TICKS_SKIPPED.into(), number };
                 self.fold_position(offset, at, skipped.trigger, &position);
             }
+            EventKind::BulkStarted(started) => {
+                let at = Bytes::copy_from_slice(&offset.0.to_le_bytes());
+                self.rows.put(Key::new(Tag::Bulk).bytes(&started.id), at);
+            }
+            EventKind::BulkEnded(ended) => self.rows.delete(Key::new(Tag::Bulk).bytes(&ended.id)),
             EventKind::CursorSet(set) => self.fold_cursor(offset, set),
             EventKind::SchedulesSet(set) => self.fold_schedules(at, set),
             EventKind::Wiped(wiped) => self.fold_wiped(at, wiped)?,

@@ -1,61 +1,67 @@
-//! Reruns of all work orders that fit a filter, and cancels of all runs that do, in the order in which they were
-//! received.
+//! What is asked of many at once: reruns of all work orders that fit a filter, cancels of all runs, discards of all dead
+//! letters that do, in the order in which they were received.
 //!
-//! Invariant: what is matched is fixed when the request is answered; it is asked for after it, oldest first in each
-//! shard. A restart in between leaves the rest unasked: rerunning is not replaying.
+//! Invariant: what is matched is fixed when the request is answered, and in the log: it is asked of each after it, oldest
+//! first in each shard, whatever restarts there are.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+mod job;
 
-use crossbeam_channel::Receiver;
+use std::{collections::VecDeque, sync::atomic::Ordering};
+
 use hyper::StatusCode;
 use keyway_engine::{
-    admin::{AdminPort, AskError},
-    command::{Answer, Command, Refusal},
+    command::{BulkWish, Command},
     run::is_final,
     view::{
-        list::{Filter, runs, work_orders},
+        bulk::open_bulks,
+        list::{Filter, LetterFilter, dead_letters, runs, work_orders},
         order::WorkOrder,
         run::initial_state_of,
         walk::Range,
     },
 };
 use keyway_storage::{
-    event::{RunState, wiped_at},
-    limits::{BULK_REQUESTS_MAX, BULK_RERUNS_MAX, BULK_WINDOW, PAGE_ITEMS_MAX},
-    place::{Place, RunKey},
+    event::{BulkDeed, BulkStarted, DeadLettered, RunState, wiped_at},
+    limits::{BULK_REQUESTS_MAX, BULK_RERUNS_MAX, PAGE_ITEMS_MAX},
+    place::{Place, RunKey, ShardId},
 };
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{
-    ApiError, Reply,
-    call::Call,
-    document::Document,
-    page,
-    request::{Version, whole},
+    Api, ApiError, Reply, call::Call, document::Document, letter, page, replay::range::KafkaRange,
+    request::Version, shape::reason_named,
 };
+
+use job::Job;
+
+/// The names of a dead letter's filters.
+const LETTER_FILTERS: &[&str] = &["trigger_id", "reason", "inserted_after", "inserted_before", "kafka"];
 
 /// `POST /api/reruns`.
 pub fn rerun_all(call: &Call) -> Reply {
     let mut body = call.body(&["filters", "dry_run", "version"])?;
     let version = Version::read(&mut body)?;
-    let (filters, dry_run) = asked(body)?;
-    answer(call, ended(call, &filters, version)?, dry_run)
+    let (filters, dry_run) = asked(body, page::FILTERS)?;
+    let deed = BulkDeed::Rerun { original: version == Version::Original };
+    answer(call, ended(call, &filters)?, deed, dry_run)
 }
 
 /// `POST /api/cancels`.
 pub fn cancel_all(call: &Call) -> Reply {
-    let (filters, dry_run) = asked(call.body(&["filters", "dry_run"])?)?;
-    answer(call, open(call, &filters)?, dry_run)
+    let (filters, dry_run) = asked(call.body(&["filters", "dry_run"])?, page::FILTERS)?;
+    answer(call, open(call, &filters)?, BulkDeed::Cancel, dry_run)
 }
 
-fn asked(mut body: Map<String, Value>) -> Result<(Map<String, Value>, bool), ApiError> {
+/// `POST /api/discards`.
+pub fn discard_all(call: &Call) -> Reply {
+    let mut body = call.body(&["filters", "dry_run", "reason"])?;
+    let reason = letter::reason(&mut body)?;
+    let (filters, dry_run) = asked(body, LETTER_FILTERS)?;
+    answer(call, letters(call, &filters)?, BulkDeed::Discard { reason }, dry_run)
+}
+
+fn asked(mut body: Map<String, Value>, known: &[&str]) -> Result<(Map<String, Value>, bool), ApiError> {
     let dry_run = match body.remove("dry_run") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(dry_run)) => dry_run,
@@ -66,26 +72,26 @@ fn asked(mut body: Map<String, Value>) -> Result<(Map<String, Value>, bool), Api
         Some(Value::Object(filters)) => filters,
         Some(_) => return Err(ApiError::invalid("`filters` must be an object.")),
     };
-    if let Some(unknown) = filters.keys().find(|name| !page::FILTERS.contains(&name.as_str())) {
+    if let Some(unknown) = filters.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(ApiError::invalid(format!("`filters`: there is no filter `{unknown}`.")));
     }
     Ok((filters, dry_run))
 }
 
-fn answer(call: &Call, queues: Queues, dry_run: bool) -> Reply {
+fn answer(call: &Call, queues: Queues, deed: BulkDeed, dry_run: bool) -> Reply {
     let mut answer = Document::default().with("matched", queues.count).with("dry_run", dry_run);
     if queues.wiped > 0 {
         answer = answer.with("wiped", queues.wiped);
     }
     if !dry_run && queues.count > 0 {
-        start(call, queues.by_shard)?;
+        start(call, queues.by_shard, deed)?;
     }
     Ok((StatusCode::ACCEPTED, Document::data(answer)))
 }
 
-/// What is to be asked of each shard, oldest first.
+/// Of whom something is to be asked on each shard, oldest first.
 struct Queues {
-    by_shard: Vec<VecDeque<Command>>,
+    by_shard: Vec<VecDeque<RunKey>>,
     count: usize,
     /// Work orders that fit and cannot run again, because their input was wiped.
     wiped: usize,
@@ -96,9 +102,9 @@ impl Queues {
         Self { by_shard: call.readers.iter().map(|_| VecDeque::new()).collect(), count: 0, wiped: 0 }
     }
 
-    /// Adds a command about a work order that is older than those before it.
-    fn add(&mut self, of: Place, command: Command) -> Result<(), ApiError> {
-        self.by_shard[usize::from(of.shard.0)].push_front(command);
+    /// Adds one that is older than those before it.
+    fn add(&mut self, of: Place, n: u8) -> Result<(), ApiError> {
+        self.by_shard[usize::from(of.shard.0)].push_front(RunKey { work_order: of.offset, n });
         self.count += 1;
         if self.count > BULK_RERUNS_MAX {
             let message = format!("More than {BULK_RERUNS_MAX} match: narrow the filters.");
@@ -108,8 +114,8 @@ impl Queues {
     }
 }
 
-/// The reruns of work orders that have ended.
-fn ended(call: &Call, filters: &Map<String, Value>, version: Version) -> Result<Queues, ApiError> {
+/// Work orders that have ended, with their last run.
+fn ended(call: &Call, filters: &Map<String, Value>) -> Result<Queues, ApiError> {
     let mut queues = Queues::new(call);
     let Some(filter) = page::work_order_filter(filters)? else { return Ok(queues) };
     let Some((project, _)) = call.current()? else { return Ok(queues) };
@@ -123,7 +129,7 @@ fn ended(call: &Call, filters: &Map<String, Value>, version: Version) -> Result<
                 queues.wiped += 1;
                 continue;
             }
-            queues.add(order.event.place, Command::Rerun(whole(order, version)))?;
+            queues.add(order.event.place, order.runs.len() as u8)?;
         }
         range.behind = found.next;
         if range.behind.is_none() {
@@ -143,7 +149,7 @@ fn is_wiped(call: &Call, order: &WorkOrder) -> Result<bool, ApiError> {
     Ok(state.as_deref().and_then(wiped_at).is_some())
 }
 
-/// The cancels of runs that wait, or that workers have.
+/// Runs that wait, or that workers have.
 fn open(call: &Call, filters: &Map<String, Value>) -> Result<Queues, ApiError> {
     let filter = page::run_filter(filters)?;
     let states = match filter.state {
@@ -158,7 +164,7 @@ fn open(call: &Call, filters: &Map<String, Value>) -> Result<Queues, ApiError> {
         loop {
             let found = runs(&call.readers, &filter, &range)?;
             for (order, run) in &found.items {
-                queues.add(order.event.place, Command::Cancel(*run))?;
+                queues.add(order.event.place, run.n)?;
             }
             range.behind = found.next;
             if range.behind.is_none() {
@@ -169,55 +175,71 @@ fn open(call: &Call, filters: &Map<String, Value>) -> Result<Queues, ApiError> {
     Ok(queues)
 }
 
+/// Dead letters that are open.
+fn letters(call: &Call, filters: &Map<String, Value>) -> Result<Queues, ApiError> {
+    let trigger = page::trigger(filters)?;
+    let reason = page::Values::value(filters, "reason")?.map(|name| reason_named(&name)).transpose()?;
+    let kafka = match filters.get("kafka") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(kafka)) => KafkaRange::of_object(kafka)?,
+        Some(_) => return Err(ApiError::invalid("`kafka` must be an object.")),
+    };
+    let fits = |letter: &DeadLettered| {
+        trigger.is_none_or(|trigger| trigger == letter.trigger)
+            && reason.is_none_or(|reason| reason == letter.letter.reason)
+            && kafka.as_ref().is_none_or(|range| range.holds(&letter.letter.request))
+    };
+    let (mut queues, mut range) = (Queues::new(call), range(filters)?);
+    loop {
+        let found = dead_letters(&call.readers, &LetterFilter { open: Some(true) }, &range, fits)?;
+        for (event, _) in &found.items {
+            queues.add(event.place, 0)?;
+        }
+        range.behind = found.next;
+        if range.behind.is_none() {
+            return Ok(queues);
+        }
+    }
+}
+
 fn range(filters: &Map<String, Value>) -> Result<Range, ApiError> {
     let after = page::moment(filters, "inserted_after")?;
     let before = page::moment(filters, "inserted_before")?;
     Ok(Range { after, before, behind: None, most: PAGE_ITEMS_MAX })
 }
 
-fn start(call: &Call, queues: Vec<VecDeque<Command>>) -> Result<(), ApiError> {
-    let under_way = Arc::clone(&call.api.under_way.bulk);
+/// Notes on each shard of whom something is asked there, then begins to ask.
+fn start(call: &Call, queues: Vec<VecDeque<RunKey>>, deed: BulkDeed) -> Result<(), ApiError> {
+    let under_way = &call.api.under_way.bulk;
     if under_way.fetch_add(1, Ordering::AcqRel) >= BULK_REQUESTS_MAX {
         under_way.fetch_sub(1, Ordering::AcqRel);
         return Err(ApiError::unavailable("Enough bulk requests are under way. Try again later."));
     }
-    let ports = call.api.ports.clone();
-    let ending = Ending(Arc::clone(&under_way));
-    let spawned = thread::Builder::new().name("bulk".to_owned()).spawn(move || {
-        let _ending = ending;
-        ask_all(&ports, queues);
-    });
-    spawned.map(drop).map_err(|error| ApiError::unavailable(format!("No thread can be started: {error}.")))
-}
-
-/// Counts a bulk request as over when it is dropped.
-struct Ending(Arc<AtomicUsize>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+    let job = Job::new(call.api, Uuid::new_v4().into_bytes(), deed, queues);
+    for (shard, of) in job.shards() {
+        let of = of.iter().copied().collect();
+        let begin = BulkWish::Begin(BulkStarted { id: job.id, deed: job.deed.clone(), of });
+        call.ask(ShardId(shard as u8), Command::Bulk(begin))?;
     }
+    job.spawn().map_err(|error| ApiError::unavailable(format!("No thread can be started: {error}.")))
 }
 
-/// Asks each shard for its part, a window of it at a time: they share a turn and its sync.
-fn ask_all(ports: &[AdminPort], mut queues: Vec<VecDeque<Command>>) {
-    while queues.iter().any(|queue| !queue.is_empty()) {
-        let mut answers = Vec::new();
-        for (port, queue) in ports.iter().zip(&mut queues) {
-            let window = queue.len().min(BULK_WINDOW);
-            answers.extend(queue.drain(..window).map(|command| port.send(command)));
+impl Api {
+    /// Goes on with what was asked of many before the last end of the process. Once, at the start.
+    pub fn take_up_bulks(&self) -> Result<(), ApiError> {
+        let mut found: Vec<Job> = Vec::new();
+        for reader in &self.readers {
+            for BulkStarted { id, deed, of } in open_bulks(reader)? {
+                let index = found.iter().position(|job| job.id == id).unwrap_or_else(|| {
+                    self.under_way.bulk.fetch_add(1, Ordering::AcqRel);
+                    let queues = self.readers.iter().map(|_| VecDeque::new()).collect();
+                    found.push(Job::new(self, id, deed, queues));
+                    found.len() - 1
+                });
+                found[index].add(reader.shard, of);
+            }
         }
-        for answer in answers {
-            note(answer.map(|answer: Receiver<Answer>| AdminPort::wait(&answer)));
-        }
-    }
-}
-
-fn note(answer: Result<Result<Answer, AskError>, AskError>) {
-    match answer {
-        // Someone else asked for a rerun in between, or the run ended.
-        Ok(Ok(Answer::Run(_) | Answer::Done | Answer::Refused(Refusal::Open | Refusal::Ended))) => {}
-        Ok(Ok(other)) => tracing::warn!(?other, "one of many requests was refused"),
-        Ok(Err(error)) | Err(error) => tracing::warn!(%error, "one of many requests was not asked"),
+        let spawned = found.into_iter().try_for_each(Job::spawn);
+        spawned.map_err(|error| ApiError::unavailable(format!("No thread can be started: {error}.")))
     }
 }

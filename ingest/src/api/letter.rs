@@ -70,20 +70,27 @@ pub fn show_dead_letter(call: &Call) -> Reply {
 /// `POST /api/dead_letters/ID/discard`.
 pub fn discard(call: &Call) -> Reply {
     let (event, _) = call.letter_named()?;
-    let reason = match call.body(&["reason"])?.remove("reason") {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(reason)) if reason.chars().count() <= DISCARD_REASON_CHARACTERS_MAX => reason,
-        Some(_) => {
-            let message =
-                format!("`reason` must be text of at most {DISCARD_REASON_CHARACTERS_MAX} characters.");
-            return Err(ApiError::invalid(message));
-        }
-    };
-    let discard = Discard { letter: event.place.offset, reason: reason.into() };
+    let reason = reason(&mut call.body(&["reason"])?)?;
+    let discard = Discard { letter: event.place.offset, reason };
     match call.ask(event.place.shard, Command::Discard(discard))? {
         Answer::Done => show_dead_letter(&call.again()),
         Answer::Refused(Refusal::NotFound) => Err(resolved_before()),
         other => Err(ApiError::unexpected(other)),
+    }
+}
+
+/// Why dead letters are given up, in the words of a body.
+pub fn reason(body: &mut Map<String, Value>) -> Result<Box<str>, ApiError> {
+    match body.remove("reason") {
+        None | Some(Value::Null) => Ok("".into()),
+        Some(Value::String(reason)) if reason.chars().count() <= DISCARD_REASON_CHARACTERS_MAX => {
+            Ok(reason.into())
+        }
+        Some(_) => {
+            let message =
+                format!("`reason` must be text of at most {DISCARD_REASON_CHARACTERS_MAX} characters.");
+            Err(ApiError::invalid(message))
+        }
     }
 }
 

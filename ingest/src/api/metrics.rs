@@ -19,10 +19,11 @@ use keyway_engine::{
     run::{RUN_STATES, is_final, run_state_name},
     shard::ShardReader,
     stats::{APPEND_MICROS_BUCKETS, Health},
+    view::replay::replays,
 };
 use keyway_storage::{
     event::{Content, RunState},
-    table::WipeRow,
+    table::{ReplayState, WipeRow},
 };
 use prometheus_client::{
     collector::Collector,
@@ -36,6 +37,7 @@ use sources::SourceGauges;
 use super::{
     Api, ApiError,
     health::{counts, wiped},
+    replay::replays::state_of,
 };
 use crate::http::ApiResponse;
 
@@ -117,6 +119,7 @@ fn families(api: &Api) -> Result<Vec<Family>, ApiError> {
         notices(api),
     ];
     families.extend(wipes(api)?);
+    families.extend(replay_families(api)?);
     let memory = memory::resident_bytes();
     families.extend(memory.map(|bytes| single("process_memory_bytes", "Resident memory", bytes as f64)));
     Ok(families)
@@ -167,6 +170,32 @@ fn wipes(api: &Api) -> Result<[Family; 2], ApiError> {
     Ok([
         family("wiped_events", "Events that lost content whose time was over", &|row| row.events),
         family("wiped_bytes", "Bytes of that content", &|row| row.bytes),
+    ])
+}
+
+/// How many replays go on, and what became of the items of all of them.
+fn replay_families(api: &Api) -> Result<[Family; 2], ApiError> {
+    let rows = replays(&api.readers)?;
+    let (mut running, mut paused) = (0.0, 0.0);
+    for state in rows.values().filter_map(state_of) {
+        running += f64::from(u8::from(state == ReplayState::Running));
+        paused += f64::from(u8::from(state == ReplayState::Paused));
+    }
+    let parts = || rows.values().flatten().flatten();
+    let (replayed, failed) =
+        (parts().map(|row| row.replayed).sum::<u64>(), parts().map(|row| row.failed).sum::<u64>());
+    let gauge = |state: &str, value| (state.to_owned(), Value::Gauge(value));
+    let counter = |outcome: &str, value| (outcome.to_owned(), Value::Counter(value));
+    let open = vec![gauge("running", running), gauge("paused", paused)];
+    let items = vec![counter("replayed", replayed), counter("failed", failed)];
+    Ok([
+        Family { name: "open_replays", help: "Replays that have not ended", label: "state", values: open },
+        Family {
+            name: "replay_items",
+            help: "Items of all replays by what became of them",
+            label: "outcome",
+            values: items,
+        },
     ])
 }
 

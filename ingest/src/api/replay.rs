@@ -4,7 +4,7 @@ mod filter;
 pub mod item;
 mod plan;
 pub mod range;
-mod replays;
+pub mod replays;
 mod runner;
 
 use hyper::StatusCode;

@@ -73,3 +73,37 @@ fn a_dead_letter_is_discarded_once() {
     assert_eq!(last["end"], json!({"how": "discarded", "reason": "spam"}));
     assert_eq!(last["dead_letter_id"], json!(id));
 }
+
+#[test]
+fn dead_letters_are_given_up_many_at_once_by_their_filters() {
+    let world = World::new(2);
+    let reasons = [Reason::InvalidJson, Reason::NotAnObject];
+    let make = |n: usize| world.at(n as u64).dead_letter((n % 2) as u8, Some(b"x"), reasons[n / 2 % 2]);
+    let all: Vec<_> = (0..8).map(make).collect();
+    let ask = |body: &str| world.call(Method::POST, "/api/discards", body);
+    let dry = ask(r#"{"filters": {"reason": "invalid_json"}, "dry_run": true}"#);
+    assert_eq!((dry.status, dry.body), (202, json!({"data": {"matched": 4, "dry_run": true}})));
+    for wrong in [r#"{"filters": {"state": "open"}}"#, r#"{"filters": {"kafka": 7}}"#, r#"{"reason": 7}"#] {
+        assert_eq!(ask(wrong).status, 422, "{wrong}");
+    }
+    let kafka =
+        |topic: &str| ask(&format!(r#"{{"filters": {{"kafka": {{"topic": "{topic}"}}}}, "dry_run": true}}"#));
+    assert_eq!(kafka("nothing").body["data"]["matched"], 0);
+    assert_eq!(kafka("orders").body["data"]["matched"], 8);
+    assert_eq!(ask(r#"{"filters": {"reason": "invalid_json"}, "reason": "a bad day"}"#).status, 202);
+    while world.read("/api/status")["data"]["dead_letters"] != 4 {
+        std::thread::yield_now();
+    }
+    let of =
+        |id: &String| world.read(&format!("/api/dead_letters/{id}"))["data"]["attributes"]["resolved"].take();
+    let resolved: Vec<Value> = all.iter().map(of).collect();
+    for (n, resolved) in resolved.iter().enumerate() {
+        match n / 2 % 2 {
+            0 => assert_eq!(
+                (&resolved["how"], &resolved["reason"]),
+                (&json!("discarded"), &json!("a bad day"))
+            ),
+            _ => assert_eq!(*resolved, Value::Null),
+        }
+    }
+}

@@ -84,7 +84,9 @@ kinds!(
     SchedulesSet,
     StreamMoved,
     ClockSet,
-    Wiped
+    Wiped,
+    BulkStarted,
+    BulkEnded
 );
 
 fn decode_as<T>(archive: &Bytes) -> Result<T, Damage>

@@ -137,6 +137,59 @@ pub struct Going {
     pub detach: bool,
 }
 
+/// Which dead letters are given up: one, or all that fit.
+#[derive(Debug, clap::Args)]
+pub struct DiscardDeadLetters {
+    /// Id of the dead letter; without it, say which ones.
+    #[arg(value_parser = id, conflicts_with_all = ["all", "dry_run", "trigger_id", "why", "inserted_after", "inserted_before", "topic", "partition", "from_offset", "to_offset"])]
+    pub id: Option<String>,
+    /// Why they are given up; it is kept in the log.
+    #[arg(long, value_name = "TEXT", required_unless_present = "dry_run")]
+    pub reason: Option<String>,
+    /// All that are open.
+    #[arg(long)]
+    pub all: bool,
+    /// Only count them.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Those of this trigger.
+    #[arg(long, value_name = "ID")]
+    pub trigger_id: Option<String>,
+    /// Those that became dead letters for this reason, such as invalid_json.
+    #[arg(long, value_name = "REASON")]
+    pub why: Option<String>,
+    /// Those that came after this time, such as 2026-11-24T10:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub inserted_after: Option<String>,
+    /// Those that came before this time.
+    #[arg(long, value_name = "TIME")]
+    pub inserted_before: Option<String>,
+    /// Which messages of Kafka.
+    #[command(flatten)]
+    pub range: Range,
+}
+
+impl DiscardDeadLetters {
+    /// As the API wants it asked of many; nothing when it is not said of which.
+    pub fn document(&self) -> Option<Value> {
+        let texts = [
+            ("trigger_id", &self.trigger_id),
+            ("reason", &self.why),
+            ("inserted_after", &self.inserted_after),
+            ("inserted_before", &self.inserted_before),
+        ];
+        let texts =
+            texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?.into())));
+        let mut filters: Map<String, Value> = texts.collect();
+        let kafka = self.range.document();
+        if !kafka.is_empty() {
+            filters.insert("kafka".to_owned(), kafka.into());
+        }
+        let document = json!({ "filters": filters, "reason": self.reason, "dry_run": self.dry_run });
+        (self.all || !filters.is_empty()).then_some(document)
+    }
+}
+
 /// Which dead letters go through again: one, or all that fit.
 #[derive(Debug, clap::Args)]
 pub struct ReplayDeadLetters {

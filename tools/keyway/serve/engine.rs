@@ -62,10 +62,7 @@ impl Engine {
     ) -> Result<Self, Failure> {
         let files = Files::new(flags.project.as_ref());
         let catalog = Arc::new(Catalog::new(Box::new(files.clone())));
-        let permits = Arc::new(PermitPool::default());
-        if !data.routes().is_plain() {
-            permits.keyring.look_everywhere();
-        }
+        let permits = permits_of(data);
         let (mut shards, mut bells) = (Vec::new(), Vec::new());
         for id in data.shards() {
             let store = data.open_shard(id, durability, None).map_err(refuse)?;
@@ -126,6 +123,7 @@ impl Engine {
             under_way: Default::default(),
             notices,
         });
+        go_on(&api)?;
         Ok(Self { api, passage, pool, bells, shards, executors, stop_notices })
     }
 
@@ -153,6 +151,15 @@ impl Engine {
     }
 }
 
+/// The permits of all shards; where their number was changed, idempotency keys may be on any of them.
+fn permits_of(data: &DataDir) -> Arc<PermitPool> {
+    let permits = Arc::<PermitPool>::default();
+    if !data.routes().is_plain() {
+        permits.keyring.look_everywhere();
+    }
+    permits
+}
+
 /// Lets the replays go on that went on before.
 fn take_up(
     readers: &[ShardReader],
@@ -166,6 +173,11 @@ fn take_up(
     let replays = Replays::new(ReplaySite { readers, ports, ways, routes, catalog });
     replays.take_up().map_err(|error| Failure::Failed(format!("replays cannot go on: {error}")))?;
     Ok(replays)
+}
+
+/// Goes on with what was asked of many at once before.
+fn go_on(api: &Api) -> Result<(), Failure> {
+    api.take_up_bulks().map_err(|error| Failure::Failed(format!("bulk requests cannot go on: {error}")))
 }
 
 /// Gives each shard its sources, the executor last.

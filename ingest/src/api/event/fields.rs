@@ -35,6 +35,10 @@ pub fn add(document: Document, call: &Call, event: &Event) -> Result<Document, A
         EventKind::DeadLetterClosed(it) => document
             .with("dead_letter_id", ids.at(What::DeadLetter, it.letter)?)
             .with("end", letter_end(&ids, &it.end)?),
+        EventKind::BulkStarted(it) => {
+            document.with("id", uuid(it.id)).with("deed", json!(it.deed)).with("count", it.of.len())
+        }
+        EventKind::BulkEnded(it) => document.with("id", uuid(it.id)),
         EventKind::RunsClaimed(it) => runs_claimed(document, &ids, it)?,
         EventKind::LeaseExpired(it) => document.with("run_id", ids.run(it.run)?).with("attempt", it.attempt),
         EventKind::RunRequested(it) => run_requested(document, &ids, it)?,
