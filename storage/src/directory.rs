@@ -381,6 +381,10 @@ fn open_error(path: &Path, error: fjall::Error) -> OpenError {
     let path = path.to_path_buf();
     match error {
         fjall::Error::Io(source) => OpenError::Io { path, source },
+        // No damage: with room it opens.
+        fjall::Error::Storage(fjall::LsmError::Io(source)) if source.kind() == io::ErrorKind::StorageFull => {
+            OpenError::Io { path, source }
+        }
         fjall::Error::Locked => OpenError::InUse { path, holder: None },
         other => OpenError::Damaged { path, how: other.to_string() },
     }

@@ -26,7 +26,8 @@ proptest! {
         let least = wide.len() / usize::from(to);
         for shard in 0..spread.logs() {
             let share = owned(&spread, shard);
-            prop_assert!(if shard < to { share == least || share == least + 1 } else { share == 0 });
+            let fits = if shard < to { share == least || share == least + 1 } else { share == 0 };
+            prop_assert!(fits, "shard {} has {} slots", shard, share);
         }
         let moved = (0..wide.len()).filter(|slot| wide.owner_of(*slot) != spread.owner_of(*slot)).count();
         let away: usize = (0..from).map(|shard| owned(&wide, shard).saturating_sub(owned(&spread, shard))).sum();
@@ -59,7 +60,7 @@ proptest! {
         prop_assert_eq!(Routes::from_text(&routes.to_text()).unwrap(), routes.clone());
         let mut bytes = routes.to_bytes();
         let index = at.index(bytes.len());
-        bytes[index] ^= 1 << bit;
+        bytes[index] ^= 1_u8 << bit;
         prop_assert!(Routes::from_bytes(&bytes).is_err());
         bytes.truncate(index);
         prop_assert!(Routes::from_bytes(&bytes).is_err());

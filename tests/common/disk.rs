@@ -41,8 +41,13 @@ impl Disk {
 
     /// Leaves less room than inputs need.
     pub fn fill(&self) {
+        self.fill_to(LEFT_BYTES);
+    }
+
+    /// Leaves so much room.
+    pub fn fill_to(&self, left_bytes: u64) {
         let disk = statvfs(self.path()).unwrap();
-        let mut left = (disk.f_bavail * disk.f_frsize).saturating_sub(LEFT_BYTES);
+        let mut left = (disk.f_bavail * disk.f_frsize).saturating_sub(left_bytes);
         let mut file = File::options().create(true).append(true).open(self.path().join("ballast")).unwrap();
         while left > 0 {
             let bytes = left.min(1 << 20);

@@ -51,6 +51,11 @@ fn what_was_asked_of_many_is_asked_of_each_once_whatever_kills_there_are() {
     let orders = server.get("/api/work_orders?page_size=1000").1["data"].take();
     let runs_of = |order: &Value| order["attributes"]["runs"].as_array().unwrap().len();
     assert!(orders.as_array().unwrap().iter().all(|order| runs_of(order) == 2));
+    let ends = |shard: u8| server.get(&format!("/api/export?shard={shard}&kind=BulkEnded")).1["data"].take();
+    // Of both requests on both shards.
+    eventually("their ends are noted", || {
+        (0..2).map(|shard| ends(shard).as_array().unwrap().len()).sum::<usize>() == 4
+    });
     assert_eq!(server.stop().code(), Some(0));
     let (code, text, _) = offline(home.path(), &["verify"]);
     assert_eq!(code, 0, "{text}");
@@ -76,10 +81,9 @@ fn commands_on_a_data_dir_that_are_killed_lose_nothing() {
             drop(child.kill());
             child.wait().unwrap();
         }
-        let (code, text, errors) = offline(home.path(), &["verify"]);
-        assert_eq!(code, 0, "{line:?}: {text}{errors}");
+        // Rows whose writing was torn may still be named by `verify`; the next start derives them from the log.
+        assert_eq!(answers(home.path(), &run), before, "{line:?}");
     }
-    assert_eq!(answers(home.path(), &run), before);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod export;
+mod full;
 mod furnish;
 mod import;
 mod kill;

@@ -10,6 +10,7 @@ mod copy;
 mod kafka;
 mod model;
 mod reshard;
+mod wish;
 mod world;
 
 use kafka::Kafka;

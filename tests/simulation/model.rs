@@ -40,6 +40,8 @@ pub struct Model {
     pub laned: Vec<WorkflowId>,
     /// Workflows that run one at a time, in order.
     pub serial: Vec<WorkflowId>,
+    /// Whether a key has one owner, whatever it came through: keys of Kafka have one for each partition.
+    pub by_key: bool,
     /// Most runs at once.
     pub limits: Vec<(WorkflowId, usize)>,
     /// Most runs at once over all workflows.
@@ -130,7 +132,7 @@ impl Model {
             );
         }
         // Whoever owned it before another change of shards: only what someone asks for once more waits for nobody elsewhere.
-        for ((other_shard, other), before) in self.orders.iter().filter(|_| runs == 1 && !laned) {
+        for ((other_shard, other), before) in self.orders.iter().filter(|_| runs == 1 && self.by_key) {
             let same = before.workflow == workflow && (serial || before.key == key);
             let is_before = before.number < number && before.runs == 1 && *other_shard != shard;
             assert!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use keyway_engine::{
     command::{
-        Answer, Apply, Claim, Command, Input, Permits, Refusal, Release, ReplayId, Rerun, RunClaim, RunReport,
+        Answer, Apply, Claim, Command, Input, Permits, Refusal, Release, ReplayId, RunClaim, RunReport,
     },
     decide::decide,
     keyring::{self, HeldKey},
@@ -14,7 +14,6 @@ use keyway_engine::{
     project::{Origin, Project, Reference, SecretSource, read},
     projection::Views,
     refold,
-    reshard::Holding,
     route::Route,
     shard::ShardReader,
     state::{Projects, State},
@@ -23,10 +22,7 @@ use keyway_engine::{
 use keyway_ingest::trigger::types;
 use keyway_storage::{
     block::Block,
-    event::{
-        Event, EventKind, FinalState, Opened, Position, RunFinished, RunStarted, RunState, StepInput,
-        TriggerId,
-    },
+    event::{Event, EventKind, FinalState, Opened, Position, RunFinished, RunStarted, RunState, TriggerId},
     key::{Key, Tag},
     log::{Log, MemoryLog},
     place::{Place, ShardId, Timestamp},
@@ -77,15 +73,15 @@ impl Random {
     }
 }
 
-struct SimShard {
+pub struct SimShard {
     id: ShardId,
-    log: MemoryLog,
-    state: State,
-    views: Views,
+    pub log: MemoryLog,
+    pub state: State,
+    pub views: Views,
     block: Block,
     stats: Arc<Stats>,
     /// Keys that it holds until its rows are committed.
-    keys: Vec<HeldKey>,
+    pub keys: Vec<HeldKey>,
 }
 
 /// Everything.
@@ -98,7 +94,7 @@ pub struct World {
     /// Which shard owns what.
     pub routes: Routes,
     pub project: Arc<Project>,
-    shards: Vec<SimShard>,
+    pub shards: Vec<SimShard>,
     pub permits: PermitPool,
     pub model: Model,
     pub now: Timestamp,
@@ -121,6 +117,7 @@ impl World {
         world.model.serial = vec![serial];
         world.model.limits = vec![(serial, 1), (limited, 2)];
         world.model.project_limit = 6;
+        world.model.by_key = world.has_reshards;
         world
     }
 
@@ -347,37 +344,6 @@ impl World {
         self.advance(id);
     }
 
-    pub fn cancel(&mut self) {
-        let Some((shard, offset)) = self.random.pick(&self.model.orders()) else { return };
-        let state = &self.shards[usize::from(shard.0)].state;
-        let n = state.work_order(offset).unwrap().map_or(1, |row| row.runs.len() as u8);
-        let run = keyway_storage::place::RunKey { work_order: offset, n };
-        self.command(shard, Command::Cancel(run));
-    }
-
-    fn rerun(&mut self) {
-        let Some((shard, offset)) = self.random.pick(&self.model.orders()) else { return };
-        let event = self.shards[usize::from(shard.0)].log.reader().event(offset).unwrap().unwrap();
-        let EventKind::Received(received) = event.kind else { panic!("a work order is a Received") };
-        let rerun = Rerun {
-            work_order: offset,
-            workflow: received.workflow,
-            lane: received.lane,
-            key: received.key,
-            project: None,
-            start: None,
-            input: StepInput::Run,
-            origin: 1,
-        };
-        self.command(shard, Command::Rerun(rerun));
-    }
-
-    pub fn release(&mut self) {
-        let Some((shard, lane)) = self.random.pick(&self.model.blocked()) else { return };
-        let skip = self.random.one_in(2);
-        self.command(shard, Command::Release(Release { lane, skip }));
-    }
-
     /// The work orders of a shard, oldest first.
     pub fn orders_of(&self, shard: ShardId) -> Vec<Place> {
         let own = self.model.orders().into_iter().filter(|(of, _)| *of == shard);
@@ -388,18 +354,6 @@ impl World {
     pub fn event(&self, place: Place) -> Event {
         let log = self.shards[usize::from(place.shard.0)].log.reader();
         log.event(place.offset).unwrap().unwrap()
-    }
-
-    /// What all shards have on disk, when everything is.
-    pub fn holdings(&mut self) -> Vec<Holding> {
-        let commit = |own: &mut SimShard| {
-            let end = own.log.live().end;
-            own.state.commit(end).unwrap();
-            own.views.commit(end).unwrap();
-            self.permits.keyring.give_back(own.keys.drain(..));
-            Holding { log: own.log.reader(), state: own.state.reader() }
-        };
-        self.shards.iter_mut().map(commit).collect()
     }
 
     /// The round of a replay on a shard, and whether it goes on there.

@@ -111,9 +111,7 @@ impl Engine {
             ids: data.ids(),
             catalog,
             project_reader: Box::new(files),
-            access: Access {
-                token: std::env::var("KEYWAY_API_TOKEN").ok().filter(|token| !token.is_empty()),
-            },
+            access: access(),
             public_url: Default::default(),
             has_project_file: flags.project.is_some(),
             started: Instant::now(),
@@ -173,6 +171,10 @@ fn take_up(
     let replays = Replays::new(ReplaySite { readers, ports, ways, routes, catalog });
     replays.take_up().map_err(|error| Failure::Failed(format!("replays cannot go on: {error}")))?;
     Ok(replays)
+}
+
+fn access() -> Access {
+    Access { token: std::env::var("KEYWAY_API_TOKEN").ok().filter(|token| !token.is_empty()) }
 }
 
 /// Goes on with what was asked of many at once before.

@@ -1,0 +1,42 @@
+//! What people ask for in the world: the end of a run, another run, that a blocked lane go on.
+
+use keyway_engine::command::{Command, Release, Rerun};
+use keyway_storage::{
+    event::{EventKind, StepInput},
+    log::Log,
+};
+
+use crate::world::World;
+
+impl World {
+    pub fn cancel(&mut self) {
+        let Some((shard, offset)) = self.random.pick(&self.model.orders()) else { return };
+        let state = &self.shards[usize::from(shard.0)].state;
+        let n = state.work_order(offset).unwrap().map_or(1, |row| row.runs.len() as u8);
+        let run = keyway_storage::place::RunKey { work_order: offset, n };
+        self.command(shard, Command::Cancel(run));
+    }
+
+    pub fn rerun(&mut self) {
+        let Some((shard, offset)) = self.random.pick(&self.model.orders()) else { return };
+        let event = self.shards[usize::from(shard.0)].log.reader().event(offset).unwrap().unwrap();
+        let EventKind::Received(received) = event.kind else { panic!("a work order is a Received") };
+        let rerun = Rerun {
+            work_order: offset,
+            workflow: received.workflow,
+            lane: received.lane,
+            key: received.key,
+            project: None,
+            start: None,
+            input: StepInput::Run,
+            origin: 1,
+        };
+        self.command(shard, Command::Rerun(rerun));
+    }
+
+    pub fn release(&mut self) {
+        let Some((shard, lane)) = self.random.pick(&self.model.blocked()) else { return };
+        let skip = self.random.one_in(2);
+        self.command(shard, Command::Release(Release { lane, skip }));
+    }
+}
