@@ -160,6 +160,8 @@ impl Shard {
         self.receipts = sources.iter().map(|_| Vec::new()).collect();
         self.sources = sources;
         self.tune();
+        // A project may have come into force since the last turn.
+        self.sweep.wake();
     }
 
     /// Lets a source offer all that it has, before the shard has its own sources. Durable on return.
