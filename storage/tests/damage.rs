@@ -246,6 +246,29 @@ fn cleared_rows_stay_cleared_over_a_reopen() {
     assert_eq!(store.log.live().end, Offset(50));
 }
 
+/// The store gives the numbers of cleared rows a second time, which is no sign of damage.
+#[test]
+fn a_kill_right_after_rows_were_cleared_is_no_damage() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write(&path, 3, 100);
+    let open = || DataDir::open_existing(&path).unwrap().open_shard(SHARD, Durability::Fsync, None).unwrap();
+    let mut store = open();
+    store.state.clear().unwrap();
+    store.views.clear().unwrap();
+    drop(store);
+    let mut store = open();
+    for offset in 3..6 {
+        let mut block = Block::new(SHARD);
+        block.begin(Offset(offset), Timestamp(1_000 * offset));
+        block.push(&ReplayStarted { id: [1; 16], filter: noise(9, offset) }.into());
+        store.log.append(&mut block).unwrap();
+    }
+    drop(store);
+    assert_eq!(inspect(&path), Ok(Vec::new()));
+    assert_eq!(open().log.live().end, Offset(6));
+}
+
 #[test]
 fn a_data_dir_that_is_not_there_is_not_made_by_looking_at_it() {
     let home = tempfile::tempdir().unwrap();

@@ -81,7 +81,8 @@ fn commands_on_a_data_dir_that_are_killed_lose_nothing() {
             drop(child.kill());
             child.wait().unwrap();
         }
-        // Rows whose writing was torn may still be named by `verify`; the next start derives them from the log.
+        let (code, text, errors) = offline(home.path(), &["verify"]);
+        assert_eq!(code, 0, "{line:?}: {text}{errors}");
         assert_eq!(answers(home.path(), &run), before, "{line:?}");
     }
 }

@@ -227,6 +227,8 @@ fn a_reshard_that_is_killed_leaves_what_was_there_or_what_was_asked_for() {
     eventually("the first new shard is there", || data.join("shard-002").exists());
     child.kill().unwrap();
     child.wait().unwrap();
+    let (code, text, errors) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}{errors}");
     for (shards, said) in [("4", "4 shards take inputs"), ("1", "shards 1 to 3 answer for what they hold")] {
         let (code, text, errors) = offline(home.path(), &["reshard", "--shards", shards]);
         assert_eq!(code, 0, "{errors}");

@@ -8,6 +8,7 @@
 //! value, or with tag 4 and a keyspace u64; tag 3, xxh3-64 of the items, `FJL` 3. Numbers are little-endian.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -40,10 +41,10 @@ pub enum Strictness {
 /// What is wrong with the journals of a database.
 pub fn check(database: &Path, strictness: Strictness) -> Result<Vec<Fault>, OpenError> {
     let journals = journals(database)?;
-    let (mut faults, mut sequence) = (Vec::new(), None);
+    let (mut faults, mut sequences) = (Vec::new(), Sequences::default());
     for (index, (_, path)) in journals.iter().enumerate() {
         let io = |source| OpenError::Io { path: path.clone(), source };
-        let rest = Tape::open(path).and_then(|mut tape| tape.rest(&mut sequence)).map_err(io)?;
+        let rest = Tape::open(path).and_then(|mut tape| tape.rest(&mut sequences)).map_err(io)?;
         let is_active = index + 1 == journals.len();
         if let Some(how) = rest.fault(is_active, strictness) {
             faults.push(Fault { path: path.clone(), how });
@@ -101,11 +102,43 @@ impl Rest {
     }
 }
 
+/// The highest sequence number of what each keyspace holds.
+///
+/// The store goes on behind the highest that it finds when it is opened: one of which nothing is left, because its
+/// keyspace was cleared, is given a second time (as of fjall 3.1).
+#[derive(Default)]
+struct Sequences(BTreeMap<u64, u64>);
+
+impl Sequences {
+    /// Takes in the next batch; false if its number cannot follow.
+    fn take(&mut self, sequence: u64, touched: &[Touched]) -> bool {
+        if self.0.values().any(|last| *last >= sequence) {
+            return false;
+        }
+        for touched in touched {
+            match touched {
+                Touched::Written(keyspace) => drop(self.0.insert(*keyspace, sequence)),
+                Touched::Cleared(keyspace) => drop(self.0.remove(keyspace)),
+            }
+        }
+        true
+    }
+}
+
+/// What a batch did to a keyspace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touched {
+    Written(u64),
+    Cleared(u64),
+}
+
 /// A journal as it is read.
 struct Tape {
     reader: BufReader<File>,
     at: u64,
     scratch: Vec<u8>,
+    /// What the batch that was read last touched.
+    touched: Vec<Touched>,
 }
 
 /// What comes next in a journal.
@@ -117,17 +150,17 @@ enum Step {
 
 impl Tape {
     fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { reader: BufReader::with_capacity(1 << 16, File::open(path)?), at: 0, scratch: Vec::new() })
+        let reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+        Ok(Self { reader, at: 0, scratch: Vec::new(), touched: Vec::new() })
     }
 
     /// Reads whole batches, then looks at what is behind them. The checksum of a batch leaves its sequence number out:
     /// that it rises from batch to batch is all there is to tell whether it is right.
-    fn rest(&mut self, last: &mut Option<u64>) -> io::Result<Rest> {
+    fn rest(&mut self, sequences: &mut Sequences) -> io::Result<Rest> {
         let mut begin = self.at;
         while let Step::Batch { sequence, .. } = self.step()?
-            && last.is_none_or(|last| last < sequence)
+            && sequences.take(sequence, &self.touched)
         {
-            *last = Some(sequence);
             begin = self.at;
         }
         let mut rest = Rest { at: begin, ..Rest::default() };
@@ -168,11 +201,16 @@ impl Tape {
         let count = u32::from_le_bytes(start[..4].try_into().expect("four bytes"));
         let sequence = u64::from_le_bytes(start[4..].try_into().expect("eight bytes"));
         let (mut hash, mut holds_block) = (Xxh3::new(), false);
+        self.touched.clear();
         for _ in 0..count {
             let [tag] = self.array()?;
             hash.update(&[tag]);
             match tag {
-                CLEAR => hash.update(&self.array::<8>()?),
+                CLEAR => {
+                    let keyspace = self.array()?;
+                    hash.update(&keyspace);
+                    self.touched.push(Touched::Cleared(u64::from_le_bytes(keyspace)));
+                }
                 ITEM => match self.item(&mut hash)? {
                     Some(is_block) => holds_block |= is_block,
                     None => return Ok(Step::Broken),
@@ -189,6 +227,10 @@ impl Tape {
     fn item(&mut self, hash: &mut Xxh3) -> io::Result<Option<bool>> {
         let head: [u8; 20] = self.array()?;
         hash.update(&head);
+        let keyspace = u64::from_le_bytes(head[2..10].try_into().expect("eight bytes"));
+        if self.touched.last() != Some(&Touched::Written(keyspace)) {
+            self.touched.push(Touched::Written(keyspace));
+        }
         let key_bytes = usize::from(u16::from_le_bytes([head[10], head[11]]));
         let value_bytes = u32::from_le_bytes(head[16..20].try_into().expect("four bytes")) as usize;
         // A block, packed, with its header and table, is never twice as large as its events may be.
