@@ -2,22 +2,19 @@
 //!
 //! The target is 5,000 trivial runs per second and core: 200 us each.
 
-use std::{cell::RefCell, rc::Rc};
+mod common;
 
 use bytes::Bytes;
+use common::run;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use keyway_engine::{
     executor::{
         sandbox::{Sandbox, Scripts},
         script::compile,
-        walk::{Plan, Walk, no_watch},
     },
     project::{Condition, Edge, Graph, Job, Retry, Workflow},
 };
-use keyway_storage::{
-    event::{EventKind, JobId, RunState, StepInput, WorkflowId},
-    place::{Offset, RunKey},
-};
+use keyway_storage::event::{JobId, WorkflowId};
 
 fn workflow(bodies: &[&str]) -> Workflow {
     let jobs = bodies.iter().enumerate().map(|(index, body)| Job {
@@ -41,26 +38,6 @@ fn workflow(bodies: &[&str]) -> Workflow {
         jobs: jobs.collect(),
         triggers: Vec::new(),
         graph: Graph { from_trigger: Vec::new(), from_job: (0..bodies.len()).map(next).collect() },
-    }
-}
-
-fn run(workflow: &Workflow, scripts: &Scripts, state: &Bytes) {
-    let events = Rc::new(RefCell::new(Vec::with_capacity(8)));
-    let plan = Plan {
-        run: RunKey { work_order: Offset(1), n: 1 },
-        attempt: 1,
-        workflow,
-        first: vec![JobId(0)],
-        state: state.clone(),
-        input: StepInput::Run,
-        cursor: None,
-        ends_whole: false,
-    };
-    Walk::new(plan, scripts, Rc::clone(&events))
-        .finish(&Sandbox::new().expect("there is memory"), no_watch());
-    match events.borrow().last() {
-        Some(EventKind::RunFinished(end)) => assert_eq!(end.state, RunState::Success, "{:?}", end.error),
-        other => panic!("{other:?}"),
     }
 }
 

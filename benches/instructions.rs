@@ -5,9 +5,7 @@
 mod common;
 
 use std::{
-    cell::RefCell,
     hint::black_box,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,10 +17,7 @@ use common::{Flood, apply, body, catalog, data, decide_one, home, input, open, p
 use keyway_engine::{
     command::{Claim, Command, Permits},
     decide::decide,
-    executor::{
-        sandbox::{Sandbox, Scripts},
-        walk::{Plan, Walk, no_watch},
-    },
+    executor::sandbox::Scripts,
     projection::Views,
     shard::Shard,
 };
@@ -30,10 +25,10 @@ use keyway_ingest::{json, time};
 use keyway_storage::{
     block::Block,
     directory::Durability,
-    event::{EventKind, JobId, RunState, StepInput},
+    event::EventKind,
     id::Ids,
     key::Tag,
-    place::{Offset, Place, RunKey, ShardId, Timestamp},
+    place::{Offset, Place, ShardId, Timestamp},
     rows::Rows,
 };
 
@@ -166,24 +161,5 @@ fn run(events: u64) {
     let (project, scripts) = (project(), Scripts::default());
     let workflow = &project.workflows[0];
     let state = Bytes::from_static(br#"{"data":{"patient":{"id":"p-1","name":"Amina"}},"request":{}}"#);
-    counted(|| {
-        for _ in 0..events {
-            let events = Rc::new(RefCell::new(Vec::with_capacity(8)));
-            let plan = Plan {
-                run: RunKey { work_order: Offset(1), n: 1 },
-                attempt: 1,
-                workflow,
-                first: vec![JobId(0)],
-                state: state.clone(),
-                input: StepInput::Run,
-                cursor: None,
-                ends_whole: false,
-            };
-            let sandbox = Sandbox::new().expect("there is memory");
-            Walk::new(plan, &scripts, Rc::clone(&events)).finish(&sandbox, no_watch());
-            let events = events.borrow();
-            let Some(EventKind::RunFinished(end)) = events.last() else { panic!("a run ends") };
-            assert_eq!(end.state, RunState::Success);
-        }
-    });
+    counted(|| (0..events).for_each(|_| common::run(workflow, &scripts, &state)));
 }

@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each bench uses its part")]
 
 use std::{
+    cell::RefCell,
     path::Path,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,9 +17,13 @@ use keyway_engine::{
     catalog::{Catalog, ProjectLoader},
     command::{Apply, Command, Input, Receipt, Ticket},
     decide::decide,
+    executor::{
+        sandbox::{Sandbox, Scripts},
+        walk::{Plan, Walk, no_watch},
+    },
     mailbox::Bell,
     permit::PermitPool,
-    project::{Origin, Project, Reference, SecretSource, read},
+    project::{Origin, Project, Reference, SecretSource, Workflow, read},
     shard::{Shard, ShardSetup},
     source::{Batch, Positions, Source},
     state::State,
@@ -26,9 +32,9 @@ use keyway_engine::{
 use keyway_ingest::{time, trigger::types};
 use keyway_storage::{
     directory::{DataDir, Durability},
-    event::{Event, Position, ProjectApplied, TriggerId},
+    event::{Event, EventKind, JobId, Position, ProjectApplied, RunState, StepInput, TriggerId},
     key::Tag,
-    place::{Offset, Place, ShardId, Timestamp},
+    place::{Offset, Place, RunKey, ShardId, Timestamp},
     rows::Rows,
 };
 
@@ -148,6 +154,27 @@ pub fn decide_one(state: &State, command: Command, offset: u64) -> Vec<Event> {
     let event =
         |(n, kind)| Event { place: Place { shard: SHARD, offset: Offset(offset + n) }, at: NOW, kind };
     (0..).zip(out).map(event).collect()
+}
+
+/// Runs a workflow from its first job, in a sandbox of its own; nothing is written.
+pub fn run(workflow: &Workflow, scripts: &Scripts, state: &Bytes) {
+    let events = Rc::new(RefCell::new(Vec::with_capacity(8)));
+    let plan = Plan {
+        run: RunKey { work_order: Offset(1), n: 1 },
+        attempt: 1,
+        workflow,
+        first: vec![JobId(0)],
+        state: state.clone(),
+        input: StepInput::Run,
+        cursor: None,
+        ends_whole: false,
+    };
+    let sandbox = Sandbox::new().expect("there is memory");
+    Walk::new(plan, scripts, Rc::clone(&events)).finish(&sandbox, no_watch());
+    match events.borrow().last() {
+        Some(EventKind::RunFinished(end)) => assert_eq!(end.state, RunState::Success, "{:?}", end.error),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A data dir for one bench, on the disk of the working directory: a temporary folder may be memory.
