@@ -378,6 +378,9 @@ pub const KAFKA_TICK_MS: u64 = 500;
 pub const KAFKA_PROBE_MS: u64 = 1_000;
 /// How often a consumer looks whether its topics are still the same.
 pub const KAFKA_TOPICS_MS: u64 = 10_000;
+/// How long such a look waits for its answer. A short part of the time between two: while it waits for a broker that is
+/// gone, librdkafka connects without a pause.
+pub const KAFKA_LOOK_MS: u64 = 1_000;
 /// How long a consumer waits after a shard refused a message before it reads it again.
 pub const KAFKA_REFUSED_MS: u64 = 1_000;
 /// How long a consumer waits after it could not begin to read before it tries again.
@@ -395,6 +398,7 @@ pub const KAFKA_CLOSE_MS: u64 = 8_000;
 const _: () = assert!(KAFKA_LOADS_BYTES_MAX > BATCH_BYTES_MAX);
 const _: () = assert!(KAFKA_INPUT_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(KAFKA_INPUT_BYTES_MAX > PAYLOAD_BYTES_MAX);
+const _: () = assert!(KAFKA_LOOK_MS < KAFKA_TOPICS_MS);
 // A consumer ends before anyone stops to wait for it.
 const _: () = assert!(KAFKA_CLOSE_MS > KAFKA_DRAIN_MS + KAFKA_COMMIT_MS);
 /// Longest time to keep something, a hundred years: longer than any law asks for, and far from the end of the clock.

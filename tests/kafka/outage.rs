@@ -1,10 +1,21 @@
 //! A broker that hangs, a disk that is full, transactions that come to nothing: nothing is lost, nothing is made up.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::mocking::MockCluster;
 
 use crate::{
     broker::Broker,
-    client::Client,
+    client::{Client, name},
     common::{
         disk::Disk,
         keyway::{Keyway, eventually},
@@ -31,6 +42,51 @@ fn a_broker_that_hangs_is_said_in_time_and_reading_goes_on_when_it_is_back() {
     client.send(&setting.topic, 0, None, Some(&value(1)));
     has_orders(&server, 2);
     eventually("it is well", || trigger(&server)["state"] == "running");
+}
+
+/// Longer than it takes until topics are looked at again: that must not be what keeps on connecting.
+const WATCHED: Duration = Duration::from_secs(12);
+/// Connects of one trigger in a second: those for the group, for the partition, and for any news, each with pauses.
+const CONNECTS_PER_SECOND_MAX: u32 = 15;
+
+/// CPU that a process has used.
+fn cpu(server: &Keyway) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    let fields: Vec<&str> = text.rsplit_once(") ").unwrap().1.split(' ').collect();
+    // In hundredths of a second, in the program and in the kernel for it.
+    Duration::from_millis(fields[11..13].iter().map(|ticks| 10 * ticks.parse::<u64>().unwrap()).sum())
+}
+
+#[test]
+fn a_broker_that_is_gone_for_good_is_sought_with_pauses_and_costs_next_to_nothing() {
+    let cluster = MockCluster::new(1).unwrap();
+    let (address, topic) = (cluster.bootstrap_servers(), name("gone"));
+    cluster.create_topic(&topic, 1, 1).unwrap();
+    let session = "librdkafka: {session.timeout.ms: \"6000\", heartbeat.interval.ms: \"300\"}";
+    let setting = Setting::at(&address, &topic).kafka(session);
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 1);
+    drop(cluster);
+    // What has its port now hangs up at once.
+    let mut listener = None;
+    eventually("the port is free", || {
+        listener = TcpListener::bind(&address).ok();
+        listener.is_some()
+    });
+    let connects = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&connects);
+    thread::spawn(move || {
+        for _ in listener.unwrap().incoming() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    eventually("it is failing", || trigger(&server)["state"] == "failing");
+    let (begun, used, seen) = (Instant::now(), cpu(&server), connects.load(Ordering::Relaxed));
+    eventually("it is watched long enough", || begun.elapsed() > WATCHED);
+    let (used, seen) = (cpu(&server) - used, connects.load(Ordering::Relaxed) - seen);
+    assert!(seen > 0, "it is sought");
+    assert!(seen < CONNECTS_PER_SECOND_MAX * WATCHED.as_secs() as u32, "{seen} connects in {WATCHED:?}");
+    assert!(used < WATCHED / 10, "{used:?} of CPU in {WATCHED:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use keyway_storage::{
     event::Position,
     limits::{
         BATCH_BYTES_MAX, KAFKA_BATCH_MESSAGES_MAX, KAFKA_COMMIT_MS, KAFKA_DRAIN_MS, KAFKA_EVENTS_MAX,
-        KAFKA_LOAD_BYTES_MAX, KAFKA_PAUSE_MS, KAFKA_PROBE_MS, KAFKA_REFUSED_MS, KAFKA_TICK_MS,
+        KAFKA_LOAD_BYTES_MAX, KAFKA_LOOK_MS, KAFKA_PAUSE_MS, KAFKA_PROBE_MS, KAFKA_REFUSED_MS, KAFKA_TICK_MS,
         KAFKA_TOPICS_MS, KAFKA_WAIT_MS,
     },
     routes::Routes,
@@ -328,18 +328,26 @@ impl Consumer {
         if self.ids.is_empty() {
             return;
         }
-        if let Some(Ok(described)) = self.topics.described(Duration::ZERO) {
-            let changed = described.into_iter().any(|(topic, id)| {
-                let known = self.ids.iter().find(|(known, _)| *known == topic);
-                matches!((known, id), (Some((_, known)), Ok(id)) if *known != assign::id_text(id))
-            });
-            if changed {
-                self.restart(Duration::ZERO);
+        match self.topics.described(Duration::ZERO) {
+            Some(Ok(described)) => {
+                let changed = described.into_iter().any(|(topic, id)| {
+                    let known = self.ids.iter().find(|(known, _)| *known == topic);
+                    matches!((known, id), (Some((_, known)), Ok(id)) if *known != assign::id_text(id))
+                });
+                if changed {
+                    self.restart(Duration::ZERO);
+                }
             }
+            // That broker is gone, or leads no more: next time whichever the cluster names.
+            Some(Err(_)) => self.leader = None,
+            None => {}
         }
-        if self.described.elapsed() >= Duration::from_millis(KAFKA_TOPICS_MS) {
+        let is_due = self.described.elapsed() >= Duration::from_millis(KAFKA_TOPICS_MS);
+        // No broker is asked while none answers: as long as a question waits for its broker, librdkafka connects to it
+        // again and again without a pause.
+        if is_due && self.status.link() != Link::Failing {
             self.described = Instant::now();
-            let timeout = Duration::from_millis(KAFKA_TOPICS_MS);
+            let timeout = Duration::from_millis(KAFKA_LOOK_MS);
             self.topics.describe(&self.plan.settings.topics, self.leader, timeout);
         }
     }

@@ -15,6 +15,9 @@ const SESSION_TIMEOUT_MS: &str = "6000";
 const HEARTBEAT_MS: &str = "2000";
 /// How often topics are looked at for new partitions.
 const METADATA_REFRESH_MS: &str = "30000";
+/// Pause before a broker is tried a second time; it grows from there. The client takes half of it for the pause between
+/// tries of any broker.
+const RECONNECT_MS: &str = "250";
 /// Longest pause before a broker is tried again.
 const RECONNECT_MS_MAX: &str = "1000";
 /// How long a partition waits whose queue was full. The client's own default, a second, halts a fast reader.
@@ -74,6 +77,7 @@ impl Plan {
             .set("session.timeout.ms", SESSION_TIMEOUT_MS)
             .set("heartbeat.interval.ms", HEARTBEAT_MS)
             .set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_MS)
+            .set("reconnect.backoff.ms", RECONNECT_MS)
             .set("reconnect.backoff.max.ms", RECONNECT_MS_MAX)
             .set("fetch.queue.backoff.ms", QUEUE_BACKOFF_MS)
             .set("queued.max.messages.kbytes", KAFKA_QUEUE_KBYTES.to_string())
