@@ -358,6 +358,8 @@ const _: () = assert!(TICK_LOOKUPS_PER_TURN < BATCH_COMMANDS_MAX / 2);
 pub const KAFKA_BATCH_MESSAGES_MAX: u32 = 256;
 /// Bytes of messages after which a load is sent off to its shard.
 pub const KAFKA_LOAD_BYTES_MAX: usize = 1 << 20;
+/// Memory that is allocated at once for what many messages become. As long as one of them is on its way, so is all of it.
+pub const KAFKA_PAGE_BYTES: usize = 128 << 10;
 /// Most loads on their way from consumers to one shard.
 pub const KAFKA_LOADS_MAX: usize = 256;
 /// Most bytes of messages on their way from consumers to one shard.

@@ -6,6 +6,7 @@ mod ffi;
 mod fleet;
 mod listener;
 pub mod message;
+mod page;
 mod plan;
 pub mod position;
 #[cfg(feature = "testing")]

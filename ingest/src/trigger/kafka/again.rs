@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     message::{Raw, hash, stored_bytes},
+    page::Page,
     settings::{KafkaSettings, Payload},
 };
 
@@ -22,7 +23,8 @@ use super::{
 pub fn read(trigger: &Trigger, raw: Option<&[u8]>) -> Result<Bytes, Unusable> {
     let payload = trigger.settings::<KafkaSettings>().map_or(Payload::Json, |settings| settings.payload);
     let (topic, partition, offset) = ("", 0, 0);
-    Raw { topic, partition, offset, timestamp: None, key: None, payload: raw, headers: &[] }.read(payload).1
+    let message = Raw { topic, partition, offset, timestamp: None, key: None, payload: raw, headers: &[] };
+    message.read(payload, &mut Page::default()).1
 }
 
 /// Which messages it keeps its order with: its metadata has the key, its position the partition.

@@ -35,6 +35,7 @@ use super::{
     ffi::{Message, Queue, events_waiting, watermarks},
     listener::{Listener, Partition, uncommitted},
     message::{Raw, hash},
+    page::Page,
     plan::Plan,
     source::{Load, Sent},
     status::{Link, Status},
@@ -64,6 +65,8 @@ pub struct Consumer {
     commits: Queue<Listener>,
     topics: Queue<Listener>,
     client: Arc<BaseConsumer<Listener>>,
+    /// What messages become is written here.
+    page: Page,
     /// What is assigned and waits to be read, and since when it may be.
     waiting: Option<(Vec<Partition>, Instant)>,
     assigned: Vec<Partition>,
@@ -118,6 +121,7 @@ impl Consumer {
             commits: Queue::new(&client),
             topics: Queue::new(&client),
             client,
+            page: Page::default(),
             waiting: None,
             assigned: Vec::new(),
             joined: false,
@@ -192,7 +196,7 @@ impl Consumer {
                 restart |= self.is_jump(&message);
                 continue;
             };
-            let (input, bytes) = self.input(&track, &message);
+            let (input, bytes) = input(&self.plan, &track, &message, &mut self.page);
             track.take(1);
             match loads.last_mut() {
                 Some((load, total)) if Arc::ptr_eq(&load.track, &track) && *total < KAFKA_LOAD_BYTES_MAX => {
@@ -224,36 +228,6 @@ impl Consumer {
             }
             None => false,
         }
-    }
-
-    fn input(&self, track: &Track, message: &Message<'_>) -> (Input, usize) {
-        let headers = message.headers();
-        let raw = Raw {
-            topic: message.topic(),
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp: message.timestamp(),
-            key: message.key(),
-            payload: message.payload(),
-            headers: &headers,
-        };
-        let (request, body) = raw.read(self.plan.settings.payload);
-        let kept = match &body {
-            Ok(body) => body.len(),
-            Err(unusable) => unusable.raw.as_ref().map_or(0, |raw| raw.len()) + unusable.detail.len(),
-        };
-        let bytes = (request.len() + kept).min(BATCH_BYTES_MAX);
-        let input = Input {
-            trigger: self.plan.trigger,
-            position: Position::Next { stream: track.stream.clone(), number: message.offset() },
-            key: message.key().filter(|_| self.plan.keyed).map(hash),
-            stream: track.hash,
-            request,
-            body,
-            follow: None,
-            replays: None,
-        };
-        (input, bytes)
     }
 
     /// Hands a load to its shard, waiting for room; a load whose track is closed meanwhile is dropped.
@@ -407,4 +381,35 @@ impl Consumer {
             super::ffi::commit_within(&self.client, &offsets, Duration::from_millis(KAFKA_COMMIT_MS));
         }
     }
+}
+
+/// What a message becomes, and how many bytes that are.
+fn input(plan: &Plan, track: &Track, message: &Message<'_>, page: &mut Page) -> (Input, usize) {
+    let headers = message.headers();
+    let raw = Raw {
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp(),
+        key: message.key(),
+        payload: message.payload(),
+        headers: &headers,
+    };
+    let (request, body) = raw.read(plan.settings.payload, page);
+    let kept = match &body {
+        Ok(body) => body.len(),
+        Err(unusable) => unusable.raw.as_ref().map_or(0, |raw| raw.len()) + unusable.detail.len(),
+    };
+    let bytes = (request.len() + kept).min(BATCH_BYTES_MAX);
+    let input = Input {
+        trigger: plan.trigger,
+        position: Position::Next { stream: track.stream.clone(), number: message.offset() },
+        key: message.key().filter(|_| plan.keyed).map(hash),
+        stream: track.hash,
+        request,
+        body,
+        follow: None,
+        replays: None,
+    };
+    (input, bytes)
 }

@@ -22,6 +22,8 @@ use rdkafka::{
 };
 use uuid::Uuid;
 
+use super::message::Header;
+
 /// The id of a topic, or why there is none.
 pub type TopicId = Result<Uuid, (RDKafkaErrorCode, String)>;
 
@@ -192,9 +194,6 @@ pub struct Message<'q> {
     row: *mut native::rd_kafka_message_t,
     queue: PhantomData<&'q ()>,
 }
-
-/// A header: its name and value, as bytes.
-pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 impl Message<'_> {
     fn row(&self) -> &native::rd_kafka_message_t {
