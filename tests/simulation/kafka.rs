@@ -1,7 +1,9 @@
 //! Kafka in the world: a broker that forgets, truncates and makes topics again, and consumers that read it into the shards.
 //!
 //! The consumers are the plainest that keep the promises of the real one: they begin where `position` says, and hand on
-//! what there is room for. What they know is gone with each rebalance and each crash; the log is all that remains.
+//! what there is room for. A message is polled, waits for its shard, is decided, and is committed, each a step of its own: a
+//! crash comes between any two of them. What consumers know is gone with each rebalance and each crash; the log is all that
+//! remains.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,6 +32,7 @@ const IN_FLIGHT_MAX: u32 = 7;
 const LOAD_MAX: usize = 5;
 const PARTITIONS_MAX: usize = 4;
 
+#[derive(Clone, Copy)]
 struct Message {
     /// Counts over everything that was ever sent.
     id: u64,
@@ -58,6 +61,15 @@ struct Track {
     owner: ShardId,
     /// The next offset to fetch.
     next: u64,
+    /// The next offset that is not durable.
+    released: u64,
+}
+
+/// Messages that were polled, and wait for their shard.
+struct Load {
+    trigger: TriggerId,
+    partition: usize,
+    messages: Vec<(u64, Message)>,
 }
 
 /// A broker with one topic, and a consumer for each trigger.
@@ -68,6 +80,7 @@ pub struct Kafka {
     logs: Vec<Log>,
     sent: u64,
     tracks: BTreeMap<(TriggerId, usize), Track>,
+    loads: VecDeque<Load>,
     /// How often each trigger took each message.
     taken: BTreeMap<(TriggerId, u64), u32>,
     /// The last message that each trigger took of each partition.
@@ -95,6 +108,7 @@ impl Kafka {
             logs,
             sent: 0,
             tracks: BTreeMap::new(),
+            loads: VecDeque::new(),
             taken: BTreeMap::new(),
             last: BTreeMap::new(),
             committed: BTreeMap::new(),
@@ -106,10 +120,12 @@ impl Kafka {
     /// One thing happens.
     pub fn step(&mut self) {
         match self.world.random.below(100) {
-            0..22 => self.send(),
-            22..44 => self.poll(),
-            44..78 => self.world.step_of_runs(),
-            78..84 => self.begin_one(),
+            0..20 => self.send(),
+            20..35 => self.poll(),
+            35..50 => self.decide(),
+            50..56 => self.commit(),
+            56..80 => self.world.step_of_runs(),
+            80..84 => self.begin_one(),
             84..88 => {
                 self.world.crash();
                 self.begin_all();
@@ -139,17 +155,16 @@ impl Kafka {
         }
     }
 
-    /// A consumer takes what there is room for, and hands it to the shard; the shard may be gone before it decides.
+    /// A consumer takes what there is room for, and hands it on.
     fn poll(&mut self) {
         let trigger = self.world.random.pick(&self.triggers).unwrap();
         let partition = self.partition();
         let want = 1 + self.world.random.below(LOAD_MAX) as u32;
-        let lost = self.world.random.one_in(10);
-        self.take(trigger, partition, want, lost);
+        self.take(trigger, partition, want);
     }
 
-    fn take(&mut self, trigger: TriggerId, partition: usize, want: u32, lost: bool) {
-        let Some(track) = self.tracks.get(&(trigger, partition)).cloned() else { return };
+    fn take(&mut self, trigger: TriggerId, partition: usize, want: u32) {
+        let Some(track) = self.tracks.get_mut(&(trigger, partition)) else { return };
         let log = &self.logs[partition];
         if track.next < log.low || track.next > log.high() {
             // What the broker answers then is an error: it begins anew.
@@ -157,15 +172,30 @@ impl Kafka {
         }
         let intake = self.world.permits.intake();
         let granted = intake.reserve(trigger, want, IN_FLIGHT_MAX);
-        let end = log.high().min(track.next + u64::from(granted));
-        if lost {
-            intake.give_back(trigger, granted);
-            return self.begin(trigger);
-        }
-        for offset in track.next..end {
-            match self.offer(trigger, partition, &track, offset) {
+        let first = (track.next - log.low) as usize;
+        let messages = (track.next..).zip(log.messages.iter().copied().skip(first));
+        let messages: Vec<_> = messages.take(granted as usize).collect();
+        intake.give_back(trigger, granted - messages.len() as u32);
+        track.next += messages.len() as u64;
+        self.loads.push_back(Load { trigger, partition, messages });
+    }
+
+    /// A shard decides the oldest load of a partition.
+    fn decide(&mut self) {
+        let (trigger, partition) = (self.world.random.pick(&self.triggers).unwrap(), self.partition());
+        let is_its = |load: &Load| (load.trigger, load.partition) == (trigger, partition);
+        let Some(index) = self.loads.iter().position(is_its) else { return };
+        self.decide_load(index);
+    }
+
+    fn decide_load(&mut self, index: usize) {
+        let Load { trigger, partition, messages } = self.loads.remove(index).unwrap();
+        let track = self.tracks[&(trigger, partition)].clone();
+        let reserved = messages.len() as u32;
+        for (offset, message) in messages {
+            match self.offer(trigger, partition, &track, offset, message) {
                 Answer::Refused(Refusal::Full) => {
-                    self.world.permits.intake().give_back(trigger, granted);
+                    self.world.permits.intake().give_back(trigger, reserved);
                     return self.begin(trigger);
                 }
                 Answer::Repeated(..) => panic!("it began behind what the log has"),
@@ -173,20 +203,39 @@ impl Kafka {
                     assert!(matches!(answer, Answer::Accepted(_) | Answer::DeadLettered(_)), "{answer:?}")
                 }
             }
-            self.tracks.get_mut(&(trigger, partition)).unwrap().next = offset + 1;
+            self.tracks.get_mut(&(trigger, partition)).unwrap().released = offset + 1;
         }
-        self.world.permits.intake().give_back(trigger, granted);
-        self.committed.insert((trigger, track.stream), end);
-        if end > track.next {
-            let open = self.world.model.open(self.world.workflow(trigger));
-            assert!(open <= IN_FLIGHT_MAX as usize, "{open} runs are open");
-        }
+        self.world.permits.intake().give_back(trigger, reserved);
+        let open = self.world.model.open(self.world.workflow(trigger));
+        assert!(open <= IN_FLIGHT_MAX as usize, "{open} runs are open");
     }
 
-    fn offer(&mut self, trigger: TriggerId, partition: usize, track: &Track, offset: u64) -> Answer {
+    /// The group is told what is durable of a partition.
+    fn commit(&mut self) {
+        let all: Vec<_> = self.tracks.keys().copied().collect();
+        let Some(of) = self.world.random.pick(&all) else { return };
+        let track = &self.tracks[&of];
+        self.committed.insert((of.0, track.stream.clone()), track.released);
+    }
+
+    /// What was polled and not decided is forgotten.
+    fn drop_loads(&mut self, trigger: TriggerId) {
+        let is_its = |load: &Load| load.trigger == trigger;
+        let (dropped, kept): (VecDeque<_>, _) = std::mem::take(&mut self.loads).into_iter().partition(is_its);
+        self.loads = kept;
+        let reserved = dropped.iter().map(|load| load.messages.len() as u32).sum();
+        self.world.permits.intake().give_back(trigger, reserved);
+    }
+
+    fn offer(
+        &mut self,
+        trigger: TriggerId,
+        partition: usize,
+        track: &Track,
+        offset: u64,
+        message: Message,
+    ) -> Answer {
         self.world.tick();
-        let log = &self.logs[partition];
-        let message = &log.messages[(offset - log.low) as usize];
         let (id, keyed) = (message.id, self.world.is_keyed(trigger));
         let unusable =
             || Unusable { raw: None, reason: Reason::InvalidJson, detail: "it is not JSON".into() };
@@ -217,9 +266,11 @@ impl Kafka {
         let partition = self.partition();
         let Some(track) = self.tracks.get(&(trigger, partition)).cloned() else { return };
         let log = &self.logs[partition];
-        let from = log.low.max(track.next.saturating_sub(3));
-        for offset in from..track.next.min(log.high()) {
-            let answer = self.offer(trigger, partition, &track, offset);
+        let from = log.low.max(track.released.saturating_sub(3));
+        let first = (from - log.low) as usize;
+        let messages = (from..track.released).zip(log.messages.iter().copied().skip(first));
+        for (offset, message) in messages.collect::<Vec<_>>() {
+            let answer = self.offer(trigger, partition, &track, offset, message);
             assert!(matches!(answer, Answer::Repeated(..)), "{answer:?}");
         }
     }
@@ -237,6 +288,7 @@ impl Kafka {
 
     /// The group gives a trigger all partitions: each begins where the log ends.
     fn begin(&mut self, trigger: TriggerId) {
+        self.drop_loads(trigger);
         self.world.settle();
         let id = self.topic.to_string();
         let due = |world: &World, stream: &str| world.stream_due(trigger, stream);
@@ -265,7 +317,7 @@ impl Kafka {
             let told = self.committed.get(&(trigger, stream.clone())).copied().unwrap_or(0);
             assert!(told <= found.map_or(0, |(due, _)| due).max(next), "the group is ahead of the log");
             self.note(owner, trigger, &stream, next, reason);
-            self.tracks.insert((trigger, partition), Track { stream, owner, next });
+            self.tracks.insert((trigger, partition), Track { stream, owner, next, released: next });
         }
         for stream in [format!("{NAME}/{id}"), NAME.to_owned()] {
             if due(&self.world, &stream).is_none() {
@@ -334,7 +386,8 @@ impl Kafka {
                 self.tracks[&(*trigger, *partition)].next < self.logs[*partition].high()
             };
             let Some((trigger, partition)) = all.iter().find(open).copied() else { break };
-            self.take(trigger, partition, 1, false);
+            self.take(trigger, partition, 1);
+            self.decide_load(0);
             self.world.end_runs();
         }
         for trigger in &self.triggers {
