@@ -1,9 +1,11 @@
 //! Reads messages from Kafka: how fast they become durable, how fast their runs end, and how long each takes on its way.
 //!
-//! Invariant: librdkafka alone, which throws the same messages away, is measured in the same run on the same topic.
+//! Invariant: librdkafka alone, which throws the same messages away, is measured in the same run on the same topic, and so is
+//! the disk alone, with blocks of as many messages as the server appended at once.
 
 mod broker;
 mod course;
+mod disk;
 
 use std::{
     collections::HashMap,
@@ -23,6 +25,7 @@ use super::{
         template::{Filling, Template},
     },
     measure::of_parts,
+    metrics::Metrics,
     process::Process,
     progress::Progress,
     report::{Measure, Report, Step},
@@ -121,14 +124,28 @@ impl Bench<'_> {
         let server = self.start()?;
         let name = format!("{count} messages, {} partitions", self.flags.partitions);
         self.progress.begin(&format!("{name}, to durable"));
-        let durable = self.follow(&server, "durable", count, &durable)?;
-        self.report.steps.push(Step::new(format!("{name}, to durable"), durable, Some(baseline.clone())));
+        let mut durable = self.follow(&server, "durable", count, &durable)?;
+        let metrics = Client::new(&server.api, false)?.text("/metrics", &[])?;
+        durable.appends = Some(Metrics::parse(&metrics).since(&Metrics::default()));
+        let disk = self.disk(&durable)?;
+        let step = |of: &str, baseline| Step::new(format!("{name}, {of}"), durable.clone(), Some(baseline));
+        self.report
+            .steps
+            .extend([step("to durable", baseline.clone()), step("to durable, against the disk", disk)]);
         if self.flags.executors > 0 && self.goes_on {
             self.progress.begin(&format!("{name}, to finished"));
             let finished = self.follow(&server, "finished runs", count, &finished)?;
             self.report.steps.push(Step::new(format!("{name}, to finished"), finished, Some(baseline)));
         }
         Ok(())
+    }
+
+    /// The disk alone, in blocks of as many messages as the server appended at once, rounded up.
+    fn disk(&mut self, durable: &Measure) -> Result<Measure, Failure> {
+        self.progress.begin("the disk alone");
+        let each = durable.appends.as_ref().and_then(|appends| appends.events_mean).unwrap_or(1.0);
+        let (folder, topic) = (self.workspace.path(), &self.broker.topic);
+        disk::write_and_sync(folder, topic, each.ceil() as u64, self.flags.body_bytes as usize)
     }
 
     /// Messages at times that are fixed in advance, through a server that reads them as they come.

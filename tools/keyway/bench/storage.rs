@@ -7,9 +7,8 @@ mod world;
 
 use std::{
     env, fs,
-    fs::File,
-    io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
     sync::atomic::Ordering,
     thread,
@@ -30,6 +29,7 @@ use serde_json::json;
 
 use super::{
     begin, hand_over,
+    plain::Plain,
     progress::Progress,
     report::{Measure, Report, Step},
     workspace::Workspace,
@@ -275,33 +275,6 @@ impl Bench<'_> {
             block.push(&kind);
         }
         Plain::new(self.folder, block.pack().to_vec())
-    }
-}
-
-/// A plain file that takes the same bytes again and again.
-struct Plain {
-    path: PathBuf,
-    file: File,
-    bytes: Vec<u8>,
-}
-
-impl Plain {
-    fn new(folder: &Path, bytes: Vec<u8>) -> Result<Self, Failure> {
-        let path = folder.join("plain");
-        let file = File::create(&path).map_err(refuse)?;
-        Ok(Self { path, file, bytes })
-    }
-
-    fn write(&mut self) -> Result<(), Failure> {
-        self.file.write_all(&self.bytes).map_err(refuse)?;
-        self.file.sync_data().map_err(refuse)
-    }
-}
-
-impl Drop for Plain {
-    fn drop(&mut self) {
-        // The workspace goes too; until then the next part needs the room.
-        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -4,7 +4,6 @@
 //! wrong then is the exit code.
 
 mod check;
-mod metrics;
 mod project;
 mod search;
 mod target;

@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use keyway_storage::limits::KAFKA_QUEUE_KBYTES;
 use rdkafka::{
     ClientConfig, ClientContext, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -120,6 +121,9 @@ impl Broker {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.hosts).set("group.id", &self.topic);
         config.set("enable.auto.commit", "false").set("enable.partition.eof", "false");
+        // As a trigger's consumer is told.
+        config.set("queued.max.messages.kbytes", KAFKA_QUEUE_KBYTES.to_string());
+        config.set("fetch.queue.backoff.ms", "10");
         let consumer: BaseConsumer = config.create().map_err(refuse)?;
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partitions {

@@ -7,13 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    metrics::Metrics,
-    project::{SECRET, SECRET_VARIABLE, path, project_file},
-};
+use super::project::{SECRET, SECRET_VARIABLE, path, project_file};
 use crate::{
     args::{Common, bench::Webhook},
     bench::{
+        metrics::Metrics,
         process::Process,
         started::{Started, choice, flag},
         workspace::Workspace,
