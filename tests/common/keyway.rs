@@ -154,6 +154,11 @@ impl Keyway {
         document(agent().get(format!("{}{path}", self.api)).call().unwrap())
     }
 
+    /// Asks the API to do something, by POST without a body: status and answer.
+    pub fn ask(&self, path: &str) -> (u16, Value) {
+        document(agent().post(format!("{}{path}", self.api)).send_empty().unwrap())
+    }
+
     /// Waits until a run has ended; gives its attributes.
     pub fn ended_run(&self, id: &str) -> Value {
         let mut run = Value::Null;

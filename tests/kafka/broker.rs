@@ -189,6 +189,13 @@ fn free_ports() -> [u16; 5] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
+/// The first of five free ports beside each other.
+pub fn free_port_of_five() -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut firsts = std::iter::repeat_with(|| free_ports()[0]);
+    firsts.find(|first| (0..5).all(|next| is_free(first + next))).unwrap()
+}
+
 fn make_certificate(home: &Path) {
     let made = Command::new("openssl")
         .current_dir(home)

@@ -121,6 +121,13 @@ impl Client {
         (0..partitions).map(|partition| offset(partition).to_raw().filter(|offset| *offset >= 0)).collect()
     }
 
+    /// The ids of a group's members: one that leaves and comes again has another.
+    pub fn members(&self, group: &str) -> Vec<String> {
+        let groups = self.producer.client().fetch_group_list(Some(group), WAIT).unwrap();
+        let members = groups.groups().iter().flat_map(|group| group.members());
+        members.map(|member| member.id().to_owned()).collect()
+    }
+
     fn group(&self, group: &str) -> BaseConsumer {
         let mut config = ClientConfig::new();
         config

@@ -12,27 +12,20 @@ use crate::{
         keyway::{Keyway, eventually},
         stderr, tool,
     },
-    world::{Setting, TRIGGER, by_place, has_orders, is_read, orders, status, trigger, value},
+    world::{Setting, TRIGGER, by_place, has_orders, is_read, orders, other, status, trigger, value},
 };
 
 #[test]
 fn sharp_edge_settings_only_per_instance_each_trigger_has_its_own() {
     let (setting, client) = Setting::new("own", 1);
     (0..3).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
-    // A second trigger on the same topic, which begins at its end and whose own settings are refused by librdkafka.
-    let other = setting.project().replace(TRIGGER, "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05");
-    let other = other
-        .split_once("  orders:\n")
-        .unwrap()
-        .1
-        .replace("librdkafka: {", "librdkafka: {no.such.key: \"1\", ");
+    // A second trigger on the same topic, whose own settings are refused by librdkafka.
+    let other_setting = Setting::at(&setting.hosts, &setting.topic).kafka("librdkafka: {no.such.key: \"1\"}");
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(home.path().join("project.yaml"), format!("{}  others:\n{other}", setting.project()))
-        .unwrap();
+    std::fs::write(home.path().join("project.yaml"), setting.beside(&other_setting)).unwrap();
     let server = Keyway::start_with(home.path(), &["--shards", "2"], &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
     has_orders(&server, 3);
-    let failing =
-        server.get("/api/triggers/9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05").1["data"]["attributes"].clone();
+    let failing = other(&server);
     assert_eq!(failing["state"], "failing");
     assert!(failing["last_error"].as_str().unwrap().contains("no.such.key"), "{failing}");
     assert_eq!(trigger(&server)["state"], "running");
@@ -118,6 +111,31 @@ fn open_runs_never_exceed_in_flight_max_and_the_rest_waits_in_kafka() {
     });
     assert!(most <= 5, "{most} runs were open");
     eventually("it goes on", || trigger(&server)["state"] == "running");
+}
+
+#[test]
+fn a_trigger_that_waits_for_room_lets_others_go_on() {
+    let (setting, client) = Setting::new("slow", 1);
+    let (free, _) = Setting::new("free", 1);
+    let setting = setting.trigger("in_flight_max: 5");
+    for topic in [&setting.topic, &free.topic] {
+        (0..600).for_each(|n| client.queue(topic, 0, None, Some(&value(n))));
+    }
+    client.flush();
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("project.yaml"), setting.beside(&free)).unwrap();
+    // Nothing is executed: what came in stays open.
+    let flags = ["--shards", "2", "--executors", "0"];
+    let server = Keyway::start_with(home.path(), &flags, &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
+    has_orders(&server, 605);
+    eventually("one waits, the other does not", || {
+        trigger(&server)["state"] == "paused" && other(&server)["state"] == "running"
+    });
+    client.send(&free.topic, 0, None, Some(&value(600)));
+    has_orders(&server, 606);
+    eventually("the lags are told", || {
+        trigger(&server)["partitions"][0]["lag"] == 595 && other(&server)["partitions"][0]["lag"] == 0
+    });
 }
 
 #[test]

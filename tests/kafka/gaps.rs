@@ -4,8 +4,11 @@ use serde_json::json;
 
 use crate::{
     client::Client,
-    common::keyway::{Keyway, eventually},
-    world::{Setting, by_place, events, has_orders, is_read, trigger, value},
+    common::{
+        fake::Fake,
+        keyway::{Keyway, eventually},
+    },
+    world::{Setting, by_place, count, events, has_orders, is_read, trigger, value},
 };
 
 /// Sends so many messages to partition 0, with times that are a second apart.
@@ -44,6 +47,36 @@ fn a_gap_is_noticed_said_and_passed() {
     assert_eq!(trigger(&server)["state"], "running");
     let moved = events(&server).into_iter().find(|event| event["reason"] == "gap").unwrap();
     assert_eq!((&moved["from"], &moved["next"], &moved["reason"]), (&json!(3), &json!(6), &json!("gap")));
+}
+
+#[test]
+fn a_gap_is_told_to_people_and_a_second_one_within_the_embargo_is_shown_only() {
+    let url = Fake::new(&[("POST /hook", 204, String::new())]);
+    let (setting, client) = Setting::new("gap-told", 1);
+    let setting = setting.told_at(&format!("{}/hook", url.url));
+    let home = tempfile::tempdir().unwrap();
+    fill(&client, &setting, 3);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 3);
+    assert_eq!(server.stop().code(), Some(0));
+    for (round, (before, first, last)) in (1..).zip([(6, 3, 5), (12, 10, 11)]) {
+        fill(&client, &setting, 7);
+        client.forget(&setting.topic, 0, before);
+        let server = setting.start(home.path(), &[]);
+        let said = format!("the offsets {first} to {last} of partition 0");
+        eventually("the gap is said", || error(&server).contains(&said));
+        eventually("the messages behind it came in", || trigger(&server)["partitions"][0]["lag"] == 0);
+        eventually("it is told", || count(&server, "Noticed") == 1);
+        assert_eq!(count(&server, "Warned"), 1);
+        let moves = events(&server).iter().filter(|event| event["reason"] == "gap").count();
+        assert_eq!(moves, round, "each gap is an event");
+        assert_eq!(server.stop().code(), Some(0));
+    }
+    let asked = url.asked();
+    assert_eq!(asked.len(), 1);
+    let told: serde_json::Value = serde_json::from_str(&asked[0].body).unwrap();
+    assert_eq!((&told["kind"], &told["workflow"]), (&json!("gap"), &json!("orders")));
+    assert!(told["message"].as_str().unwrap().contains("the offsets 3 to 5"), "{told}");
 }
 
 #[test]

@@ -6,17 +6,21 @@
 #![allow(clippy::unwrap_used)]
 
 mod again;
+mod apply;
 mod broker;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod crash;
 mod edges;
+mod example;
 mod gaps;
 mod group;
+mod kill;
 mod messages;
 mod mock;
 mod order;
 mod outage;
+mod told;
 mod trouble;
 mod world;

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 use crate::{
     broker::shared_address,
     client::{Client, name},
-    common::keyway::eventually,
-    world::{Setting, all, events, has_orders, is_read, orders, received, trigger, value},
+    common::{keyway::eventually, stdout, tool},
+    world::{Setting, TRIGGER, all, events, has_orders, is_read, orders, received, trigger, value},
 };
+
+/// The time of messages that say when they were made.
+const NOW_MS: i64 = 1_721_889_238_000;
 
 #[test]
 fn a_message_becomes_a_work_order_with_its_data_and_where_it_came_from() {
@@ -57,7 +60,10 @@ fn what_cannot_become_a_work_order_is_a_dead_letter_with_all_of_it_and_never_sto
         (Some(&large), "too_large"),
     ];
     for (payload, _) in &bad {
-        client.send(&setting.topic, 0, Some(b"k"), *payload);
+        match payload {
+            Some(payload) => client.send_with(&setting.topic, b"k", payload, &[("of", Some(b"us"))], NOW_MS),
+            None => client.send(&setting.topic, 0, Some(b"k"), None),
+        }
         client.send(&setting.topic, 0, Some(b"k"), Some(b"{}"));
     }
     let server = setting.start(home.path(), &[]);
@@ -71,7 +77,8 @@ fn what_cannot_become_a_work_order_is_a_dead_letter_with_all_of_it_and_never_sto
         let source = &letter["source"];
         assert_eq!((&source["topic"], &source["partition"]), (&json!(setting.topic), &json!(0)));
         assert_eq!((&source["kafka_offset"], &source["key_base64"]), (&json!(2 * index), &json!("aw==")));
-        assert!(source["timestamp"].as_u64() > Some(1_700_000_000_000));
+        assert!(source["timestamp"].as_i64() >= Some(NOW_MS));
+        assert_eq!(source["headers"], payload.map_or(json!([]), |_| json!([["of", "us"]])));
     }
     assert_eq!(trigger(&server)["dead_letters"], bad.len());
     assert_eq!(server.stop().code(), Some(0));
@@ -150,6 +157,38 @@ fn each_kind_of_payload_is_taken_as_the_trigger_says() {
 }
 
 #[test]
+fn all_topics_of_a_trigger_are_read_each_partition_from_its_own_place() {
+    let (setting, client) = Setting::new("several", 2);
+    let (second, _) = Setting::new("several", 1);
+    // A list of YAML goes on between the brackets.
+    let topics = format!("{}, {}", setting.topic, second.topic);
+    let both = Setting { topic: topics, ..Setting::at(&setting.hosts, &setting.topic) };
+    let home = tempfile::tempdir().unwrap();
+    for round in 1..=2 {
+        (0..6).for_each(|n| client.queue(&setting.topic, n % 2, None, Some(&value(i64::from(n)))));
+        (0..4).for_each(|n| client.queue(&second.topic, 0, None, Some(&value(n))));
+        client.flush();
+        let server = both.start(home.path(), &[]);
+        is_read(&server, 3);
+        has_orders(&server, round * 10);
+        let mut places: Vec<_> = received(&server)
+            .into_iter()
+            .map(|event| {
+                (event["topic"].to_string(), event["partition"].as_u64(), event["kafka_offset"].as_u64())
+            })
+            .collect();
+        places.sort();
+        places.dedup();
+        assert_eq!(places.len() as u64, round * 10, "none twice");
+        eventually("all is committed", || {
+            client.committed(&both.group, &setting.topic, 2) == [Some(3 * round as i64); 2]
+                && client.committed(&both.group, &second.topic, 1) == [Some(4 * round as i64)]
+        });
+        assert_eq!(server.stop().code(), Some(0));
+    }
+}
+
+#[test]
 fn what_people_see_of_each_partition_agrees_with_kafka() {
     let (setting, client) = Setting::new("seen", 2);
     let home = tempfile::tempdir().unwrap();
@@ -172,10 +211,18 @@ fn what_people_see_of_each_partition_agrees_with_kafka() {
     let metrics = metrics.as_str().unwrap();
     let line = format!(
         "keyway_kafka_lag_messages{{trigger=\"{}\",topic=\"{}\",partition=\"0\"}} 0",
-        crate::world::TRIGGER,
-        setting.topic
+        TRIGGER, setting.topic
     );
     assert!(metrics.contains(&line), "{metrics}");
+    for (name, value) in [("kafka_position_offset", 30), ("kafka_committed_offset", 30)] {
+        let line = line.replace("kafka_lag_messages", name).replace("} 0", &format!("}} {value}"));
+        assert!(metrics.contains(&line), "{line}");
+    }
+    let output = tool().args(["triggers", "show", TRIGGER, "--server", &server.api]).output().unwrap();
+    let shown = stdout(&output);
+    for word in ["running", &setting.topic, "30"] {
+        assert!(shown.contains(word), "{shown}");
+    }
     assert!(
         events(&server).iter().any(|event| event["kind"] == "StreamMoved" && event["reason"] == "started")
     );

@@ -122,3 +122,40 @@ fn a_blocked_key_is_shown_with_its_partition_and_goes_on_when_someone_decides() 
     is_idle(&server);
     assert_eq!(trigger(&server)["blocked_keys_count"], 0);
 }
+
+#[test]
+fn a_blocked_key_is_tried_again_and_passed_over_by_the_api_and_what_waited_follows_in_order() {
+    let (setting, client) = Setting::new("released", 2);
+    let setting = setting.trigger("on_failure: block_key");
+    let home = tempfile::tempdir().unwrap();
+    send(&client, &setting, "a", &json!({"fail": true}));
+    (0..3).for_each(|n| send(&client, &setting, "a", &json!({"n": n})));
+    (0..3).for_each(|n| send(&client, &setting, "c", &json!({"n": n})));
+    client.flush();
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 7);
+    let state = |state: &str| status(&server)["runs"][state].as_u64().unwrap_or(0);
+    let blocked = || trigger(&server)["blocked_keys_count"].as_u64().unwrap();
+    eventually("only the blocked key waits", || state("available") == 3 && blocked() == 1);
+    let ask =
+        |key: &str, verb: &str| server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/{key}/{verb}")).0;
+    assert_eq!(ask("Yw==", "skip"), 404, "the other key is not blocked");
+
+    // Tried again, it fails again: nothing overtakes it.
+    assert_eq!(ask("YQ==", "retry"), 200);
+    eventually("it failed again, and blocks again", || state("failed") == 2 && blocked() == 1);
+    assert_eq!(state("available"), 3);
+    // Nor does a crash let anything pass.
+    server.kill();
+    let server = setting.read(home.path(), 2);
+    let seen = trigger(&server);
+    assert_eq!((&seen["blocked_keys_count"], &status(&server)["runs"]["available"]), (&json!(1), &json!(3)));
+    assert_eq!(server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/YQ==/skip")).0, 200);
+    is_idle(&server);
+    assert_eq!(trigger(&server)["blocked_keys_count"], 0);
+    assert_eq!(server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/YQ==/skip")).0, 404);
+    let lines = lines(&server, |request| request["key"].to_string());
+    let states: Vec<_> = lines["\"a\""].iter().map(|run| run["state"].clone()).collect();
+    assert_eq!(json!(states), json!(["failed", "failed", "success", "success", "success"]));
+    lines.values().for_each(|runs| are_one_after_the_other(runs));
+}

@@ -16,7 +16,7 @@ use crate::{
         fake::Fake,
         keyway::{Keyway, eventually},
     },
-    world::{Setting, events, trigger},
+    world::{Setting, count, trigger},
 };
 
 /// One trigger of the table: hosts, lines of its configuration, and what is to be seen.
@@ -164,18 +164,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_trigger_that_fails_is_told_once_in_an_embargo() {
     let url = Fake::new(&[("POST /hook", 204, String::new())]);
-    let setting = Setting::at("127.0.0.1:9", &name("told"));
-    let notifications = format!("notifications: {{webhook: {{url: '{}/hook'}}}}\nworkflows:", url.url);
-    let project = setting.project().replace("workflows:", &notifications);
+    let setting = Setting::at("127.0.0.1:9", &name("told")).told_at(&format!("{}/hook", url.url));
     let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join("project.yaml"), project).unwrap();
     for _ in 0..2 {
-        let server =
-            Keyway::start_with(home.path(), &["--shards", "1"], &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
+        let server = setting.start(home.path(), &[]);
         eventually("it is failing", || trigger(&server)["state"] == "failing");
-        let count = |kind: &str| events(&server).iter().filter(|event| event["kind"] == kind).count();
-        eventually("the warning is told", || count("Noticed") == 1);
-        assert_eq!(count("Warned"), 1);
+        eventually("the warning is told", || count(&server, "Noticed") == 1);
+        assert_eq!(count(&server, "Warned"), 1);
         assert_eq!(server.stop().code(), Some(0));
     }
     let asked = url.asked();

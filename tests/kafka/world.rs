@@ -11,6 +11,8 @@ use crate::{
 };
 
 pub const TRIGGER: &str = "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b04";
+/// The trigger of a second workflow.
+pub const OTHER: &str = "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05";
 /// A job that takes a moment, and fails when it is told to.
 pub const JOB: &str = r"
           fn(state => {
@@ -29,6 +31,8 @@ pub struct Setting {
     pub trigger: String,
     /// Lines of the workflow.
     pub workflow: String,
+    /// Lines of the project.
+    pub notifications: String,
 }
 
 impl Setting {
@@ -49,7 +53,8 @@ impl Setting {
     pub fn at(address: &str, topic: &str) -> Self {
         let (hosts, topic, group) = (address.to_owned(), topic.to_owned(), format!("group-{topic}"));
         let none = String::new;
-        Self { hosts, topic, group, kafka: none(), trigger: none(), workflow: none() }
+        let (kafka, trigger, workflow, notifications) = (none(), none(), none(), none());
+        Self { hosts, topic, group, kafka, trigger, workflow, notifications }
     }
 
     pub fn kafka(mut self, line: &str) -> Self {
@@ -67,15 +72,21 @@ impl Setting {
         self
     }
 
+    /// Has warnings posted there.
+    pub fn told_at(mut self, url: &str) -> Self {
+        self.notifications = format!("notifications: {{webhook: {{url: '{url}'}}}}\n");
+        self
+    }
+
     /// The project file. A session is short, so that a killed process is soon forgotten.
     pub fn project(&self) -> String {
-        let Self { hosts, topic, group, kafka, trigger, workflow } = self;
+        let Self { hosts, topic, group, kafka, trigger, workflow, notifications } = self;
         let session = "librdkafka: {session.timeout.ms: \"1000\", heartbeat.interval.ms: \"300\"}";
         let session = if kafka.contains("librdkafka:") { "" } else { session };
         format!(
             "id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11
 name: kafka
-workflows:
+{notifications}workflows:
   orders:
 {workflow}    jobs:
       load:
@@ -94,6 +105,13 @@ workflows:
 {kafka}    edges: {{e: {{source_trigger: kafka, target_job: load, condition_type: always, enabled: true}}}}
 "
         )
+    }
+
+    /// The project file with the workflow of another setting beside its own; the trigger of that is `OTHER`.
+    pub fn beside(&self, other: &Self) -> String {
+        let other = other.project().replace(TRIGGER, OTHER);
+        let (_, workflow) = other.split_once("  orders:\n").unwrap();
+        format!("{}  others:\n{workflow}", self.project())
     }
 
     /// Starts a keyway in this folder.
@@ -123,6 +141,10 @@ pub fn trigger(server: &Keyway) -> Value {
     server.get(&format!("/api/triggers/{TRIGGER}")).1["data"]["attributes"].clone()
 }
 
+pub fn other(server: &Keyway) -> Value {
+    server.get(&format!("/api/triggers/{OTHER}")).1["data"]["attributes"].clone()
+}
+
 pub fn status(server: &Keyway) -> Value {
     server.get("/api/status").1["data"].clone()
 }
@@ -137,6 +159,11 @@ pub fn orders(server: &Keyway) -> u64 {
 pub fn has_orders(server: &Keyway, count: u64) {
     eventually(&format!("{count} work orders are there"), || orders(server) >= count);
     assert_eq!(orders(server), count);
+}
+
+/// How many events of a kind there are.
+pub fn count(server: &Keyway, kind: &str) -> usize {
+    events(server).iter().filter(|event| event["kind"] == kind).count()
 }
 
 /// Waits until no run is open.
