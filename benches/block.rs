@@ -48,7 +48,7 @@ fn codes(bench: &mut Criterion) {
             black_box(block.pack().len())
         });
     });
-    let value = bytes::Bytes::copy_from_slice(block.pack());
+    let value = block.pack();
     group.bench_function("check and decode", |bencher| {
         bencher.iter(|| {
             let packed = PackedBlock::parse(SHARD, value.clone()).expect("it is whole");

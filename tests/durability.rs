@@ -10,23 +10,24 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
     mpsc::{Receiver, Sender, channel},
 };
+use std::time::Duration;
 
 use bytes::Bytes;
 use keyway_engine::{
     catalog::{Catalog, ProjectLoader},
-    command::{Answer, Apply, Command, Input, Receipt, Ticket},
+    command::{Answer, Apply, Claim, Command, Input, Permits, Presence, Receipt, RunReport, Ticket},
     mailbox::Bell,
     permit::PermitPool,
     project::{Origin, Project, Reference, SecretSource, read},
     shard::{Fatal, Shard, ShardSetup},
-    source::{Batch, Positions, Source},
+    source::{Ahead, Batch, Positions, Source},
     stats::Stats,
 };
 use keyway_ingest::trigger::types;
 use keyway_storage::{
     directory::{DataDir, Durability},
     error::AppendError,
-    event::{Position, ProjectApplied},
+    event::{EventKind, FinalState, Position, ProjectApplied, RunFinished, RunStarted, RunState},
     log::SyncProbe,
     place::{Offset, ShardId, Timestamp},
 };
@@ -79,10 +80,51 @@ impl SyncProbe for Disk {
     }
 }
 
-/// A peer that offers inputs and counts what it was told.
+/// A peer that offers inputs and counts what it was told: that they are there, and that their runs have ended.
 struct Peer {
     to_offer: Arc<AtomicU64>,
     told: Arc<AtomicU64>,
+    /// There while the peer waits for ends.
+    waits: Option<Presence>,
+}
+
+/// Executes what someone waits for at once, and nothing else.
+struct Runner {
+    bell: Arc<Bell>,
+    done: Vec<RunReport>,
+    began: Arc<AtomicU64>,
+}
+
+impl Source for Runner {
+    fn tune(&mut self, _: &Arc<Project>, _: &dyn Positions) {}
+
+    fn offer(&mut self, _: Timestamp, batch: &mut Batch) {
+        for report in self.done.drain(..) {
+            batch.push(Ticket(0), Command::Report(report), 0);
+        }
+        batch.push(Ticket(0), Command::Claim(Claim { worker: 0, demand: 8, permits: Permits::default() }), 0);
+    }
+
+    fn run_ahead(&mut self, runs: Vec<Ahead>) -> Duration {
+        for Ahead { claim, input } in runs {
+            assert_eq!(input.unwrap().body, "{}", "what the log does not have yet comes with the claim");
+            let (run, attempt, at) = (claim.run, claim.attempt, Timestamp(2_000_000));
+            let started = RunStarted { run, attempt, started: at, cursor: None };
+            let (final_state, response) = (FinalState::None, Bytes::new());
+            let finished = at;
+            let state = RunState::Success;
+            let end = RunFinished { run, attempt, state, error: None, final_state, response, finished };
+            let events = vec![EventKind::RunStarted(started), EventKind::RunFinished(end)];
+            self.done.push(RunReport { run, attempt, cursor: None, events });
+            self.began.fetch_add(1, Ordering::SeqCst);
+        }
+        self.bell.ring();
+        Duration::from_secs(60)
+    }
+
+    fn release(&mut self, receipts: &mut Vec<Receipt>) {
+        receipts.clear();
+    }
 }
 
 impl Source for Peer {
@@ -97,7 +139,7 @@ impl Source for Peer {
                 stream: 0,
                 request: Bytes::new(),
                 body: Ok(Bytes::from_static(b"{}")),
-                follow: None,
+                follow: self.waits.as_ref().map(Presence::follow),
                 replays: None,
             };
             batch.push(Ticket(n), Command::Receive(input), 2);
@@ -106,7 +148,7 @@ impl Source for Peer {
 
     fn release(&mut self, receipts: &mut Vec<Receipt>) {
         for receipt in receipts.drain(..) {
-            if matches!(receipt.answer, Answer::Accepted(_)) {
+            if matches!(receipt.answer, Answer::Accepted(_) | Answer::Ended(_)) {
                 self.told.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -118,12 +160,13 @@ struct Bench {
     disk: Arc<Disk>,
     to_offer: Arc<AtomicU64>,
     told: Arc<AtomicU64>,
+    began: Arc<AtomicU64>,
     reached: Receiver<()>,
     go: Sender<()>,
     _home: tempfile::TempDir,
 }
 
-fn bench() -> Bench {
+fn bench(waits: Option<Presence>) -> Bench {
     let home = tempfile::tempdir().unwrap();
     let (reached_sender, reached) = channel();
     let (go, go_receiver) = channel();
@@ -136,6 +179,7 @@ fn bench() -> Bench {
     let data = DataDir::open(&home.path().join("data"), 1).unwrap();
     let probe = Arc::clone(&disk) as Arc<dyn SyncProbe>;
     let store = data.open_shard(ShardId(0), Durability::Fsync, Some(probe)).unwrap();
+    let bell = Arc::<Bell>::default();
     let mut shard = Shard::open(ShardSetup {
         id: ShardId(0),
         log: Box::new(store.log),
@@ -143,21 +187,25 @@ fn bench() -> Bench {
         views: store.views,
         catalog: Arc::new(Catalog::new(Box::new(Loader))),
         permits: Arc::new(PermitPool::default()),
-        bell: Arc::<Bell>::default(),
+        bell: Arc::clone(&bell),
         clock: Box::new(|| Timestamp(1_000_000)),
         stats: Arc::<Stats>::default(),
     })
     .unwrap();
     let file = Bytes::from_static(PROJECT.as_bytes());
     shard.request(Command::Apply(Apply { file, made: vec![], project: project() })).unwrap();
-    let (to_offer, told) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    shard.connect(vec![Box::new(Peer { to_offer: Arc::clone(&to_offer), told: Arc::clone(&told) })]);
-    Bench { shard, disk, to_offer, told, reached, go, _home: home }
+    let [to_offer, told, began] = [(); 3].map(|()| Arc::new(AtomicU64::new(0)));
+    let peer = Peer { to_offer: Arc::clone(&to_offer), told: Arc::clone(&told), waits };
+    shard.connect(vec![
+        Box::new(peer),
+        Box::new(Runner { bell, done: Vec::new(), began: Arc::clone(&began) }),
+    ]);
+    Bench { shard, disk, to_offer, told, began, reached, go, _home: home }
 }
 
 #[test]
 fn an_input_is_acknowledged_only_when_its_sync_has_returned() {
-    let Bench { mut shard, disk, to_offer, told, reached, go, _home } = bench();
+    let Bench { mut shard, disk, to_offer, told, began, reached, go, _home } = bench(None);
     disk.held.store(true, Ordering::SeqCst);
     to_offer.store(3, Ordering::SeqCst);
     let turn = std::thread::spawn(move || shard.turn(Timestamp(2_000_000)).map(|_| shard));
@@ -166,11 +214,27 @@ fn an_input_is_acknowledged_only_when_its_sync_has_returned() {
     go.send(()).unwrap();
     assert!(turn.join().unwrap().is_ok());
     assert_eq!(told.load(Ordering::SeqCst), 3);
+    assert_eq!(began.load(Ordering::SeqCst), 0, "nobody waits for these runs");
+}
+
+#[test]
+fn a_run_that_someone_waits_for_may_end_before_the_sync_and_is_told_after_it() {
+    let Bench { mut shard, disk, to_offer, told, began, reached, go, _home } = bench(Some(Presence::new()));
+    disk.held.store(true, Ordering::SeqCst);
+    to_offer.store(3, Ordering::SeqCst);
+    let turn = std::thread::spawn(move || shard.turn(Timestamp(2_000_000)).map(|_| shard));
+    reached.recv().unwrap();
+    assert_eq!(began.load(Ordering::SeqCst), 3);
+    assert_eq!(told.load(Ordering::SeqCst), 0, "told before the disk had it");
+    // One sync, for three inputs and the ends of their runs: a second one would wait for the test.
+    go.send(()).unwrap();
+    assert!(turn.join().unwrap().is_ok());
+    assert_eq!(told.load(Ordering::SeqCst), 6);
 }
 
 #[test]
 fn nothing_is_acknowledged_when_a_sync_fails_and_the_shard_takes_nothing_more() {
-    let Bench { mut shard, disk, to_offer, told, .. } = bench();
+    let Bench { mut shard, disk, to_offer, told, .. } = bench(Some(Presence::new()));
     disk.broken.store(true, Ordering::SeqCst);
     for _ in 0..2 {
         to_offer.store(3, Ordering::SeqCst);

@@ -23,11 +23,13 @@ use common::{
 use serde_json::{Value, json};
 
 const PROJECT: &str = r#"
+id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11
 name: tls
 workflows:
   intake:
     jobs: {job: {name: Job, body: "fn(s => s)"}}
-    triggers: {open: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
+    triggers:
+      open: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true, custom_path: clinic}
     edges: {e: {source_trigger: open, target_job: job, condition_type: always, enabled: true}}
   echo:
     jobs: {job: {name: Job, body: "fn(s => s)"}}
@@ -134,6 +136,24 @@ fn many_requests_share_one_connection_of_http2() {
         assert_eq!(echo["data"]["request"]["headers"]["host"], "localhost");
         assert_eq!(look.status, 200);
         assert_eq!(unknown.status, 404);
+    });
+}
+
+#[test]
+fn custom_paths_and_pages_in_browsers_are_served_over_http2_too() {
+    with_tls(|server, _| {
+        let clinic = "/i/3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11/clinic";
+        let (sent, preflight) = http2::run(async {
+            let client = http2::connect(server, Some(tls::client(FIRST, &["h2"]))).await;
+            let typed = [TYPED[0], ("origin", "https://a.org")];
+            let sent = http2::ask(&client, "POST", clinic, &typed, "{}").await.unwrap();
+            let asks = [("origin", "https://a.org"), ("access-control-request-method", "POST")];
+            (sent, http2::ask(&client, "OPTIONS", clinic, &asks, "").await.unwrap())
+        });
+        assert_eq!(sent.status, 200, "{}", sent.body);
+        assert_eq!(sent.headers["access-control-allow-origin"], "*");
+        assert_eq!(preflight.status, 204);
+        assert_eq!(preflight.headers["access-control-allow-origin"], "*");
     });
 }
 

@@ -129,6 +129,16 @@ impl Follows {
         self.runs.insert(run, followed);
     }
 
+    /// Whether nobody waits for a run.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Whether someone waits for this run.
+    pub fn has(&self, run: RunKey) -> bool {
+        self.runs.contains_key(&run)
+    }
+
     /// Takes note of what happens to followed runs.
     pub fn note(&mut self, event: &Event) {
         if self.runs.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: whatever a source is told was durable before; whatever is in the rows is the fold of the log.
 
+mod ahead;
 mod callers;
 mod open;
 mod reader;
@@ -113,6 +114,7 @@ impl Shard {
             return self.refuse_all(now);
         }
         let worked = self.decide_all(now)?;
+        self.run_ahead(now)?;
         if !self.block.is_empty() {
             match self.append() {
                 Err(AppendError::Full { .. }) => return self.roll_back(now),
@@ -141,6 +143,11 @@ impl Shard {
         }
         self.decided.extend(self.sweep.drain_events());
         self.apply_decided(now)?;
+        let worked = self.decide_batch(now)?;
+        Ok(worked || !self.block.is_empty())
+    }
+
+    fn decide_batch(&mut self, now: Timestamp) -> Result<bool, Fatal> {
         let (mut worked, mut stopped) = (false, Vec::new());
         self.follows.begin();
         let mut batch = std::mem::take(&mut self.batch);
@@ -166,7 +173,7 @@ impl Shard {
             self.receipts[origin].push(Receipt { ticket, at: now, answer });
         }
         self.batch = batch;
-        Ok(worked || !self.block.is_empty())
+        Ok(worked)
     }
 
     fn decide_one(&mut self, command: Command, now: Timestamp) -> Result<Answer, Fatal> {

@@ -3,7 +3,7 @@
 //! Invariant: `release` is called once per offered command, in the order of the offers, and only after the
 //! events of its turn are durable. `Ended` answers follow later, with the ticket of their `Accepted`.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use keyway_storage::{
@@ -13,7 +13,7 @@ use keyway_storage::{
 };
 
 use crate::{
-    command::{Command, Receipt, ReplayWish, Ticket, Unusable},
+    command::{Command, Receipt, ReplayWish, RunClaim, Ticket, Unusable},
     project::{Field, Project, Trigger, TriggerSection},
 };
 
@@ -28,6 +28,12 @@ pub trait Source: Send {
     /// Puts what there is into the batch, oldest first, while there is room. Never blocks.
     fn offer(&mut self, now: Timestamp, batch: &mut Batch);
 
+    /// Begins runs that this source claimed in the turn under way and that someone waits for, before they are durable:
+    /// nobody outside the process sees anything of a run before it is. Says how long their ends are worth waiting for.
+    fn run_ahead(&mut self, _runs: Vec<Ahead>) -> Duration {
+        Duration::ZERO
+    }
+
     /// Tells the peers, now that it is durable. Leaves `receipts` empty.
     fn release(&mut self, receipts: &mut Vec<Receipt>);
 
@@ -35,6 +41,15 @@ pub trait Source: Send {
     fn due(&self) -> Timestamp {
         Timestamp::NEVER
     }
+}
+
+/// A run that may begin before its claim is durable.
+#[derive(Debug)]
+pub struct Ahead {
+    /// The claim.
+    pub claim: RunClaim,
+    /// Its input, where that is of the same turn and cannot be read from the log yet.
+    pub input: Option<Received>,
 }
 
 /// The last position of each stream, from the log.
@@ -156,6 +171,11 @@ impl Batch {
             _ => 1,
         };
         self.commands.push((self.origin, ticket, command));
+    }
+
+    /// Counts what the turn has decided already, so that what is added fits beside it.
+    pub fn resume(&mut self, events: usize, bytes: usize) {
+        (self.events, self.bytes) = (events, bytes);
     }
 
     /// Says which source offers from now on.

@@ -28,7 +28,7 @@ const HEADER_BYTES: usize = 40;
 const ENTRY_BYTES: usize = 8;
 const CHECKSUM: std::ops::Range<usize> = 32..40;
 
-/// A turn's events while they are packed. The buffers are reused, so that a turn allocates only while it grows.
+/// A turn's events while they are packed. Their buffers are reused: a turn allocates the value of the log, once.
 #[derive(Debug)]
 pub struct Block {
     shard: ShardId,
@@ -36,14 +36,12 @@ pub struct Block {
     at: Timestamp,
     table: Vec<u8>,
     archives: Vec<u8>,
-    packed: Vec<u8>,
 }
 
 impl Block {
     /// An empty block of this shard.
     pub fn new(shard: ShardId) -> Self {
-        let (table, archives, packed) = (Vec::new(), Vec::new(), Vec::new());
-        Self { shard, first: Offset(0), at: Timestamp(0), table, archives, packed }
+        Self { shard, first: Offset(0), at: Timestamp(0), table: Vec::new(), archives: Vec::new() }
     }
 
     /// Empties the block for the turn at `at`, whose first event gets the offset `first`.
@@ -96,21 +94,21 @@ impl Block {
     }
 
     /// The value for the log.
-    pub fn pack(&mut self) -> &[u8] {
+    pub fn pack(&self) -> Bytes {
         assert!(!self.is_empty());
-        self.packed.clear();
-        self.packed.extend_from_slice(&MAGIC);
-        self.packed.extend_from_slice(&[self.shard.0, 0, 0, 0]);
-        self.packed.extend_from_slice(&self.first.0.to_le_bytes());
-        self.packed.extend_from_slice(&self.at.0.to_le_bytes());
-        self.packed.extend_from_slice(&(self.archives.len() as u32).to_le_bytes());
-        self.packed.extend_from_slice(&(self.len() as u32).to_le_bytes());
-        self.packed.extend_from_slice(&[0; 8]);
-        self.packed.extend_from_slice(&self.table);
-        self.packed.extend_from_slice(&self.archives);
-        let checksum = checksum_of(&self.packed);
-        self.packed[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
-        &self.packed
+        let mut packed = Vec::with_capacity(HEADER_BYTES + self.table.len() + self.archives.len());
+        packed.extend_from_slice(&MAGIC);
+        packed.extend_from_slice(&[self.shard.0, 0, 0, 0]);
+        packed.extend_from_slice(&self.first.0.to_le_bytes());
+        packed.extend_from_slice(&self.at.0.to_le_bytes());
+        packed.extend_from_slice(&(self.archives.len() as u32).to_le_bytes());
+        packed.extend_from_slice(&(self.len() as u32).to_le_bytes());
+        packed.extend_from_slice(&[0; 8]);
+        packed.extend_from_slice(&self.table);
+        packed.extend_from_slice(&self.archives);
+        let checksum = checksum_of(&packed);
+        packed[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        packed.into()
     }
 }
 

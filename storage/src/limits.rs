@@ -145,6 +145,9 @@ pub const STEPS_PER_RUN_MAX: u16 = 1_000;
 pub const EXECUTOR_QUEUE_MAX: usize = 64;
 /// Runs that one executor thread may have claimed beyond the one that it runs are worth this much time.
 pub const EXECUTOR_QUEUE_MS: u64 = 50;
+/// How long a turn waits, before its sync, for the end of a run that a caller waits for: about as long as the second sync
+/// takes that it saves.
+pub const RUN_AHEAD_US_MAX: u64 = 250;
 /// How long a run goes on before its beginning is reported by itself.
 pub const PROGRESS_AFTER_MS: u64 = 500;
 /// How long a run waits for the ends of earlier runs of its trigger to be durable, if it starts with what they left.

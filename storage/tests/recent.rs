@@ -31,7 +31,7 @@ impl Counted {
             for offset in 0..EVENTS_PER_BLOCK {
                 block.push(&Opened { boot: index * EVENTS_PER_BLOCK + offset }.into());
             }
-            Bytes::copy_from_slice(block.pack())
+            block.pack()
         };
         Arc::new(Self((0..count).map(pack).collect(), AtomicUsize::new(0)))
     }

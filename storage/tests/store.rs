@@ -213,7 +213,7 @@ fn rows_and_watermark_are_committed_together_and_scans_see_the_buffer() {
 proptest! {
     #[test]
     fn a_changed_or_shortened_block_is_never_served(body in proptest::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        let mut block = block_of(40, &[received(&body), Opened { boot: 3 }.into()]);
+        let block = block_of(40, &[received(&body), Opened { boot: 3 }.into()]);
         let packed = block.pack().to_vec();
         let parsed = PackedBlock::parse(SHARD, Bytes::from(packed.clone())).unwrap();
         prop_assert_eq!(parsed.event(Offset(40)).unwrap().kind, received(&body));

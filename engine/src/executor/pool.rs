@@ -19,7 +19,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use keyway_storage::{
     event::{EventKind, RunError, RunStarted, RunState, StepInput},
-    limits::{EXECUTOR_QUEUE_MAX, EXECUTOR_QUEUE_MS, EXECUTOR_STACK_BYTES},
+    limits::{EXECUTOR_QUEUE_MAX, EXECUTOR_QUEUE_MS, EXECUTOR_STACK_BYTES, RUN_AHEAD_US_MAX},
     place::ShardId,
 };
 
@@ -126,6 +126,14 @@ impl Pool {
         reserved.map_or(0, |before| share(most - before) as u16)
     }
 
+    /// How long the end of a run that begins now is worth waiting for.
+    pub(super) fn patience(&self) -> Duration {
+        let micros = self.run_micros.load(Ordering::Relaxed);
+        // One that takes as long as a sync ends beside it, not before it.
+        let worth = (micros < RUN_AHEAD_US_MAX).then_some(RUN_AHEAD_US_MAX);
+        Duration::from_micros(worth.unwrap_or_default())
+    }
+
     /// Gives slots back.
     pub(super) fn give_back(&self, slots: usize) {
         if slots == 0 {
@@ -205,7 +213,10 @@ impl Pool {
             JobError::new("ReadError", Severity::Crash, format!("The input cannot be read: {error}"))
         };
         let gone = || JobError::new("ReadError", Severity::Crash, "The input is no longer there.");
-        let (_, input) = received(reader, claim.run.work_order).map_err(unreadable)?.ok_or_else(gone)?;
+        let input = match &task.input {
+            Some(input) => input.clone(),
+            None => received(reader, claim.run.work_order).map_err(unreadable)?.ok_or_else(gone)?.1,
+        };
         let again = match claim.requested {
             Some(offset) => Some(requested(reader, offset).map_err(unreadable)?.ok_or_else(gone)?),
             None => None,

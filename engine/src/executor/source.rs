@@ -7,10 +7,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use keyway_storage::{
-    event::{EventKind, TriggerId},
+    event::{EventKind, Received, TriggerId},
     limits::{BATCH_BYTES_MAX, REPORTS_BYTES_MAX, REPORTS_MAX},
     place::{RunKey, ShardId, Timestamp},
 };
@@ -20,7 +21,7 @@ use crate::{
     command::{Answer, Claim, Command, Permits, Receipt, RunClaim, RunReport, Ticket},
     mailbox::{Bell, Mailbox},
     project::Project,
-    source::{Batch, Positions, Source},
+    source::{Ahead, Batch, Positions, Source},
 };
 
 /// What a command was, until its receipt comes back.
@@ -69,13 +70,21 @@ impl Executor {
         }
     }
 
-    fn start(&mut self, claims: &[RunClaim]) {
+    fn start(&mut self, claim: RunClaim, input: Option<Received>) {
+        let stage = Arc::new(Stage::default());
+        self.running.insert(claim.run, (claim, Arc::clone(&stage)));
+        let reports = Arc::clone(&self.reports);
+        let cursor = Cell::new(None);
+        self.pool.send(Task { shard: self.shard, claim, input, stage, cursor, reports });
+    }
+
+    /// Starts what was claimed, but for the runs that began ahead of their claim.
+    fn start_all(&mut self, claims: &[RunClaim]) {
         for claim in claims {
-            let stage = Arc::new(Stage::default());
-            self.running.insert(claim.run, (*claim, Arc::clone(&stage)));
-            let reports = Arc::clone(&self.reports);
-            let cursor = Cell::new(None);
-            self.pool.send(Task { shard: self.shard, claim: *claim, stage, cursor, reports });
+            let began = self.running.get(&claim.run).is_some_and(|(ahead, _)| ahead.attempt == claim.attempt);
+            if !began {
+                self.start(*claim, None);
+            }
         }
     }
 
@@ -160,6 +169,13 @@ impl Source for Executor {
         }
     }
 
+    fn run_ahead(&mut self, runs: Vec<Ahead>) -> Duration {
+        for Ahead { claim, input } in runs {
+            self.start(claim, input);
+        }
+        self.pool.patience()
+    }
+
     fn release(&mut self, receipts: &mut Vec<Receipt>) {
         for receipt in receipts.drain(..) {
             if receipt.ticket == Ticket(u64::MAX) {
@@ -172,7 +188,7 @@ impl Source for Executor {
                 (Pending::Claim { slots }, Answer::Claimed(mut claims)) => {
                     let spare = usize::from(slots) - claims.len();
                     claims.extend(self.again.drain(..spare.min(self.again.len())));
-                    self.start(&claims);
+                    self.start_all(&claims);
                     self.give_back(usize::from(slots) - claims.len());
                 }
                 (Pending::Claim { slots }, _) => self.give_back(usize::from(slots)),

@@ -3,13 +3,13 @@
 //! Invariant: a caller is told only what is durable. What was not noted as it happened is read from the log, a bounded
 //! number of ends a turn, once the rows reflect it.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use keyway_storage::{
     error::ReadError,
     event::RunFinished,
     limits::LATE_ENDS_PER_TURN_MAX,
-    place::{Place, RunKey, Timestamp},
+    place::{Offset, Place, RunKey, Timestamp},
 };
 
 use super::{Fatal, Shard};
@@ -31,6 +31,11 @@ impl Shard {
     /// Whether one more caller may wait.
     pub(super) fn has_room_for_caller(&mut self) -> bool {
         self.follows.has_room(self.callers.len())
+    }
+
+    /// The work orders whose first run someone waits for from this turn on.
+    pub(super) fn called(&self) -> HashSet<Offset> {
+        self.callers.iter().map(|caller| caller.place.offset).collect()
     }
 
     /// Takes note of who waits for what his input became. A work order of another shard is followed there.

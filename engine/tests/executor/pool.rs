@@ -82,6 +82,10 @@ impl Log for Full {
         !self.1.load(Ordering::SeqCst)
     }
 
+    fn reserve(&mut self) -> bool {
+        self.has_room()
+    }
+
     fn reader(&self) -> LogReader {
         self.0.reader()
     }

@@ -63,13 +63,13 @@ impl Log for Disk {
             Some(Fault::Before) => return Err(dead()),
             Some(Fault::After) | None => {}
         }
-        platter.blocks.insert(span.first, Bytes::copy_from_slice(block.pack()));
+        platter.blocks.insert(span.first, block.pack());
         platter.end = span.end;
         if fault.is_none() { Ok(span) } else { Err(dead()) }
     }
 
     fn rewrite(&mut self, block: &mut Block) -> Result<(), AppendError> {
-        self.0.lock().blocks.insert(block.span().first, Bytes::copy_from_slice(block.pack()));
+        self.0.lock().blocks.insert(block.span().first, block.pack());
         Ok(())
     }
 
@@ -79,6 +79,10 @@ impl Log for Disk {
 
     fn live(&self) -> Span {
         Span { first: Offset(0), end: self.0.lock().end }
+    }
+
+    fn reserve(&mut self) -> bool {
+        true
     }
 
     fn has_room(&self) -> bool {

@@ -21,6 +21,9 @@ use crate::{
 };
 use shrink::Shrinker;
 
+/// Most bytes of one value: a block with its table.
+const PACKED_BYTES_MAX: u64 = 2 * BLOCK_BYTES_MAX as u64;
+
 /// Looks at every sync, and may fail it: how tests prove that acknowledgements wait.
 pub trait SyncProbe: Send + Sync {
     /// Called before the sync of the block that ends at `end`.
@@ -80,7 +83,7 @@ impl EmbeddedLog {
     }
 
     /// Asks the disk only when the bytes that it last had are used up, not in every turn.
-    fn take_room(&mut self, bytes: u64) -> Result<(), AppendError> {
+    fn find_room(&mut self, bytes: u64) -> Result<(), AppendError> {
         if self.room_bytes < bytes {
             let free_bytes = disk::free_bytes(&self.directory);
             if free_bytes < DISK_RESERVE_BYTES + bytes {
@@ -88,9 +91,8 @@ impl EmbeddedLog {
             }
             // Others write to the same disk: look again long before our own bytes could have filled it.
             let share = (free_bytes - DISK_RESERVE_BYTES) / 16;
-            self.room_bytes = share.min(BLOCK_BYTES_MAX as u64).max(bytes);
+            self.room_bytes = share.min(2 * PACKED_BYTES_MAX).max(bytes);
         }
-        self.room_bytes -= bytes;
         Ok(())
     }
 }
@@ -103,8 +105,9 @@ impl Log for EmbeddedLog {
         if let Some(cause) = &self.poisoned {
             return Err(AppendError::Poisoned { offset: self.live.end, cause: cause.clone() });
         }
-        let value = Bytes::copy_from_slice(block.pack());
-        self.take_room(value.len() as u64)?;
+        let value = block.pack();
+        self.find_room(value.len() as u64)?;
+        self.room_bytes -= value.len() as u64;
         if let Some(probe) = self.probe.clone()
             && let Err(cause) = probe.before_sync(span.end)
         {
@@ -128,7 +131,7 @@ impl Log for EmbeddedLog {
         if let Some(cause) = &self.poisoned {
             return Err(AppendError::Poisoned { offset: self.live.end, cause: cause.clone() });
         }
-        let value = Bytes::copy_from_slice(block.pack());
+        let value = block.pack();
         // Out of the reserve, if need be: what it makes room for is more than what it takes.
         let free_bytes = disk::free_bytes(&self.directory);
         if free_bytes < DISK_RESERVE_BYTES / 2 + value.len() as u64 {
@@ -155,6 +158,10 @@ impl Log for EmbeddedLog {
 
     fn has_room(&self) -> bool {
         disk::free_bytes(&self.directory) >= DISK_RESERVE_BYTES + BLOCK_BYTES_MAX as u64 / 16
+    }
+
+    fn reserve(&mut self) -> bool {
+        self.find_room(PACKED_BYTES_MAX).is_ok()
     }
 
     fn reader(&self) -> LogReader {

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use keyway_storage::{
-    event::{EventKind, FinalState, RunError, RunFinished, RunState},
+    event::{EventKind, FinalState, Received, RunError, RunFinished, RunState},
     limits::{PROGRESS_AFTER_MS, PROGRESS_EVERY_MS},
     place::ShardId,
 };
@@ -59,6 +59,8 @@ pub struct Task {
     pub shard: ShardId,
     /// The claim.
     pub claim: RunClaim,
+    /// Its input, if that cannot be read from the log yet.
+    pub input: Option<Received>,
     /// How far it is.
     pub stage: Arc<Stage>,
     /// Which state it leaves for the next runs of its trigger, once that was read.
