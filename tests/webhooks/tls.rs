@@ -2,10 +2,6 @@
 //!
 //! The clients are rustls and h2, which is what half of the senders in the world are made of.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     collections::HashSet,
     fs,
@@ -14,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
+use crate::common::{
     http2,
     keyway::{Keyway, eventually},
     tls::{self, FIRST, Pair, SECOND},

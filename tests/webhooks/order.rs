@@ -3,18 +3,14 @@
 //! The keys of the journey are spread over two shards; the executor has four threads, so that nothing but the order keeps
 //! runs apart.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{collections::BTreeMap, fs, thread};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use common::{
+use crate::common::{
     keyway::{Keyway, eventually},
     tool,
     wire::{JSON, ask, on_both_runtimes, request},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 const PROJECT: &str = r#"

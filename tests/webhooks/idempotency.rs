@@ -1,9 +1,5 @@
 //! Idempotency keys: who sends a request again gets the first answer, and nothing happens twice.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     collections::{HashMap, HashSet},
     fs,
@@ -16,7 +12,7 @@ use std::{
     thread,
 };
 
-use common::{
+use crate::common::{
     keyway::{Keyway, eventually},
     tool,
     wire::{JSON, ask, on_both_runtimes, request, try_answer, try_connect},

@@ -2,10 +2,6 @@
 //!
 //! 401 without a credential, 404 with a wrong one, whatever the body; only whoever is let in learns more.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,11 +9,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use common::{
+use crate::common::{
     keyway::Keyway,
     wire::{JSON, ask, on_both_runtimes_in, request},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -338,7 +334,7 @@ fn a_secret_that_changes_counts_from_the_next_reload_on() {
     assert_eq!((told(&of_github("github", b"{}")), told(&new)), (200, 404));
     fs::write(home.path().join("github"), "changed").unwrap();
     server.signal("HUP");
-    common::keyway::eventually("the new secret counts", || told(&new) == 200);
+    crate::common::keyway::eventually("the new secret counts", || told(&new) == 200);
     assert_eq!((told(&of_github("github", b"{}")), told(&of_github("github-next", b"{}"))), (404, 200));
     assert_eq!(server.stop().code(), Some(0));
 }

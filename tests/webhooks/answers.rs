@@ -2,13 +2,9 @@
 //!
 //! The statuses, their bodies and their order are those of OpenFn; `GET` of a disabled trigger is 200, for one.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::io::Write;
 
-use common::{
+use crate::common::{
     keyway::{Keyway, eventually},
     wire::{self, JSON, answer, ask, connect, request},
 };

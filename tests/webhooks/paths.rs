@@ -1,12 +1,8 @@
 //! Where webhooks are, and what each method does there, through real sockets, on both runtimes.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{fs, io::Write, path::Path};
 
-use common::{
+use crate::common::{
     code,
     keyway::Keyway,
     stderr, stdout,

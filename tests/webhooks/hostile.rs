@@ -1,16 +1,12 @@
 //! Requests that mean harm, or come from programs that are broken: each gets its precise answer on both runtimes, none
 //! of them a 500, and harms no other.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
 };
 
-use common::{
+use crate::common::{
     keyway::{Keyway, eventually},
     wire::{self, JSON, answer, ask, connect, request},
 };

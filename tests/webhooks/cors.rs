@@ -2,11 +2,7 @@
 //!
 //! The rules are those of the Fetch standard; what a page may do is what these headers say.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{
+use crate::common::{
     keyway::Keyway,
     wire::{JSON, ask, on_both_runtimes, request},
 };

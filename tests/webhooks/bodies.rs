@@ -1,16 +1,12 @@
 //! Bodies of every kind through real sockets, on both runtimes: what is kept of them, and what is said before they are
 //! sent.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     io::{Read, Write},
     net::TcpStream,
 };
 
-use common::{
+use crate::common::{
     keyway::Keyway,
     wire::{self, JSON, answer, ask, connect, request},
 };

@@ -2,10 +2,6 @@
 //!
 //! What a job asks for by `webhookResponse` is held against the user's document, row by row.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     fs,
     io::Write,
@@ -14,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
+use crate::common::{
     code, http2,
     keyway::{Keyway, eventually},
     stderr,

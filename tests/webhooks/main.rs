@@ -1,0 +1,16 @@
+//! Webhooks through real sockets, on both runtimes: what callers send, and what they are told.
+
+#![allow(clippy::unwrap_used)]
+
+mod answers;
+mod auth;
+mod bodies;
+#[path = "../common/mod.rs"]
+mod common;
+mod cors;
+mod hostile;
+mod idempotency;
+mod order;
+mod paths;
+mod sync;
+mod tls;
