@@ -54,6 +54,30 @@ fn nothing_of_a_workflow_that_keeps_nothing_is_in_the_log_after_its_runs() {
     copied(&exported, &wiped, &states);
 }
 
+#[test]
+fn a_wipe_that_is_killed_ends_with_the_next_start() {
+    let home = tempfile::tempdir().unwrap();
+    let project = PROJECT.replace("  intake:\n", "  intake:\n    zero_persistence: true\n");
+    fs::write(home.path().join("project.yaml"), project.replace("state.data.n", "state.data.text")).unwrap();
+    let server = Keyway::start(home.path(), &["--shards", "1"]);
+    let body = json!({ "text": SECRET }).to_string();
+    // More than one turn wipes.
+    (0..300).for_each(|_| assert_eq!(server.post(TRIGGER, &body).0, 200));
+    let wiped = |server: &Keyway| {
+        server.get("/api/status").1["data"]["retention"]["wiped_dataclips"].as_u64().unwrap()
+    };
+    eventually("a wipe goes on", || wiped(&server) > 0);
+    server.kill();
+    let verified = offline(home.path(), &["verify"]);
+    assert_eq!(verified.0, 0, "{verified:?}");
+    let server = Keyway::start(home.path(), &[]);
+    // What a crash left of it is found anew.
+    eventually("nothing is left", || !server.text("/api/export?shard=0&kind=Received").contains(SECRET));
+    assert_eq!(server.stop().code(), Some(0));
+    let verified = offline(home.path(), &["verify"]);
+    assert_eq!(verified.0, 0, "{verified:?}");
+}
+
 /// What was exported fills another data dir, which says the same.
 fn copied(exported: &str, wiped: &Value, states: &str) {
     let other = tempfile::tempdir().unwrap();
