@@ -12,10 +12,15 @@ use keyway_storage::{
     limits::FINDINGS_MAX,
     log::LogReader,
     place::{Offset, Place, Timestamp},
+    rows::RowsReader,
+    table::{BUCKET_OFFSETS, Bitmap, by_trigger_key},
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{projection::Views, refold::Watcher};
+use crate::{
+    projection::{ALL_TRIGGERS, Views},
+    refold::Watcher,
+};
 
 /// Something that is not as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +55,54 @@ impl<'a> Audit<'a> {
         self.findings
     }
 
+    /// Looks at what was kept of the part of the log that was cut: nothing folds it, people and runs read it.
+    pub fn see_kept(&mut self, log: &LogReader, views: &RowsReader) -> Result<(), ReadError> {
+        let dense = log.dense();
+        for block in log.blocks(Offset(0)) {
+            let block = block?;
+            if block.span().first >= dense {
+                break;
+            }
+            for event in block.events(Offset(0)) {
+                let event = event?;
+                if event.place.offset >= dense {
+                    break;
+                }
+                self.check_time(&event);
+                self.check_id(&event);
+            }
+        }
+        let (from, end) = (by_trigger_key(ALL_TRIGGERS, 0), by_trigger_key(ALL_TRIGGERS, u64::MAX));
+        for row in views.scan(from, end) {
+            let (key, value) = row?;
+            let bucket =
+                u64::from_be_bytes(key[key.len() - 8..].try_into().expect("a bucket has eight bytes"));
+            if bucket * BUCKET_OFFSETS >= dense.0 {
+                break;
+            }
+            for offset in Bitmap::from_value(&value)?.offsets(bucket).filter(|offset| *offset < dense) {
+                let kept = log.event(offset)?.is_some_and(|event| event.kind.kind() == Kind::Received);
+                if !kept {
+                    self.note(Place { shard: log.shard(), offset }, "it is listed as a work order, and gone");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_time(&mut self, event: &Event) {
+        if event.at < self.last_at {
+            self.note(event.place, "its time is before that of the event before it");
+        }
+        self.last_at = event.at;
+    }
+
+    /// Whether a place is in the part of its log that was cut.
+    fn is_cut(&self, place: Place) -> bool {
+        let log = self.logs.iter().find(|log| log.shard() == place.shard);
+        log.is_some_and(|log| place.offset < log.dense())
+    }
+
     fn note(&mut self, place: Place, how: impl Into<String>) {
         if self.findings.len() < FINDINGS_MAX {
             let place = format!("event {}-{}", place.shard.0, place.offset.0);
@@ -75,7 +128,7 @@ impl<'a> Audit<'a> {
     }
 
     fn check_project(&mut self, place: Place, project: Offset) {
-        if !self.projects.contains(&project) {
+        if !self.projects.contains(&project) && !self.is_cut(Place { offset: project, ..place }) {
             self.note(place, format!("offset {} is no project that came into force before", project.0));
         }
     }
@@ -103,7 +156,10 @@ impl<'a> Audit<'a> {
     }
 
     fn check_made(&mut self, at: Place, target: Place, kinds: &[Kind]) -> Result<(), ReadError> {
-        let found = self.kind_at(target)?;
+        let found = self.kind_at(target)?.filter(|kind| *kind != Kind::CutAway);
+        if found.is_none() && self.is_cut(target) {
+            return Ok(());
+        }
         if found.is_none_or(|found| !kinds.contains(&found)) {
             let (shard, offset) = (target.shard.0, target.offset.0);
             self.note(at, format!("it names {shard}-{offset}, which is not {}", kinds[0].name()));
@@ -127,10 +183,7 @@ impl<'a> Audit<'a> {
 impl Watcher for Audit<'_> {
     fn see(&mut self, event: &Event, views: &mut Views) -> Result<(), ReadError> {
         let place = event.place;
-        if event.at < self.last_at {
-            self.note(place, "its time is before that of the event before it");
-        }
-        self.last_at = event.at;
+        self.check_time(event);
         self.check_id(event);
         match &event.kind {
             EventKind::ProjectApplied(_) => drop(self.projects.insert(place.offset)),

@@ -48,6 +48,11 @@ impl Catalog {
         lock(&self.readers).insert(shard, reader);
     }
 
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        lock(&self.readers).len()
+    }
+
     /// The project that the event at `offset` of `shard` put into force.
     pub fn get(&self, shard: ShardId, offset: Offset) -> Option<Arc<Project>> {
         if let Some(project) = lock(&self.projects).by_place.get(&(shard, offset)) {

@@ -65,6 +65,9 @@ pub fn page(log: &LogReader, filter: &Filter, span: Span) -> Result<Page, ReadEr
                 continue;
             }
             let event = block.event(offset)?;
+            if let EventKind::CutAway(_) = event.kind {
+                continue;
+            }
             let concerned = filter.trigger.map(|trigger| concerns(&log, &event, trigger)).transpose()?;
             if concerned.unwrap_or(true) {
                 page.reach.extend(elsewhere(&event));

@@ -2,13 +2,14 @@
 //!
 //! Invariant: rows = fold(log[..watermark]), in sets of offsets, so that the same log gives the same rows.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use bytes::Bytes;
 use keyway_storage::{
-    error::{CommitError, ReadError},
-    event::{Event, EventKind, TriggerId},
+    error::{CommitError, Damage, ReadError},
+    event::{Event, EventKind, HistoryCut, TriggerId},
     key::{Key, Tag},
+    limits::RESTORE_ROWS_MAX,
     place::{Offset, RunKey},
     rows::{Rows, RowsReader},
     table::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_key},
@@ -24,6 +25,8 @@ pub struct Views {
     rows: Rows,
     /// The sets that were looked at since the last commit: many events of a turn fall into the same few.
     sets: BTreeMap<Key, OpenSet>,
+    /// The last row that was copied of the base, while it is copied.
+    restored: Option<Key>,
 }
 
 /// A set as its row has it, and as it will be.
@@ -36,7 +39,7 @@ struct OpenSet {
 impl Views {
     /// Takes up the views that the rows hold.
     pub fn open(rows: Rows) -> Self {
-        Self { rows, sets: BTreeMap::new() }
+        Self { rows, sets: BTreeMap::new(), restored: None }
     }
 
     /// The first event that the rows do not reflect.
@@ -59,13 +62,31 @@ impl Views {
     /// Forgets what is not committed.
     pub fn discard(&mut self) {
         self.sets.clear();
+        self.restored = None;
         self.rows.discard();
     }
 
     /// Drops everything, so that it is derived anew.
     pub fn clear(&mut self) -> Result<(), CommitError> {
         self.sets.clear();
+        self.restored = None;
         self.rows.clear()
+    }
+
+    /// Copies the next rows of the base, with which the derivation of a log begins that was cut. Returns the watermark to
+    /// commit them with.
+    pub fn restore(&mut self) -> Result<Offset, ReadError> {
+        let base = self.rows.base()?.ok_or_else(no_base)?.reader();
+        self.restored = self.rows.copy(&base, self.restored, RESTORE_ROWS_MAX)?;
+        match self.restored {
+            Some(_) => Ok(self.rows.watermark()),
+            None => self.rows.watermark_of(&base),
+        }
+    }
+
+    /// The empty base of these views, or what was folded into it so far.
+    pub fn make_base(&self) -> Result<Rows, ReadError> {
+        self.rows.make_base()
     }
 
     /// A reader of committed rows.
@@ -77,6 +98,20 @@ impl Views {
     pub fn is_work_order(&mut self, offset: Offset) -> Result<bool, ReadError> {
         let set = self.set(by_trigger_key(ALL_TRIGGERS, offset.0 / BUCKET_OFFSETS))?;
         Ok(set.contains(offset))
+    }
+
+    /// Whether a dead letter was made by the event at this offset, open or not.
+    pub fn is_letter(&mut self, offset: Offset) -> Result<bool, ReadError> {
+        Ok(self.set(Key::new(Tag::Letters).u64(offset.0 / BUCKET_OFFSETS))?.contains(offset))
+    }
+
+    /// The oldest work order of a trigger in the committed rows, or of all.
+    pub fn oldest(&self, trigger: TriggerId) -> Result<Option<Offset>, ReadError> {
+        let from = by_trigger_key(trigger, 0);
+        let first = self.rows.scan(from, by_trigger_key(trigger, u64::MAX), 1)?.pop();
+        let Some((key, value)) = first else { return Ok(None) };
+        let bucket = u64::from_be_bytes(key[key.len() - 8..].try_into().expect("a bucket has eight bytes"));
+        Ok(Bitmap::from_value(&value)?.offsets(bucket).next())
     }
 
     /// Takes an event in.
@@ -107,8 +142,42 @@ impl Views {
                 self.insert(|bucket| by_state_key(event.state, bucket), event.run.work_order)?;
                 self.report(event.run, offset)
             }
+            EventKind::HistoryCut(cut) => self.cut(cut),
             _ => Ok(()),
         }
+    }
+
+    fn cut(&mut self, cut: &HistoryCut) -> Result<(), ReadError> {
+        for of in &cut.of {
+            for order in of.orders.iter().copied() {
+                let bucket = order.0 / BUCKET_OFFSETS;
+                self.set(by_trigger_key(ALL_TRIGGERS, bucket))?.remove(order);
+                self.set(by_trigger_key(of.trigger, bucket))?.remove(order);
+                self.set(Key::new(Tag::Requested).u64(bucket))?.remove(order);
+                self.leave_states(order)?;
+                self.cut_reports(order)?;
+            }
+        }
+        for requested in cut.requested.iter().copied() {
+            self.set(Key::new(Tag::Requested).u64(requested.0 / BUCKET_OFFSETS))?.remove(requested);
+        }
+        for letter in cut.letters.iter().copied() {
+            self.set(Key::new(Tag::Letters).u64(letter.0 / BUCKET_OFFSETS))?.remove(letter);
+            self.rows.delete(Key::new(Tag::LetterEnd).u64(letter.0));
+        }
+        Ok(())
+    }
+
+    /// Empties the sets of events that report on the runs of a work order.
+    fn cut_reports(&mut self, order: Offset) -> Result<(), ReadError> {
+        let prefix = Key::new(Tag::Report).u64(order.0);
+        let stored = self.rows.scan(prefix, prefix.prefix_end(), usize::MAX)?;
+        let looked_at = self.sets.range(prefix..prefix.prefix_end()).map(|(key, _)| *key);
+        let keys: BTreeSet<Key> = stored.into_iter().map(|(key, _)| key).chain(looked_at).collect();
+        for key in keys {
+            *self.set(key)? = Bitmap::default();
+        }
+        Ok(())
     }
 
     fn report(&mut self, run: RunKey, offset: Offset) -> Result<(), ReadError> {
@@ -138,4 +207,9 @@ impl Views {
             }
         }
     }
+}
+
+/// A log that begins behind offset 0 without rows that stand for what was before.
+pub fn no_base() -> ReadError {
+    Damage::new("log", "its beginning was cut, and the rows that stand for it are not there").into()
 }

@@ -8,13 +8,17 @@ use keyway_storage::{
     error::{CommitError, ReadError},
     event::Event,
     key::{Key, Tag},
-    limits::REFOLD_EVENTS_MAX,
+    limits::{REFOLD_EVENTS_MAX, RESTORE_ROWS_MAX},
     log::LogReader,
     place::Offset,
     rows::{Row, Rows, RowsReader},
 };
 
-use crate::{projection::Views, shard::ShardReader, state::State};
+use crate::{
+    projection::{Views, no_base},
+    shard::ShardReader,
+    state::State,
+};
 
 /// Why rows were not derived.
 #[derive(Debug)]
@@ -87,8 +91,16 @@ pub struct Refold {
 }
 
 impl Refold {
-    /// Goes on with these rows from where they are.
-    pub fn open(log: &LogReader, state: Option<Rows>, views: Option<Rows>) -> Result<Self, ReadError> {
+    /// Goes on with these rows from where they are, or from their base when the log was cut behind it.
+    pub fn open(
+        log: &LogReader,
+        mut state: Option<Rows>,
+        mut views: Option<Rows>,
+    ) -> Result<Self, ReadError> {
+        for rows in [&mut state, &mut views].into_iter().flatten() {
+            let base = rows.base()?.map(|base| base.reader());
+            restore(rows, base, log.dense())?;
+        }
         // Only deciding asks for projects.
         let no_projects = Arc::new(|_, _: Option<&_>| None);
         let state = state.map(|rows| State::open(log.shard(), rows, no_projects)).transpose()?;
@@ -176,8 +188,30 @@ impl Refold {
     }
 }
 
+/// Takes up what stands for the part of a log that was cut, in rows that do not reflect it.
+pub fn restore(rows: &mut Rows, base: Option<RowsReader>, dense: Offset) -> Result<(), ReadError> {
+    if rows.watermark() >= dense {
+        return Ok(());
+    }
+    let base = base.ok_or_else(no_base)?;
+    let watermark = rows.watermark_of(&base)?;
+    if watermark < dense {
+        return Err(no_base());
+    }
+    let io = |error: CommitError| ReadError::Io(error.to_string());
+    if rows.watermark() > Offset(0) {
+        rows.clear().map_err(io)?;
+    }
+    let mut last = rows.copy(&base, None, RESTORE_ROWS_MAX)?;
+    while last.is_some() {
+        rows.commit(Offset(0)).map_err(io)?;
+        last = rows.copy(&base, last, RESTORE_ROWS_MAX)?;
+    }
+    rows.commit(watermark).map_err(io)
+}
+
 /// Lets everything pass.
-struct Blind;
+pub struct Blind;
 
 impl Watcher for Blind {
     fn pass(&mut self, _: Offset) -> bool {
@@ -191,7 +225,9 @@ pub fn difference(reader: &ShardReader) -> Result<Option<String>, RefoldError> {
         state: watermark_of(&reader.state, Tag::Watermark)?,
         views: watermark_of(&reader.views, Tag::ViewsWatermark)?,
     };
-    let (state, views) = (Rows::memory(Tag::Watermark), Rows::memory(Tag::ViewsWatermark));
+    let (mut state, mut views) = (Rows::memory(Tag::Watermark), Rows::memory(Tag::ViewsWatermark));
+    restore(&mut state, reader.state.base()?, reader.log.dense())?;
+    restore(&mut views, reader.views.base()?, reader.log.dense())?;
     let mut refold = Refold::open(&reader.log, Some(state), Some(views))?;
     refold.run(&reader.log, ends, &mut Blind)?;
     let (state, views) = (refold.state(), refold.views());

@@ -4,7 +4,9 @@
 //! of a key that it blocked, the closing of a dead letter. A pass goes over those events, oldest first, up to those that
 //! are not old enough; so each is looked at once, and a run that stays open holds up nothing but itself.
 //!
-//! Invariant: what is to be wiped is needed by nothing that is open: no run, no held key, no next run of a trigger.
+//! What is to go whole, with its history, is found in the same way, and named in the event that takes it out of all rows.
+//!
+//! Invariant: what is to go is needed by nothing that is open: no run, no held key, no next run of a trigger.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,10 +14,15 @@ use keyway_storage::{
     block::PackedBlock,
     error::ReadError,
     event::{
-        Content, CursorSet, CursorState, Event, EventKind, KeptCursor, Kind, TriggerId, Wiped, WorkflowId,
+        Content, CursorSet, CursorState, CutOrders, Event, EventKind, HistoryCut, KeptCursor, Kind, Received,
+        TriggerId, Wiped, WorkflowId,
     },
-    limits::{WIPE_ENDS_PER_TURN_MAX, WIPE_GRACE_MS, WIPE_LOOKS_PER_TURN_MAX, WIPE_NOTE_OFFSETS},
+    limits::{
+        CUT_ENDS_PER_TURN_MAX, WIPE_ENDS_PER_TURN_MAX, WIPE_GRACE_MS, WIPE_LOOKS_PER_TURN_MAX,
+        WIPE_NOTE_OFFSETS,
+    },
     place::{Offset, RunKey, Span, Timestamp},
+    table::WorkOrderRow,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -32,6 +39,8 @@ use crate::{
 
 /// What is kept for how many seconds.
 pub type Rule = (Content, u64);
+/// Stands for no time: the oldest history goes when the logs are larger than they may be.
+pub const BY_BYTES: u64 = u64::MAX;
 
 /// Every rule of a project.
 pub fn rules(project: &Project) -> VecDeque<Rule> {
@@ -41,7 +50,8 @@ pub fn rules(project: &Project) -> VecDeque<Rule> {
         let all = all.iter();
         all.filter_map(move |retention| Some((content, retention.seconds(content)?)))
     };
-    let rules: BTreeSet<Rule> = Content::ALL.into_iter().flat_map(rule).collect();
+    let by_bytes = project.retention.history_bytes.map(|_| (Content::History, BY_BYTES));
+    let rules: BTreeSet<Rule> = Content::ALL.into_iter().flat_map(rule).chain(by_bytes).collect();
     rules.into_iter().collect()
 }
 
@@ -77,15 +87,37 @@ pub struct Slice {
     pub wiped: BTreeSet<Offset>,
     /// What must be in the log before: states that next runs start with, by themselves.
     pub carried: Vec<EventKind>,
+    /// The work orders whose history goes, by their trigger.
+    cut: BTreeMap<TriggerId, BTreeSet<Offset>>,
+    requested: BTreeSet<Offset>,
+    letters: BTreeSet<Offset>,
     next: Offset,
     kept: BTreeMap<TriggerId, Offset>,
 }
 
+impl Slice {
+    /// The event that takes history out of all rows, if some goes.
+    pub fn take_cut(&mut self) -> Option<HistoryCut> {
+        let of = |(trigger, orders): (TriggerId, BTreeSet<Offset>)| CutOrders {
+            trigger,
+            orders: orders.into_iter().collect(),
+        };
+        let cut = HistoryCut {
+            of: std::mem::take(&mut self.cut).into_iter().map(of).collect(),
+            requested: std::mem::take(&mut self.requested).into_iter().collect(),
+            letters: std::mem::take(&mut self.letters).into_iter().collect(),
+        };
+        (cut.count() > 0).then_some(cut)
+    }
+}
+
 impl Pass {
-    /// A way from where the last one ended, or from `seen` if that is further, to what is not old enough.
+    /// A way from where the last one ended, or from `seen` if that is further, to what is not old enough, or to where so
+    /// many bytes of the log are behind it.
     pub fn begin(
         rule: Rule,
         seen: Offset,
+        excess_bytes: u64,
         state: &State,
         reader: &ShardReader,
         now: Timestamp,
@@ -95,10 +127,15 @@ impl Pass {
         let rules = hash_of(state.project(), content);
         let noted = if row.rules == rules { row.before } else { Offset(0) };
         let live = Span { first: Offset(0), end: reader.stats.tail() };
-        let kept_micros = (seconds * 1_000_000).max(WIPE_GRACE_MS * 1_000);
-        let end = reader.log.at_or_after(Timestamp(now.0.saturating_sub(kept_micros)), live)?;
+        let kept_micros = if seconds == BY_BYTES { 0 } else { seconds * 1_000_000 };
+        let kept_micros = kept_micros.max(WIPE_GRACE_MS * 1_000);
+        let mut end = reader.log.at_or_after(Timestamp(now.0.saturating_sub(kept_micros)), live)?;
+        let next = noted.max(seen);
+        if seconds == BY_BYTES {
+            end = end.min(behind_bytes(reader, next, excess_bytes));
+        }
         let kept: BTreeMap<_, _> = row.kept.iter().map(|kept| (kept.trigger, kept.set)).collect();
-        Ok(Self { rule, rules, next: noted.max(seen), end, noted, was_kept: kept.clone(), kept })
+        Ok(Self { rule, rules, next, end, noted, was_kept: kept.clone(), kept })
     }
 
     /// The rule, and the first offset that was not looked at.
@@ -132,6 +169,13 @@ impl Pass {
     }
 }
 
+/// The offset behind which so many bytes less are, if all events are of a size.
+fn behind_bytes(reader: &ShardReader, from: Offset, bytes: u64) -> Offset {
+    let events = reader.stats.tail().0 - reader.log.dense().0;
+    let share = u128::from(bytes) * u128::from(events) / u128::from(reader.log.disk_bytes().max(1));
+    Offset(from.0.saturating_add(share as u64))
+}
+
 /// A look at the next part of the log.
 pub struct Look<'a> {
     pass: &'a Pass,
@@ -159,14 +203,15 @@ impl<'a> Look<'a> {
 
     fn walk(&mut self) -> Result<(), ReadError> {
         let (mut ends, mut looks) = (0, 0);
+        let ends_max = match self.pass.content() {
+            Content::History => CUT_ENDS_PER_TURN_MAX,
+            Content::Dataclips | Content::LogLines => WIPE_ENDS_PER_TURN_MAX,
+        };
         for block in self.reader.log.blocks(self.slice.next) {
             let block = block?;
             let span = block.span();
             for offset in (span.first.max(self.slice.next).0..span.end.0).map(Offset) {
-                if offset >= self.pass.end
-                    || ends >= WIPE_ENDS_PER_TURN_MAX
-                    || looks >= WIPE_LOOKS_PER_TURN_MAX
-                {
+                if offset >= self.pass.end || ends >= ends_max || looks >= WIPE_LOOKS_PER_TURN_MAX {
                     return Ok(());
                 }
                 looks += 1;
@@ -181,7 +226,8 @@ impl<'a> Look<'a> {
     fn see(&mut self, block: &PackedBlock, offset: Offset) -> Result<bool, ReadError> {
         let is_end = match block.kind(offset)? {
             Kind::RunFinished | Kind::Released => true,
-            Kind::DeadLetterClosed | Kind::CursorSet => self.pass.content() == Content::Dataclips,
+            Kind::DeadLetterClosed => self.pass.content() != Content::LogLines,
+            Kind::CursorSet => self.pass.content() == Content::Dataclips,
             _ => false,
         };
         if !is_end {
@@ -211,26 +257,35 @@ impl<'a> Look<'a> {
         if !self.is_under_rule(Some(received.workflow)) {
             return Ok(());
         }
+        if self.pass.content() == Content::History {
+            return self.cut(work_order, &row, &received);
+        }
         let mut reported = Vec::new();
         for n in 1..=row.runs.len() as u8 {
             reported.extend(report(self.reader, RunKey { work_order, n })?);
         }
         if self.pass.content() == Content::Dataclips {
             self.slice.wiped.insert(work_order);
-            self.carry(received.trigger, &reported)?;
+            self.carry(received.trigger, work_order)?;
         }
         self.slice.wiped.extend(reported.iter().map(|event| event.place.offset));
         Ok(())
     }
 
-    /// A state that the next run of the trigger starts with is put into the log by itself before its run's is wiped.
-    fn carry(&mut self, trigger: TriggerId, reported: &[Event]) -> Result<(), ReadError> {
+    fn cut(&mut self, work_order: Offset, row: &WorkOrderRow, received: &Received) -> Result<(), ReadError> {
+        self.slice.cut.entry(received.trigger).or_default().insert(work_order);
+        self.slice.requested.extend(row.runs.iter().filter_map(|run| run.requested));
+        self.carry(received.trigger, work_order)
+    }
+
+    /// A state that the next run of the trigger starts with is put into the log by itself before its run's goes.
+    fn carry(&mut self, trigger: TriggerId, work_order: Offset) -> Result<(), ReadError> {
         let Some(current) = self.state.cursor(trigger)? else { return Ok(()) };
         let Some(EventKind::CursorSet(set)) = self.reader.log.event(current)?.map(|event| event.kind) else {
             return Ok(());
         };
         let CursorState::At(at) = set.state else { return Ok(()) };
-        if reported.iter().any(|event| event.place.offset == at)
+        if self.reader.log.event(at)?.is_some_and(|event| work_order_of(&event) == Some(work_order))
             && let Some(state) = state_at(self.reader, current)?
         {
             self.slice.carried.push(CursorSet { state: CursorState::Own(state), ..set }.into());
@@ -243,7 +298,10 @@ impl<'a> Look<'a> {
         if let Some(EventKind::DeadLettered(it)) = event.map(|event| event.kind)
             && self.is_under_rule(self.workflow_of(it.trigger))
         {
-            self.slice.wiped.insert(letter);
+            match self.pass.content() {
+                Content::History => self.slice.letters.insert(letter),
+                Content::Dataclips | Content::LogLines => self.slice.wiped.insert(letter),
+            };
         }
         Ok(())
     }
@@ -290,6 +348,16 @@ impl<'a> Look<'a> {
         let workflow = workflow.and_then(|workflow| project.workflow(workflow));
         let retention = workflow.map_or(project.retention, |workflow| workflow.retention);
         let (content, seconds) = self.pass.rule;
-        retention.seconds(content) == Some(seconds)
+        // A disk is shared: what bounds its bytes asks nobody.
+        seconds == BY_BYTES || retention.seconds(content) == Some(seconds)
+    }
+}
+
+/// The work order that left a state.
+fn work_order_of(event: &Event) -> Option<Offset> {
+    match &event.kind {
+        EventKind::StepFinished(step) => Some(step.run.work_order),
+        EventKind::RunFinished(end) => Some(end.run.work_order),
+        _ => None,
     }
 }

@@ -4,6 +4,7 @@
 
 mod ahead;
 mod callers;
+mod cut;
 mod open;
 mod reader;
 mod sweep;
@@ -347,6 +348,10 @@ impl Shard {
     }
 
     fn catch_up(&mut self, now: Timestamp) -> Result<(), Fatal> {
+        if self.views.watermark() < self.log.live().first {
+            let watermark = self.views.restore()?;
+            return self.commit_views(watermark, now);
+        }
         let mut applied = 0;
         let mut watermark = self.views.watermark();
         for block in self.reader.blocks(watermark) {
@@ -427,6 +432,8 @@ impl Shard {
         self.events.clear();
         self.callers.clear();
         self.permits.keyring.give_back(self.keys.drain(..));
+        // What it was about to note is not in the log: it is looked for anew.
+        self.sweep.wake();
         for receipts in &mut self.receipts {
             for receipt in receipts.iter_mut() {
                 self.permits.give_back_claimed(&receipt.answer);

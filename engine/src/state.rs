@@ -3,6 +3,7 @@
 //! Invariant: after `commit(watermark)` the rows are the fold of all events before the watermark, byte for byte,
 //! whatever the turns were that led to it. Nothing here knows a clock.
 
+mod cut;
 mod fold;
 pub mod keys;
 mod open;

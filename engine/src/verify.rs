@@ -16,7 +16,7 @@ use keyway_storage::{
 
 use crate::{
     audit::{Audit, Finding},
-    refold::{Ends, Refold, RefoldError, compare, watermark_of},
+    refold::{Ends, Refold, RefoldError, compare, restore, watermark_of},
 };
 
 /// What was found in one shard.
@@ -46,8 +46,12 @@ pub fn verify(store: &Store, bench: Bench) -> Result<Report, RefoldError> {
     let (state, views) = (store.state.reader(), store.views.reader());
     let mut report = Report::default();
     let mut audit = Audit::new(bench.ids, bench.logs, bench.pass);
+    let (mut scratch_state, mut scratch_views) = bench.scratch;
     let folded = catch_unwind(AssertUnwindSafe(|| {
-        let mut refold = Refold::open(&log, Some(bench.scratch.0), Some(bench.scratch.1))?;
+        audit.see_kept(&log, &views)?;
+        restore(&mut scratch_state, state.base()?, log.dense())?;
+        restore(&mut scratch_views, views.base()?, log.dense())?;
+        let mut refold = Refold::open(&log, Some(scratch_state), Some(scratch_views))?;
         let ends = Ends {
             state: watermark_of(&state, Tag::Watermark).unwrap_or_default(),
             views: watermark_of(&views, Tag::ViewsWatermark).unwrap_or_default(),

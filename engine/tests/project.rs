@@ -195,8 +195,13 @@ workflows:
     let erased = erased.expect("it has no mistakes").project;
     let days: Vec<_> = erased.workflows.iter().map(|it| it.retention.dataclip_days).collect();
     assert_eq!(days, [Some(0), Some(2)]);
-    let warned = read("history_retention_period: 90\nworkflows: {}").expect("it has no mistakes").warnings;
-    assert!(shown(&warned).contains("f.yaml:1:1: `history_retention_period` is not enforced"));
+    let kept = read("history_retention_period: 90\nhistory_retention_bytes: 5000000\nworkflows: {}");
+    let kept = kept.expect("it has no mistakes").project.retention;
+    assert_eq!((kept.history_days, kept.history_bytes), (Some(90), Some(5_000_000)));
+    let text = "history_retention_period: 90\nworkflows: {a: {}, b: {history_retention_period: 2}}";
+    let workflows = read(text).expect("it has no mistakes").project.workflows;
+    let days: Vec<_> = workflows.iter().map(|it| it.retention.history_days).collect();
+    assert_eq!(days, [Some(90), Some(2)]);
 }
 
 #[test]

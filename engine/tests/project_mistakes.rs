@@ -63,6 +63,9 @@ fn a_wrong_retention_is_refused() {
         ("log_retention_period: §-1\nworkflows: {}\n", &["from 0 to 36500"]),
         ("log_retention_period: §1.5\nworkflows: {}\n", &["1.5 is not a whole number"]),
         ("history_retention_period: §ever\nworkflows: {}\n", &["this must be a whole number, not text"]),
+        ("history_retention_period: §0\nworkflows: {}\n", &["0 is not a whole number of days from 1 on"]),
+        ("history_retention_bytes: §5\nworkflows: {}\n", &["5 is not a whole number in the allowed range"]),
+        ("workflows: {w: {§history_retention_bytes: 5000000}}\n", &["unknown key"]),
         ("retention_policy: §erase\nworkflows: {}\n", &["`erase` is not a word that is known here"]),
         ("workflows: {w: {zero_persistence: §yes please}}\n", &["this must be true or false"]),
         (

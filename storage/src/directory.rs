@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use fjall::{Database, Keyspace, KvSeparationOptions, PersistMode};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -24,11 +24,11 @@ use crate::{
     error::OpenError,
     id::Ids,
     key::Tag,
-    limits::{CACHE_BYTES, JOURNALS_BYTES_MAX, KV_SEPARATION_BYTES_MIN, MEMTABLE_BYTES, SHARDS_MAX},
+    limits::{CACHE_BYTES, JOURNALS_BYTES_MAX, KV_SEPARATION_BYTES_MIN, SHARDS_MAX},
     log::{EmbeddedLog, Log, SyncProbe},
     place::{Offset, ShardId},
     routes::Routes,
-    rows::Rows,
+    rows::{Rows, rows_options},
 };
 
 use journal::Strictness;
@@ -263,10 +263,6 @@ fn make_shard(path: &Path) -> Result<(), OpenError> {
     drop(database);
     fs::rename(&new, path).map_err(io)?;
     disk::sync_directory(path.parent().expect("a shard is in a data dir")).map_err(io)
-}
-
-fn rows_options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
 }
 
 fn damaged(path: &Path, error: &crate::error::ReadError) -> OpenError {

@@ -4,6 +4,7 @@
 //! version of that kind, with a decoder for each older one (`block.rs`).
 
 mod bulk;
+mod cut;
 mod input;
 mod run;
 mod schedule;
@@ -14,6 +15,7 @@ mod warning;
 mod wipe;
 
 pub use bulk::{BulkDeed, BulkEnded, BulkStarted};
+pub use cut::{CutAway, CutOrders, HistoryCut, HistoryTrimmed};
 pub use input::{
     DeadLetterClosed, DeadLettered, Letter, LetterEnd, MoveReason, Position, Reason, Received, StreamMoved,
     TickSkipped, TriggerId, WorkflowId,
@@ -179,6 +181,12 @@ kinds! {
     ClockSet = 45,
     /// Content whose time is over was taken out of the log.
     Wiped = 50,
+    /// The history of work orders and dead letters whose time is over left all rows.
+    HistoryCut = 51,
+    /// Events that nobody needs left the log.
+    HistoryTrimmed = 52,
+    /// An event was here that nobody needs.
+    CutAway = 53,
     /// Something was asked of many at once.
     BulkStarted = 57,
     /// It was asked of each of them.

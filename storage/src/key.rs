@@ -50,6 +50,10 @@ pub enum Tag {
     Told = 42,
     /// How far content was wiped: content (u8), seconds for which it is kept (u64) -> `WipeRow`.
     Wipe = 50,
+    /// What was cut off the history: - -> `CutRow`.
+    Cut = 51,
+    /// In the keyspace of the log: - -> first offset from which on every event is there (u64 LE), xxh3-64 of it.
+    Dense = 52,
     /// Schedule that a trigger follows: trigger (16) -> `ScheduleRow`.
     Schedule = 27,
     /// Stream of which nothing was read yet and whose first number is due: trigger (16), hash of stream (u64) -> time.

@@ -431,3 +431,13 @@ pub const SHRINK_ROOM_BYTES_MIN: u64 = 512 << 20;
 const _: () = assert!(SHRINK_ROOM_BYTES_MIN > 4 * DISK_RESERVE_BYTES);
 // Whoever waits for an end longest is told before its content goes.
 const _: () = assert!(WIPE_GRACE_MS > SETTLE_MS);
+/// Smallest limit of the history's bytes: below it, what is open and the blocks of one turn are all that there is.
+pub const HISTORY_BYTES_MIN: u64 = 1 << 20;
+/// How often a shard looks whether its log is larger than it may be.
+pub const CUT_INTERVAL_MS: u64 = 1_000;
+/// Most work orders and dead letters whose history is cut after one turn. Bounds the event that names them.
+pub const CUT_ENDS_PER_TURN_MAX: usize = 512;
+/// Events that are folded into the base, or looked at to be taken out of the log, after one turn; a block is one look.
+pub const CUT_EVENTS_PER_TURN_MAX: usize = 1_024;
+/// Rows of the base that are copied between two commits.
+pub const RESTORE_ROWS_MAX: usize = 4_096;

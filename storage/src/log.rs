@@ -1,7 +1,7 @@
 //! The log: every event of one shard, in the order it was accepted.
 //!
-//! Invariant 1. Offsets are dense: if offset n exists and was not retired, so does every offset between the first
-//!              live one and n.
+//! Invariant 1. Offsets are dense: from the first live one on, every offset up to the tail exists. Before it, what
+//!              nobody needs is gone, and what someone needs is where it was.
 //! Invariant 2. An event never changes after `append` returns, but for content that leaves it when its time is over:
 //!              nothing that rows are made of does.
 //! Invariant 3. `append` returns only when the events survive a power cut.
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use crate::{
     block::{Block, PackedBlock},
     error::{AppendError, Damage, ReadError},
-    event::Event,
+    event::{Event, EventKind},
     place::{Offset, ShardId, Span, Timestamp},
 };
 
@@ -41,7 +41,17 @@ pub trait Log: Send {
     /// disk has no room for what is written on the way.
     fn shrink(&mut self) -> bool;
 
-    /// The offsets that can be read.
+    /// Whether a shrinking that was begun is not done.
+    fn is_shrinking(&self) -> bool;
+
+    /// Lets the dense part begin at `dense`, and deletes blocks before it, named by their first offsets. Durable with the
+    /// next append. What is derived from the events before `dense` must be durable already: nothing derives it again.
+    fn retire(&mut self, dense: Offset, gone: &[Offset]) -> Result<(), AppendError>;
+
+    /// Makes durable what was written without a sync of its own.
+    fn sync(&mut self) -> Result<(), AppendError>;
+
+    /// The offsets from which on, and up to which, every event is there.
     fn live(&self) -> Span;
 
     /// Whether an append would find room on the disk.
@@ -64,6 +74,9 @@ pub trait BlockStore: Send + Sync {
 
     /// Bytes on the disk, without those of the journal.
     fn disk_bytes(&self) -> u64;
+
+    /// The first offset from which on every event is there.
+    fn dense(&self) -> Offset;
 }
 
 /// Reads a log while it grows.
@@ -95,6 +108,11 @@ impl LogReader {
         self.store.disk_bytes()
     }
 
+    /// The first offset from which on every event is there.
+    pub fn dense(&self) -> Offset {
+        self.store.dense()
+    }
+
     /// The block that holds an offset.
     pub fn block(&self, offset: Offset) -> Result<Option<PackedBlock>, ReadError> {
         if let Some(block) = self.recent.as_ref().and_then(|recent| recent.find(offset)) {
@@ -108,9 +126,22 @@ impl LogReader {
         Ok((offset < block.span().end).then_some(block))
     }
 
-    /// One event.
+    /// One event, unless it was cut away.
     pub fn event(&self, offset: Offset) -> Result<Option<Event>, ReadError> {
-        Ok(self.block(offset)?.map(|block| block.event(offset)).transpose()?)
+        let event = self.block(offset)?.map(|block| block.event(offset)).transpose()?;
+        Ok(event.filter(|event| !matches!(event.kind, EventKind::CutAway(_))))
+    }
+
+    /// The block that holds an offset, or the first one behind it where nothing holds it any more.
+    pub fn block_from(&self, offset: Offset) -> Result<Option<PackedBlock>, ReadError> {
+        match self.block(offset)? {
+            Some(block) => Ok(Some(block)),
+            None => Ok(self
+                .store
+                .at_or_after(offset)?
+                .map(|value| PackedBlock::parse(self.shard, value))
+                .transpose()?),
+        }
     }
 
     /// All blocks from the one that holds `from` on.
@@ -124,16 +155,16 @@ impl LogReader {
         let (mut low, mut high) = (live.first, live.end);
         while low < high {
             let middle = Offset(low.0 + (high.0 - low.0) / 2);
-            let Some(block) = self.block(middle)? else {
+            let block = self.block_from(middle)?;
+            let first = block.as_ref().map_or(high, |block| block.span().first);
+            if first > middle && middle >= self.dense() {
                 return Err(Damage::new("log", "an offset is missing").into());
-            };
-            if block.at() < time {
-                low = block.span().end;
-            } else {
-                high = block.span().first.max(low);
-                if high == low {
-                    return Ok(low);
-                }
+            }
+            match block.filter(|_| first < high) {
+                Some(block) if block.at() < time => low = block.span().end,
+                // Between the middle and the block there is nothing, or nothing any more.
+                _ if first > middle => high = middle,
+                _ => high = first.max(low),
             }
         }
         Ok(low)
@@ -149,18 +180,16 @@ pub struct Blocks {
 
 impl Blocks {
     fn step(&mut self) -> Result<Option<PackedBlock>, ReadError> {
-        if let Some(block) = self.reader.block(self.next)? {
-            if self.strict && block.span().first != self.next {
-                return Err(Damage::new("log", "two blocks overlap").into());
-            }
-            return Ok(Some(block));
+        let Some(block) = self.reader.block_from(self.next)? else { return Ok(None) };
+        let first = block.span().first;
+        if self.strict && first < self.next {
+            return Err(Damage::new("log", "two blocks overlap").into());
         }
-        match self.reader.store.at_or_after(self.next)? {
-            None => Ok(None),
-            // The first live block may begin after the offset that was asked for; later there are no holes.
-            Some(value) if !self.strict => Ok(Some(PackedBlock::parse(self.reader.shard, value)?)),
-            Some(_) => Err(Damage::new("log", "an offset is missing").into()),
+        // The first block may begin after the offset that was asked for; later there are holes in what was cut only.
+        if self.strict && first > self.next && first > self.reader.dense() {
+            return Err(Damage::new("log", "an offset is missing").into());
         }
+        Ok(Some(block))
     }
 }
 

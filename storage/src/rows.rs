@@ -4,18 +4,25 @@
 //! from disk. Reads of the owner see what is buffered too; other readers see what is committed.
 //!
 //! A value on disk is: version (1), payload, xxh3-32 of version and payload (4).
+//!
+//! Rows may have a base: the same rows as they were before an offset below which the log does not have every event any
+//! more. Whoever derives rows anew begins with a copy of it.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+};
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, PersistMode, Readable, Snapshot};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     disk,
     error::{CommitError, Damage, ReadError},
     key::{Key, Tag},
-    limits::DISK_RESERVE_BYTES,
+    limits::{DISK_RESERVE_BYTES, MEMTABLE_BYTES},
     place::Offset,
 };
 
@@ -32,7 +39,20 @@ pub struct Rows {
 #[derive(Clone)]
 enum Store {
     Disk(Database, Keyspace),
-    Memory(Arc<std::sync::Mutex<BTreeMap<Key, Bytes>>>),
+    Memory(Arc<MemoryRows>),
+}
+
+/// Rows without a disk, with their base.
+#[derive(Default)]
+struct MemoryRows {
+    rows: Mutex<BTreeMap<Key, Bytes>>,
+    base: OnceLock<Arc<MemoryRows>>,
+}
+
+impl MemoryRows {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Bytes>> {
+        self.rows.lock().expect("no holder panics")
+    }
 }
 
 /// A row as it is scanned.
@@ -179,6 +199,40 @@ impl Rows {
         Ok(())
     }
 
+    /// The base of these rows, if they have one.
+    pub fn base(&self) -> Result<Option<Self>, ReadError> {
+        self.store.base()?.map(|store| Self::from_key(store, self.watermark_key)).transpose()
+    }
+
+    /// The base of these rows; an empty one if they have none.
+    pub fn make_base(&self) -> Result<Self, ReadError> {
+        Self::from_key(self.store.make_base()?, self.watermark_key)
+    }
+
+    /// Buffers rows of a base, those behind `last`, and returns the last of them; `None` when it has no more.
+    pub fn copy(
+        &mut self,
+        base: &RowsReader,
+        last: Option<Key>,
+        most: usize,
+    ) -> Result<Option<Key>, ReadError> {
+        let from = last.unwrap_or(Key::new(Tag::Block));
+        let mut copied = None;
+        for row in base.scan(from, Key::from_slice(&[u8::MAX])).take(most + 1) {
+            let (key, value) = row?;
+            if Some(key) != last && key != self.watermark_key {
+                self.buffer.insert(key, Some(value));
+            }
+            copied = Some(key);
+        }
+        Ok(copied.filter(|key| Some(*key) != last))
+    }
+
+    /// The first event that a base of these rows does not reflect.
+    pub fn watermark_of(&self, base: &RowsReader) -> Result<Offset, ReadError> {
+        Ok(Self::from_key(base.store.clone(), self.watermark_key)?.watermark)
+    }
+
     /// A reader of what is committed.
     pub fn reader(&self) -> RowsReader {
         RowsReader { store: self.store.clone() }
@@ -192,6 +246,11 @@ pub struct RowsReader {
 }
 
 impl RowsReader {
+    /// A reader of the base, if there is one.
+    pub fn base(&self) -> Result<Option<Self>, ReadError> {
+        Ok(self.store.base()?.map(|store| Self { store }))
+    }
+
     /// A row.
     pub fn get(&self, key: &Key) -> Result<Option<Bytes>, ReadError> {
         self.store.get(key)
@@ -209,12 +268,30 @@ impl RowsReader {
 }
 
 impl Store {
+    fn base(&self) -> Result<Option<Self>, ReadError> {
+        match self {
+            Self::Disk(database, keyspace) if !database.keyspace_exists(&base_name(keyspace)) => Ok(None),
+            Self::Disk(..) => self.make_base().map(Some),
+            Self::Memory(rows) => Ok(rows.base.get().cloned().map(Self::Memory)),
+        }
+    }
+
+    fn make_base(&self) -> Result<Self, ReadError> {
+        Ok(match self {
+            Self::Disk(database, keyspace) => {
+                let base = database.keyspace(&base_name(keyspace), rows_options)?;
+                Self::Disk(database.clone(), base)
+            }
+            Self::Memory(rows) => Self::Memory(Arc::clone(rows.base.get_or_init(Arc::default))),
+        })
+    }
+
     fn get(&self, key: &Key) -> Result<Option<Bytes>, ReadError> {
         match self {
             Self::Disk(_, keyspace) => {
                 Ok(keyspace.get(&**key)?.map(|value| open_value(value.into())).transpose()?)
             }
-            Self::Memory(rows) => Ok(rows.lock().expect("no holder panics").get(key).cloned()),
+            Self::Memory(rows) => Ok(rows.lock().get(key).cloned()),
         }
     }
 
@@ -255,7 +332,7 @@ impl Store {
                 batch.commit().map_err(poisoned)
             }
             Self::Memory(rows) => {
-                let mut rows = rows.lock().expect("no holder panics");
+                let mut rows = rows.lock();
                 for (key, value) in buffer {
                     match value {
                         Some(value) => rows.insert(*key, value.clone()),
@@ -283,15 +360,24 @@ impl Store {
                 keyspace.clear().map_err(|error| CommitError::Poisoned(error.to_string()))
             }
             Self::Memory(rows) => {
-                rows.lock().expect("no holder panics").clear();
+                rows.lock().clear();
                 Ok(())
             }
         }
     }
 }
 
-fn copied(rows: &std::sync::Mutex<BTreeMap<Key, Bytes>>, from: &Key, end: &Key) -> Vec<(Key, Bytes)> {
-    let rows = rows.lock().expect("no holder panics");
+/// How keyspaces of rows are made.
+pub fn rows_options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+}
+
+fn base_name(keyspace: &Keyspace) -> String {
+    format!("base_{}", &**keyspace.name())
+}
+
+fn copied(rows: &MemoryRows, from: &Key, end: &Key) -> Vec<(Key, Bytes)> {
+    let rows = rows.lock();
     rows.range(*from..*end).map(|(key, value)| (*key, value.clone())).collect()
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: the same events give the same rows, byte for byte. A row is the rkyv archive of its struct.
 
 mod bitmap;
+mod cut;
 mod history;
 mod once;
 mod queue;
@@ -22,6 +23,7 @@ use rkyv::{
 };
 
 pub use bitmap::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_key};
+pub use cut::CutRow;
 pub use history::{CountsRow, OpenRow, PositionRow, ProjectRow, RunRow, WorkOrderRow};
 pub use once::{OnceEnd, OnceRow};
 pub use queue::{AgainRow, HoldRow, LeaseRow, WaitingEntry, WaitingRow, lane_from_key, lane_key};

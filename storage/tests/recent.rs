@@ -55,6 +55,10 @@ impl BlockStore for Counted {
     fn disk_bytes(&self) -> u64 {
         0
     }
+
+    fn dense(&self) -> Offset {
+        Offset(0)
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod cut;
 mod export;
 mod full;
 mod furnish;

@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use keyway_storage::{event::Content, limits::RETENTION_DAYS_MAX};
+use keyway_storage::{
+    event::Content,
+    limits::{HISTORY_BYTES_MIN, RETENTION_DAYS_MAX},
+};
 
 use super::{Field, Section};
 
@@ -15,6 +18,10 @@ pub struct Retention {
     pub dataclip_days: Option<u64>,
     /// Log lines, in days; `None` keeps them for ever, 0 until the run has ended.
     pub log_days: Option<u64>,
+    /// Work orders and dead letters, with all that the log has of them, in days; `None` keeps them for ever.
+    pub history_days: Option<u64>,
+    /// Most bytes of all logs; beyond them the oldest history goes, however young it is. Only a project has it.
+    pub history_bytes: Option<u64>,
 }
 
 /// What OpenFn's `retention_policy` says of bodies and states.
@@ -30,6 +37,7 @@ impl Retention {
         let days = match content {
             Content::Dataclips => self.dataclip_days,
             Content::LogLines => self.log_days,
+            Content::History => self.history_days,
         };
         days.map(|days| days * DAY_SECONDS)
     }
@@ -43,15 +51,8 @@ impl Retention {
             ("erase_all", Policy::Erase),
         ];
         let erase = section.choice("retention_policy", &policies) == Some(Policy::Erase);
-        if let Some(field) = section.field("history_retention_period")
-            && field.number(1..=RETENTION_DAYS_MAX).is_some()
-        {
-            field.warning(
-                "`history_retention_period` is not enforced: work orders and runs are kept",
-                "`dataclip_retention_period` and `log_retention_period` take out what they hold",
-            );
-        }
-        retention.erased(erase)
+        let history_bytes = section.number("history_retention_bytes", HISTORY_BYTES_MIN..=u64::MAX);
+        Self { history_bytes, ..retention.erased(erase) }
     }
 
     /// What the file says for a workflow; what it does not say holds as for all.
@@ -72,11 +73,16 @@ impl Retention {
     fn read_days(self, section: &Section<'_>) -> Self {
         let dataclips = section.given("dataclip_retention_period");
         let log = section.given("log_retention_period");
+        let history = section.given("history_retention_period");
         let hint = "0 days is `zero_persistence: true` of the workflow";
+        let of_history = "`history_retention_bytes` bounds the log, however young what it holds is";
         Self {
+            history_days: history
+                .map_or(self.history_days, |field| days(&field, 1..=RETENTION_DAYS_MAX, of_history)),
             dataclip_days: dataclips
                 .map_or(self.dataclip_days, |field| days(&field, 1..=RETENTION_DAYS_MAX, hint)),
             log_days: log.map_or(self.log_days, |field| days(&field, 0..=RETENTION_DAYS_MAX, "")),
+            ..self
         }
     }
 

@@ -63,7 +63,12 @@ impl Shard {
         Ok(())
     }
 
-    fn progress(&self, run: RunKey) -> Result<Progress, ReadError> {
+    fn progress(&mut self, run: RunKey) -> Result<Progress, ReadError> {
+        let is_projected = run.work_order < self.views.watermark();
+        if is_projected && !self.views.is_work_order(run.work_order)? {
+            // Its history was cut: whoever asks is told that there is nothing to wait for.
+            return Ok(Progress::Ended);
+        }
         let row = self.state.work_order(run.work_order)?;
         let first = row.and_then(|row| row.runs.into_iter().next());
         Ok(match (first.and_then(|run| run.end), self.state.lease(run.work_order)) {

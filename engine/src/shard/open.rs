@@ -21,6 +21,7 @@ use crate::{
     permit::PermitPool,
     project::Project,
     projection::Views,
+    refold::restore,
     source::{Batch, Positions, Source},
     state::{Projects, State},
     stats::Stats,
@@ -119,6 +120,8 @@ impl Shard {
             Some(applied) => Some(catalog.load(id, offset, applied)),
             None => catalog.get(id, offset),
         });
+        let base = setup.state.base()?.map(|base| base.reader());
+        restore(&mut setup.state, base, setup.log.live().first)?;
         let state = State::open(id, setup.state, projects)?;
         setup.permits.keyring.add_shard(id, state.reader());
         let time = ShardTime::new((setup.clock)(), last_time(&reader, setup.log.live().end)?);

@@ -1,4 +1,4 @@
-//! The sweep of a shard: takes content out of the log whose time is over, a slice after each turn.
+//! The sweep of a shard: takes content out of the log whose time is over, and then history, a slice after each turn.
 //!
 //! Invariant: first the log has what must outlive the content, then the content goes, then the log has that it went. A
 //! crash in between leaves something to be done again, never something lost.
@@ -9,18 +9,17 @@ use keyway_storage::{
     block::Block,
     error::AppendError,
     event::{Content, EventKind},
-    limits::{WIPE_INTERVAL_MS, WIPE_SHRINK_BYTES, WIPE_SHRINK_MS, WIPE_SOON_MS},
+    limits::{CUT_INTERVAL_MS, WIPE_INTERVAL_MS, WIPE_SHRINK_BYTES, WIPE_SHRINK_MS, WIPE_SOON_MS},
     place::{Offset, Timestamp},
 };
 
-use super::{Fatal, Shard};
+use super::{Fatal, Shard, cut::Cut};
 use crate::{
     project::Project,
-    retention::{Look, Pass, Rule, Slice, rules},
+    retention::{BY_BYTES, Look, Pass, Rule, Slice, rules},
 };
 
 /// What is being swept, and when it is time again.
-#[derive(Debug)]
 pub struct Sweep {
     due: Timestamp,
     rules: VecDeque<Rule>,
@@ -31,20 +30,36 @@ pub struct Sweep {
     events: Vec<EventKind>,
     /// Bytes that went since the disk got some back, and since when.
     loose: Option<(u64, Timestamp)>,
+    /// Before then there is no room to give bytes back.
+    shrink_from: Timestamp,
+    /// What becomes of history when all rules were looked at, if there is a rule about it.
+    pub(super) cut: Option<Cut>,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
         let (rules, seen) = (VecDeque::new(), BTreeMap::new());
-        Self { due: Timestamp(0), rules, seen, pass: None, events: Vec::new(), loose: None }
+        Self {
+            due: Timestamp(0),
+            rules,
+            seen,
+            pass: None,
+            events: Vec::new(),
+            loose: None,
+            shrink_from: Timestamp(0),
+            cut: None,
+        }
     }
 }
 
 impl Sweep {
     /// When there is something to do.
     pub fn due(&self) -> Timestamp {
-        let shrink = self.loose.map_or(Timestamp::NEVER, |(_, since)| since.plus_millis(WIPE_SHRINK_MS));
-        match self.pass.is_some() || !self.rules.is_empty() || !self.events.is_empty() {
+        let shrink = self
+            .loose
+            .map_or(Timestamp::NEVER, |(_, since)| since.plus_millis(WIPE_SHRINK_MS).max(self.shrink_from));
+        let is_cutting = self.cut.as_ref().is_some_and(Cut::is_under_way);
+        match self.pass.is_some() || !self.rules.is_empty() || !self.events.is_empty() || is_cutting {
             true => Timestamp(0),
             false => self.due.min(shrink),
         }
@@ -57,16 +72,39 @@ impl Sweep {
 
     /// Looks anew, under other rules.
     pub fn wake(&mut self) {
-        *self = Self { loose: self.loose, ..Self::default() };
+        *self = Self { loose: self.loose, shrink_from: self.shrink_from, ..Self::default() };
+    }
+
+    /// Bytes that went and that the disk did not get back yet.
+    fn loose_bytes(&self) -> u64 {
+        self.loose.map_or(0, |(bytes, _)| bytes)
+    }
+
+    /// Takes note of what the next turn appends.
+    pub(super) fn push(&mut self, event: impl Into<EventKind>) {
+        self.events.push(event.into());
+    }
+
+    /// Takes note of bytes that went.
+    pub(super) fn loosen(&mut self, bytes: u64, now: Timestamp) {
+        if bytes > 0 {
+            let (before, since) = self.loose.unwrap_or((0, now));
+            self.loose = Some((before + bytes, since));
+        }
     }
 
     fn begin(&mut self, project: &Project, now: Timestamp) {
         self.rules = rules(project);
-        let soon = self.rules.iter().any(|(_, seconds)| *seconds == 0);
-        self.due = match self.rules.is_empty() {
-            true => Timestamp::NEVER,
-            false => now.plus_millis(if soon { WIPE_SOON_MS } else { WIPE_INTERVAL_MS }),
-        };
+        let millis = self.rules.iter().map(|(_, seconds)| match *seconds {
+            BY_BYTES => CUT_INTERVAL_MS,
+            0 => WIPE_SOON_MS,
+            _ => WIPE_INTERVAL_MS,
+        });
+        self.due = millis.min().map_or(Timestamp::NEVER, |millis| now.plus_millis(millis));
+        match self.rules.iter().any(|(content, _)| *content == Content::History) {
+            true => self.cut.get_or_insert_default().begin(),
+            false => self.cut = None,
+        }
     }
 }
 
@@ -78,6 +116,12 @@ impl Shard {
         let is_behind = self.views.watermark() < self.log.live().end;
         if self.sweep.due() > now || is_behind || !self.sweep.events.is_empty() || self.full_until.is_some() {
             return Ok(!self.sweep.events.is_empty());
+        }
+        if self.sweep.pass.is_none()
+            && self.sweep.rules.is_empty()
+            && self.sweep.cut.as_ref().is_some_and(Cut::is_under_way)
+        {
+            return self.cut(now);
         }
         if self.sweep.pass.is_none() && self.sweep.rules.is_empty() {
             let project = self.state.project().clone();
@@ -100,7 +144,18 @@ impl Shard {
     fn next_pass(&mut self, now: Timestamp) -> Result<Option<Pass>, Fatal> {
         let Some(rule) = self.sweep.rules.pop_front() else { return Ok(None) };
         let seen = self.sweep.seen.get(&rule).copied().unwrap_or_default();
-        Ok(Some(Pass::begin(rule, seen, &self.state, &self.reader().remembering(), now)?))
+        let excess_bytes = if rule.1 == BY_BYTES { self.excess_bytes() } else { 0 };
+        Ok(Some(Pass::begin(rule, seen, excess_bytes, &self.state, &self.reader().remembering(), now)?))
+    }
+
+    /// By how many bytes the log is larger than its share.
+    fn excess_bytes(&self) -> u64 {
+        let Some(share) = self.share_bytes() else { return 0 };
+        // What goes while the disk gets bytes back would be counted twice.
+        if self.log.is_shrinking() {
+            return 0;
+        }
+        self.reader.disk_bytes().saturating_sub(self.sweep.loose_bytes()).saturating_sub(share)
     }
 
     /// Sweeps the next slice of a pass; true if it was the last one.
@@ -111,12 +166,19 @@ impl Shard {
             self.sweep.events = std::mem::take(&mut slice.carried);
             return Ok(false);
         }
+        if pass.content() == Content::History {
+            let cut = slice.take_cut();
+            let count = cut.as_ref().map_or(0, |cut| cut.count());
+            if let (Some(cut), Some(trim)) = (&cut, &mut self.sweep.cut) {
+                trim.note(cut);
+            }
+            self.sweep.events.extend(cut.map(EventKind::from));
+            self.sweep.events.extend(pass.note(slice, count, 0));
+            return Ok(pass.is_over());
+        }
         let Some((events, bytes)) = self.wipe(&slice, pass.content(), now)? else { return Ok(true) };
         self.sweep.events.extend(pass.note(slice, events, bytes));
-        if bytes > 0 {
-            let (before, since) = self.sweep.loose.unwrap_or((0, now));
-            self.sweep.loose = Some((before + bytes, since));
-        }
+        self.sweep.loosen(bytes, now);
         Ok(pass.is_over())
     }
 
@@ -157,10 +219,28 @@ impl Shard {
         Ok(Some((events, bytes)))
     }
 
+    /// Bytes after which it is time to shrink: a small log is shrunk for less.
+    fn shrink_bytes(&self) -> u64 {
+        self.share_bytes().map_or(WIPE_SHRINK_BYTES, |share| WIPE_SHRINK_BYTES.min(share / 4))
+    }
+
+    /// Most bytes that the log of this shard may have.
+    fn share_bytes(&self) -> Option<u64> {
+        let most = self.state.project().retention.history_bytes?;
+        Some(most / self.catalog.shards().max(1) as u64)
+    }
+
     fn shrink_if_due(&mut self, now: Timestamp) {
         let Some((bytes, since)) = self.sweep.loose else { return };
-        if bytes >= WIPE_SHRINK_BYTES || since.plus_millis(WIPE_SHRINK_MS) <= now {
-            self.sweep.loose = if self.log.shrink() { None } else { Some((0, now)) };
+        let is_due = bytes >= self.shrink_bytes() || since.plus_millis(WIPE_SHRINK_MS) <= now;
+        if !is_due || self.sweep.shrink_from > now {
+            return;
+        }
+        if self.log.shrink() {
+            self.sweep.loose = None;
+        } else {
+            // There was no room for what it writes.
+            self.sweep.shrink_from = now.plus_millis(WIPE_SHRINK_MS);
         }
     }
 }

@@ -75,10 +75,13 @@ impl State {
             EventKind::CursorSet(set) => self.fold_cursor(offset, set),
             EventKind::SchedulesSet(set) => self.fold_schedules(at, set),
             EventKind::Wiped(wiped) => self.fold_wiped(at, wiped)?,
+            EventKind::HistoryCut(cut) => self.fold_cut(cut)?,
+            EventKind::HistoryTrimmed(trimmed) => self.fold_trimmed(at, trimmed)?,
             EventKind::ClockSet(set) => self.fold_clock(set)?,
             EventKind::StepStarted(_)
             | EventKind::StepFinished(_)
             | EventKind::LogWritten(_)
+            | EventKind::CutAway(_)
             | EventKind::Carried(_) => {}
         }
         Ok(())

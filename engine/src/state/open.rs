@@ -54,8 +54,11 @@ impl OpenCounts {
             rows.put(OpenRow::key(trigger), self.rows[&trigger].to_value());
         }
         for (bucket, members) in std::mem::take(&mut self.members) {
-            if members.dirty {
-                rows.put(Key::new(Tag::Member).u64(bucket), members.to_value());
+            let key = Key::new(Tag::Member).u64(bucket);
+            match members.dirty {
+                true if members.of.is_empty() => rows.delete(key),
+                true => rows.put(key, members.to_value()),
+                false => {}
             }
         }
     }
@@ -94,6 +97,14 @@ impl OpenCounts {
     pub fn close_letter(&mut self, letter: Offset, rows: &Rows) -> Result<(), ReadError> {
         if let Some(trigger) = self.owner(letter, rows)? {
             self.row(trigger).letters -= 1;
+        }
+        Ok(())
+    }
+
+    /// The history of a work order or letter that has ended is cut.
+    pub fn forget(&mut self, offset: Offset, rows: &Rows) -> Result<(), ReadError> {
+        if !self.rows.is_empty() {
+            self.members(offset, rows)?.remove(offset);
         }
         Ok(())
     }
@@ -174,6 +185,12 @@ impl Members {
                 self.of.sort_by_key(|(trigger, _)| *trigger);
             }
         }
+    }
+
+    fn remove(&mut self, offset: Offset) {
+        self.dirty |= self.owner(offset).is_some();
+        self.of.iter_mut().for_each(|(_, set)| set.remove(offset));
+        self.of.retain(|(_, set)| !set.is_empty());
     }
 
     fn owner(&self, offset: Offset) -> Option<TriggerId> {

@@ -3,11 +3,14 @@
 use keyway_storage::{
     error::ReadError,
     event::{Event, JobId, Received, RunError, RunState},
+    key::Tag,
     place::{Offset, RunKey, Timestamp},
-    table::{LeaseRow, Table, WorkOrderRow},
+    table::{BUCKET_OFFSETS, Bitmap, LeaseRow, Table, WorkOrderRow, by_trigger_key},
 };
 
-use crate::{run::is_final, shard::ShardReader, state::lease_state};
+use crate::{
+    projection::ALL_TRIGGERS, refold::watermark_of, run::is_final, shard::ShardReader, state::lease_state,
+};
 
 /// A work order.
 #[derive(Debug)]
@@ -59,6 +62,10 @@ pub fn work_order(reader: &ShardReader, offset: Offset) -> Result<Option<WorkOrd
     let lease = lease.map(|value| LeaseRow::from_value(&value)).transpose()?;
     let row = reader.state.get(&WorkOrderRow::key(offset))?;
     let row = row.map(|value| WorkOrderRow::from_value(&value)).transpose()?;
+    // Without a row it waits for its first run, or its history was just cut and its events are on their way out.
+    if row.is_none() && lease.is_none() && is_cut(reader, offset)? {
+        return Ok(None);
+    }
     let made = event.at;
     let mut order =
         WorkOrder { event, received, state: RunState::Available, last_activity: made, runs: Vec::new() };
@@ -75,6 +82,16 @@ pub fn work_order(reader: &ShardReader, offset: Offset) -> Result<Option<WorkOrd
         order.apply_lease(&lease);
     }
     Ok(Some(order))
+}
+
+/// Whether the views no longer know a work order.
+fn is_cut(reader: &ShardReader, offset: Offset) -> Result<bool, ReadError> {
+    if offset >= watermark_of(&reader.views, Tag::ViewsWatermark)? {
+        return Ok(false);
+    }
+    let set = reader.views.get(&by_trigger_key(ALL_TRIGGERS, offset.0 / BUCKET_OFFSETS))?;
+    let set = set.map_or(Ok(Bitmap::default()), |value| Bitmap::from_value(&value))?;
+    Ok(!set.contains(offset))
 }
 
 impl WorkOrder {

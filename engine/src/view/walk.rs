@@ -77,7 +77,7 @@ pub fn page<T>(
 
 fn time_of(readers: &[ShardReader], place: Place) -> Result<Timestamp, ReadError> {
     let reader = readers.iter().find(|reader| reader.shard == place.shard);
-    let block = reader.map(|reader| reader.log.block(place.offset)).transpose()?.flatten();
+    let block = reader.map(|reader| reader.log.block_from(place.offset)).transpose()?.flatten();
     Ok(block.map_or(Timestamp(0), |block| block.at()))
 }
 

@@ -74,6 +74,18 @@ impl Log for Full {
         self.0.shrink()
     }
 
+    fn is_shrinking(&self) -> bool {
+        self.0.is_shrinking()
+    }
+
+    fn retire(&mut self, dense: Offset, gone: &[Offset]) -> Result<(), AppendError> {
+        self.0.retire(dense, gone)
+    }
+
+    fn sync(&mut self) -> Result<(), AppendError> {
+        self.0.sync()
+    }
+
     fn live(&self) -> Span {
         self.0.live()
     }

@@ -5,7 +5,7 @@ mod fields;
 use hyper::StatusCode;
 use keyway_engine::shard::ShardReader;
 use keyway_storage::{
-    event::Event,
+    event::{Event, EventKind},
     limits::{PAGE_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX},
     place::{Offset, Place, ShardId},
 };
@@ -77,6 +77,9 @@ impl Filling {
                 }
                 let event = event?;
                 next = event.place.offset.advance(1);
+                if let EventKind::CutAway(_) = event.kind {
+                    continue;
+                }
                 let item = call.event_item(&event)?;
                 self.bytes += item.bytes();
                 self.data.push(item);

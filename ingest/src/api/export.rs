@@ -35,7 +35,8 @@ pub fn export(call: &Call) -> Reply {
 fn begin(call: &Call) -> Reply {
     let header = Header::new(&call.api.manifest, &call.api.routes, time::now());
     let tails: Vec<Offset> = call.readers.iter().map(|reader| reader.stats.tail()).collect();
-    Ok((StatusCode::OK, Document::data(header).with("meta", json!({ "tails": tails }))))
+    let firsts: Vec<Offset> = call.readers.iter().map(|reader| reader.log.dense()).collect();
+    Ok((StatusCode::OK, Document::data(header).with("meta", json!({ "tails": tails, "firsts": firsts }))))
 }
 
 /// Which events are wanted.

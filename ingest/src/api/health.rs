@@ -11,12 +11,13 @@ use keyway_engine::{
 use keyway_storage::{
     event::{Content, RunState},
     key::{Key, Tag},
-    table::{CountsRow, Table, WipeRow},
+    place::Timestamp,
+    table::{CountsRow, CutRow, Table, WipeRow},
 };
 use serde_json::{Map, Value, json};
 
 use super::{Api, ApiError, Reply, call::Call, document::Document, respond};
-use crate::http::ApiResponse;
+use crate::{http::ApiResponse, time::rfc3339};
 
 /// `GET /api/status`.
 pub fn status(call: &Call) -> Reply {
@@ -24,7 +25,8 @@ pub fn status(call: &Call) -> Reply {
     let shard = |reader: &ShardReader| {
         let (tail, watermark) = (reader.stats.tail().0, reader.stats.views().0);
         let takes_inputs = u16::from(reader.shard.0) < call.api.routes.taking();
-        json!({ "shard": reader.shard.0, "tail": tail, "watermark": watermark, "takes_inputs": takes_inputs })
+        json!({ "shard": reader.shard.0, "first": reader.log.dense().0, "tail": tail, "watermark": watermark,
+                "takes_inputs": takes_inputs })
     };
     let mut orders = Map::new();
     // Nothing that comes in is rejected: what cannot become a work order is a dead letter or a refusal.
@@ -81,22 +83,47 @@ fn retention(readers: &[ShardReader]) -> Result<Map<String, Value>, ApiError> {
         "log_disk_bytes".to_owned(),
         readers.iter().map(|it| it.log.disk_bytes()).sum::<u64>().into(),
     );
-    for (content, wiped) in Content::ALL.into_iter().zip(wiped(readers)?) {
+    for (content, wiped) in Content::WIPED.into_iter().zip(wiped(readers)?) {
         shown.insert(format!("wiped_{}", content.name()), wiped.events.into());
         shown.insert(format!("wiped_{}_bytes", content.name()), wiped.bytes.into());
+    }
+    let cut = cut(readers)?;
+    shown.insert("cut_work_orders".to_owned(), cut.work_orders.into());
+    shown.insert("cut_dead_letters".to_owned(), cut.letters.into());
+    shown.insert("cut_events".to_owned(), cut.events.into());
+    shown.insert("cut_bytes".to_owned(), cut.bytes.into());
+    if cut.at > Timestamp(0) {
+        shown.insert("cut_at".to_owned(), rfc3339(cut.at).into());
     }
     Ok(shown)
 }
 
-/// What was wiped over all shards and for all periods, in the order of `Content::ALL`.
+/// What was cut off the history over all shards, with the time of the last cut.
+pub fn cut(readers: &[ShardReader]) -> Result<CutRow, ApiError> {
+    let mut sum = CutRow::default();
+    for reader in readers {
+        let Some(value) = reader.state.get(&Key::new(Tag::Cut))? else { continue };
+        let row = CutRow::from_value(&value)?;
+        sum.at = sum.at.max(row.at);
+        sum.work_orders += row.work_orders;
+        sum.letters += row.letters;
+        sum.events += row.events;
+        sum.bytes += row.bytes;
+        sum.runs.iter_mut().zip(row.runs).for_each(|(sum, more)| *sum += more);
+    }
+    Ok(sum)
+}
+
+/// What was wiped over all shards and for all periods, in the order of `Content::WIPED`.
 pub fn wiped(readers: &[ShardReader]) -> Result<[WipeRow; 2], ApiError> {
     let mut sums = [WipeRow::default(), WipeRow::default()];
     for reader in readers {
         for row in reader.state.scan(Key::new(Tag::Wipe), Key::new(Tag::Wipe).prefix_end()) {
             let (key, value) = row?;
             let (content, row) = (WipeRow::from_key(&key)?.0, WipeRow::from_value(&value)?);
-            sums[content as usize].events += row.events;
-            sums[content as usize].bytes += row.bytes;
+            let Some(index) = Content::WIPED.iter().position(|wiped| *wiped == content) else { continue };
+            sums[index].events += row.events;
+            sums[index].bytes += row.bytes;
         }
     }
     Ok(sums)

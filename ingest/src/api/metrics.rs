@@ -36,7 +36,7 @@ use sources::SourceGauges;
 
 use super::{
     Api, ApiError,
-    health::{counts, wiped},
+    health::{counts, cut, wiped},
     replay::replays::state_of,
 };
 use crate::http::ApiResponse;
@@ -160,14 +160,22 @@ fn notices(api: &Api) -> Family {
     Family { name: "notices", help: "Warnings by what became of them", label: "result", values }
 }
 
-fn wipes(api: &Api) -> Result<[Family; 2], ApiError> {
+fn wipes(api: &Api) -> Result<[Family; 5], ApiError> {
     let wiped = wiped(&api.readers)?;
     let family = |name, help, read: &dyn Fn(&WipeRow) -> u64| {
-        let values = Content::ALL.into_iter().zip(&wiped);
+        let values = Content::WIPED.into_iter().zip(&wiped);
         let values = values.map(|(content, row)| (content.name().to_owned(), Value::Counter(read(row))));
         Family { name, help, label: "content", values: values.collect() }
     };
+    let cut = cut(&api.readers)?;
+    let counter = |name, help, count| {
+        let values = vec![(String::new(), Value::Counter(count))];
+        Family { name, help, label: "", values }
+    };
     Ok([
+        counter("cut_work_orders", "Work orders whose history was cut", cut.work_orders),
+        counter("cut_events", "Events that left the log", cut.events),
+        counter("cut_bytes", "Bytes of those events", cut.bytes),
         family("wiped_events", "Events that lost content whose time was over", &|row| row.events),
         family("wiped_bytes", "Bytes of that content", &|row| row.bytes),
     ])

@@ -90,7 +90,9 @@ impl Call<'_> {
     /// Refuses a rerun whose input was wiped.
     fn refuse_wiped(&self, order: &WorkOrder, run: RunKey, input: StepInput) -> Result<(), ApiError> {
         let reader = self.reader(order.event.place.shard)?;
-        match state_of(reader, run, input)?.as_deref().and_then(wiped_at) {
+        let gone =
+            || ApiError::conflict("What it began with was cut with the history of another work order.");
+        match wiped_at(&state_of(reader, run, input)?.ok_or_else(gone)?) {
             Some(at) => Err(ApiError::wiped(at)),
             None => Ok(()),
         }

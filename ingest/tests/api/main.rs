@@ -5,6 +5,7 @@
 mod access;
 mod bulk;
 mod cursor;
+mod cut;
 mod event;
 mod history;
 mod letter;

@@ -27,7 +27,10 @@ fn the_status_counts_exactly() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert!(status["uptime_seconds"].is_u64());
     let tails = [world.tail(0).0, world.tail(1).0];
-    let shard = |shard: usize| json!({"shard": shard, "tail": tails[shard], "watermark": tails[shard], "takes_inputs": true});
+    let shard = |shard: usize| {
+        let tail = tails[shard];
+        json!({"shard": shard, "first": 0, "tail": tail, "watermark": tail, "takes_inputs": true})
+    };
     assert_eq!(status["shards"], json!([shard(0), shard(1)]));
     assert_eq!(status["events"], tails[0] + tails[1]);
     let orders = json!({

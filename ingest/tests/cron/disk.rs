@@ -77,6 +77,18 @@ impl Log for Disk {
         true
     }
 
+    fn is_shrinking(&self) -> bool {
+        false
+    }
+
+    fn retire(&mut self, _: Offset, _: &[Offset]) -> Result<(), AppendError> {
+        unreachable!("no history is cut here")
+    }
+
+    fn sync(&mut self) -> Result<(), AppendError> {
+        Ok(())
+    }
+
     fn live(&self) -> Span {
         Span { first: Offset(0), end: self.0.lock().end }
     }
@@ -105,5 +117,9 @@ impl BlockStore for Shared {
 
     fn disk_bytes(&self) -> u64 {
         self.lock().blocks.values().map(|value| value.len() as u64).sum()
+    }
+
+    fn dense(&self) -> Offset {
+        Offset(0)
     }
 }

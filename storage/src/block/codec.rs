@@ -85,6 +85,9 @@ kinds!(
     StreamMoved,
     ClockSet,
     Wiped,
+    HistoryCut,
+    HistoryTrimmed,
+    CutAway,
     BulkStarted,
     BulkEnded
 );

@@ -31,17 +31,22 @@ pub enum Content {
     Dataclips = 0,
     /// What jobs logged.
     LogLines = 1,
+    /// Work orders and dead letters, with all that the log has of them.
+    History = 2,
 }
 
 impl Content {
-    /// Everything that may be wiped.
-    pub const ALL: [Self; 2] = [Self::Dataclips, Self::LogLines];
+    /// Everything that may go.
+    pub const ALL: [Self; 3] = [Self::Dataclips, Self::LogLines, Self::History];
+    /// What leaves its event, and leaves the event behind.
+    pub const WIPED: [Self; 2] = [Self::Dataclips, Self::LogLines];
 
     /// The name that users see.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dataclips => "dataclips",
             Self::LogLines => "log_lines",
+            Self::History => "history",
         }
     }
 }

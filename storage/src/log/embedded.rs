@@ -5,16 +5,24 @@
 
 mod shrink;
 
-use std::{ops::RangeInclusive, path::PathBuf, sync::Arc};
+use std::{
+    ops::RangeInclusive,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, PersistMode};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{BlockStore, Log, LogReader};
 use crate::{
     block::{Block, PackedBlock},
     disk,
-    error::{AppendError, OpenError, ReadError},
+    error::{AppendError, Damage, OpenError, ReadError},
     key::{Key, Tag},
     limits::{BLOCK_BYTES_MAX, DISK_RESERVE_BYTES, SHRINK_ROOM_BYTES_MIN},
     place::{Offset, ShardId, Span},
@@ -43,6 +51,8 @@ pub struct EmbeddedLog {
     /// Bytes that may be appended before the disk is asked again how much is free.
     room_bytes: u64,
     shrinker: Shrinker,
+    /// Where `live` begins, for readers.
+    dense: Arc<AtomicU64>,
 }
 
 impl EmbeddedLog {
@@ -62,18 +72,43 @@ impl EmbeddedLog {
             let block = PackedBlock::parse(shard, value.into());
             block.map(Some).map_err(|damage| damaged(damage.to_string()))
         };
-        let live = match (end(blocks.first_key_value())?, end(blocks.last_key_value())?) {
+        let all = || blocks.range(keys(0, u64::MAX));
+        let mut live = match (end(all().next())?, end(all().next_back())?) {
             (Some(first), Some(last)) => Span { first: first.span().first, end: last.span().end },
             _ => Span::default(),
         };
+        if let Some(dense) = read_dense(blocks).map_err(|error| damaged(error.to_string()))? {
+            if dense > live.end {
+                return Err(damaged(format!(
+                    "its log ends before offset {}, up to which it was cut",
+                    dense.0
+                )));
+            }
+            live.first = dense;
+        }
+        let dense = Arc::new(AtomicU64::new(live.first.0));
         let (database, blocks) = (database.clone(), blocks.clone());
         let (poisoned, room_bytes, shrinker) = (None, 0, Shrinker::default());
-        Ok(Self { shard, database, blocks, directory, live, mode, probe, poisoned, room_bytes, shrinker })
+        Ok(Self {
+            shard,
+            database,
+            blocks,
+            directory,
+            live,
+            mode,
+            probe,
+            poisoned,
+            room_bytes,
+            shrinker,
+            dense,
+        })
     }
 
-    /// Makes durable what was appended without a sync of its own.
-    pub fn sync(&mut self) -> Result<(), AppendError> {
-        self.database.persist(PersistMode::SyncAll).map_err(|error| self.poison(error.to_string()))
+    fn refuse_poisoned(&self) -> Result<(), AppendError> {
+        match &self.poisoned {
+            Some(cause) => Err(AppendError::Poisoned { offset: self.live.end, cause: cause.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn poison(&mut self, cause: String) -> AppendError {
@@ -102,9 +137,7 @@ impl Log for EmbeddedLog {
         assert!(!block.is_empty());
         let span = block.span();
         assert_eq!(span.first, self.live.end, "offsets are dense");
-        if let Some(cause) = &self.poisoned {
-            return Err(AppendError::Poisoned { offset: self.live.end, cause: cause.clone() });
-        }
+        self.refuse_poisoned()?;
         let value = block.pack();
         self.find_room(value.len() as u64)?;
         self.room_bytes -= value.len() as u64;
@@ -116,9 +149,6 @@ impl Log for EmbeddedLog {
         let mut batch = self.database.batch().durability(Some(self.mode));
         batch.insert(&self.blocks, &*Key::new(Tag::Block).u64(span.first.0), value);
         batch.commit().map_err(|error| self.poison(error.to_string()))?;
-        if self.live.is_empty() {
-            self.live.first = span.first;
-        }
         self.live.end = span.end;
         assert_eq!(self.live.end, block.next());
         Ok(span)
@@ -126,11 +156,8 @@ impl Log for EmbeddedLog {
 
     fn rewrite(&mut self, block: &mut Block) -> Result<(), AppendError> {
         let span = block.span();
-        assert!(span.first >= self.live.first);
         assert!(span.end <= self.live.end);
-        if let Some(cause) = &self.poisoned {
-            return Err(AppendError::Poisoned { offset: self.live.end, cause: cause.clone() });
-        }
+        self.refuse_poisoned()?;
         let value = block.pack();
         // Out of the reserve, if need be: what it makes room for is more than what it takes.
         let free_bytes = disk::free_bytes(&self.directory);
@@ -152,6 +179,33 @@ impl Log for EmbeddedLog {
         true
     }
 
+    fn is_shrinking(&self) -> bool {
+        self.shrinker.is_busy()
+    }
+
+    fn retire(&mut self, dense: Offset, gone: &[Offset]) -> Result<(), AppendError> {
+        assert!(dense >= self.live.first);
+        assert!(dense < self.live.end);
+        assert!(gone.iter().all(|first| *first < dense));
+        self.refuse_poisoned()?;
+        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        if dense > self.live.first {
+            let value = [dense.0.to_le_bytes(), xxh3_64(&dense.0.to_le_bytes()).to_le_bytes()].concat();
+            batch.insert(&self.blocks, &*Key::new(Tag::Dense), value);
+        }
+        for first in gone {
+            batch.remove(&self.blocks, &*Key::new(Tag::Block).u64(first.0));
+        }
+        // Before the blocks go: whoever misses one finds that it may be gone.
+        self.live.first = dense;
+        self.dense.store(dense.0, Ordering::Release);
+        batch.commit().map_err(|error| self.poison(error.to_string()))
+    }
+
+    fn sync(&mut self) -> Result<(), AppendError> {
+        self.database.persist(PersistMode::SyncAll).map_err(|error| self.poison(error.to_string()))
+    }
+
     fn live(&self) -> Span {
         self.live
     }
@@ -165,23 +219,43 @@ impl Log for EmbeddedLog {
     }
 
     fn reader(&self) -> LogReader {
-        LogReader::new(self.shard, Arc::new(Blocks(self.blocks.clone())))
+        let (keyspace, dense) = (self.blocks.clone(), Arc::clone(&self.dense));
+        LogReader::new(self.shard, Arc::new(Blocks { keyspace, dense }))
     }
 }
 
-struct Blocks(Keyspace);
+struct Blocks {
+    keyspace: Keyspace,
+    dense: Arc<AtomicU64>,
+}
 
 impl BlockStore for Blocks {
     fn at_or_before(&self, offset: Offset) -> Result<Option<Bytes>, ReadError> {
-        self.0.range(keys(0, offset.0)).next_back().map(value_of).transpose()
+        self.keyspace.range(keys(0, offset.0)).next_back().map(value_of).transpose()
     }
 
     fn at_or_after(&self, offset: Offset) -> Result<Option<Bytes>, ReadError> {
-        self.0.range(keys(offset.0, u64::MAX)).next().map(value_of).transpose()
+        self.keyspace.range(keys(offset.0, u64::MAX)).next().map(value_of).transpose()
     }
 
     fn disk_bytes(&self) -> u64 {
-        self.0.disk_space()
+        self.keyspace.disk_space()
+    }
+
+    fn dense(&self) -> Offset {
+        Offset(self.dense.load(Ordering::Acquire))
+    }
+}
+
+/// Where the dense part of a log begins that was cut.
+fn read_dense(blocks: &Keyspace) -> Result<Option<Offset>, ReadError> {
+    let Some(value) = blocks.get(&*Key::new(Tag::Dense))? else { return Ok(None) };
+    let words =
+        value.split_first_chunk::<8>().and_then(|(dense, rest)| Some((*dense, rest.try_into().ok()?)));
+    let words = words.map(|(dense, sum)| (u64::from_le_bytes(dense), u64::from_le_bytes(sum)));
+    match words.filter(|(dense, sum)| xxh3_64(&dense.to_le_bytes()) == *sum) {
+        Some((dense, _)) => Ok(Some(Offset(dense))),
+        None => Err(Damage::new("log", "where it was cut is not what was written").into()),
     }
 }
 

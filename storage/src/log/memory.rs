@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -23,7 +26,10 @@ pub struct MemoryLog {
 }
 
 #[derive(Default)]
-struct Shared(Mutex<BTreeMap<Offset, Bytes>>);
+struct Shared {
+    blocks: Mutex<BTreeMap<Offset, Bytes>>,
+    dense: AtomicU64,
+}
 
 impl MemoryLog {
     /// An empty log of this shard.
@@ -34,7 +40,7 @@ impl MemoryLog {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Offset, Bytes>> {
-        self.0.lock().expect("no holder of this lock panics")
+        self.blocks.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -58,8 +64,23 @@ impl Log for MemoryLog {
         true
     }
 
+    fn is_shrinking(&self) -> bool {
+        false
+    }
+
+    fn retire(&mut self, dense: Offset, gone: &[Offset]) -> Result<(), AppendError> {
+        self.blocks.dense.store(dense.0, Ordering::Release);
+        let mut blocks = self.blocks.lock();
+        gone.iter().for_each(|first| drop(blocks.remove(first)));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), AppendError> {
+        Ok(())
+    }
+
     fn live(&self) -> Span {
-        self.live
+        Span { first: self.blocks.dense(), ..self.live }
     }
 
     fn has_room(&self) -> bool {
@@ -86,5 +107,9 @@ impl BlockStore for Shared {
 
     fn disk_bytes(&self) -> u64 {
         self.lock().values().map(|value| value.len() as u64).sum()
+    }
+
+    fn dense(&self) -> Offset {
+        Offset(self.dense.load(Ordering::Acquire))
     }
 }

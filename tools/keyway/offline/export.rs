@@ -43,6 +43,13 @@ pub fn export(
 fn run(flags: &ExportEvents, query: &Query, mut origin: impl Origin) -> Result<(), Failure> {
     let (mut header, mut ends) = origin.begin()?;
     header.at = time::now();
+    if let Some((shard, first)) = origin.cut().filter(|_| query.is_empty()) {
+        return Err(Failure::Failed(format!(
+            "the history of shard {shard} was cut before offset {}: the events from there on are no whole data dir. \
+             Stop the server and copy the data dir; with a filter, what is there is exported to be read",
+            first.0
+        )));
+    }
     if !query.is_empty() {
         let filter = query.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>();
         header.filter = Some(to_raw_value(&filter).expect("text is always JSON"));

@@ -1,7 +1,7 @@
 //! The own fields of each kind of event. Bodies are shown as the JSON that they are, else as base64.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyway_engine::{run::run_state_name, state::Part};
+use keyway_engine::{retention::BY_BYTES, run::run_state_name, state::Part};
 use keyway_storage::{
     event::{
         Cause, CursorFate, CursorSet, CursorState, DeadLettered, Event, EventKind, FinalState, LaneId,
@@ -134,10 +134,16 @@ fn system(document: Document, kind: &EventKind) -> Document {
         }
         EventKind::Wiped(it) => document
             .with("content", it.content.name())
-            .with("kept_seconds", it.seconds)
+            .with("kept_seconds", (it.seconds != BY_BYTES).then_some(it.seconds))
             .with("before", it.before.0)
             .with("wiped_events", it.events)
             .with("wiped_bytes", it.bytes),
+        EventKind::HistoryCut(it) => document
+            .with("work_orders", it.orders().map(|offset| offset.0).collect::<Vec<_>>())
+            .with("dead_letters", it.letters.iter().map(|offset| offset.0).collect::<Vec<_>>()),
+        EventKind::HistoryTrimmed(it) => {
+            document.with("before", it.before.0).with("cut_events", it.events).with("cut_bytes", it.bytes)
+        }
         EventKind::ClockSet(it) => document.with("wall", rfc3339(it.wall)),
         EventKind::Carried(it) => document
             .with("key_base64", STANDARD.encode(&it.key))

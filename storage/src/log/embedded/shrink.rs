@@ -3,7 +3,11 @@
 //! Invariant: the shard never waits for it. It has a thread of its own, which ends with the log.
 
 use std::{
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -19,6 +23,8 @@ const NOBODYS_KEY: [u8; 1] = [0];
 #[derive(Default)]
 pub struct Shrinker {
     running: Option<(SyncSender<()>, JoinHandle<()>)>,
+    /// Askings that are not done.
+    open: Arc<AtomicUsize>,
 }
 
 impl Shrinker {
@@ -26,9 +32,9 @@ impl Shrinker {
     pub fn ask(&mut self, keyspace: &Keyspace) {
         if self.running.is_none() {
             let (ask, asked) = sync_channel(1);
-            let keyspace = keyspace.clone();
+            let (keyspace, open) = (keyspace.clone(), Arc::clone(&self.open));
             let spawned =
-                thread::Builder::new().name("shrink".to_owned()).spawn(move || run(&keyspace, &asked));
+                thread::Builder::new().name("shrink".to_owned()).spawn(move || run(&keyspace, &asked, &open));
             match spawned {
                 Ok(thread) => self.running = Some((ask, thread)),
                 // The next time that it is needed is soon enough.
@@ -36,9 +42,17 @@ impl Shrinker {
             }
         }
         if let Some((ask, _)) = &self.running {
+            self.open.fetch_add(1, Ordering::AcqRel);
             // A full channel is an asking that waits.
-            let _ = ask.try_send(());
+            if ask.try_send(()).is_err() {
+                self.open.fetch_sub(1, Ordering::AcqRel);
+            }
         }
+    }
+
+    /// Whether an asking is not done.
+    pub fn is_busy(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
     }
 
     /// Waits for nothing any more: a store that failed may never finish what it began.
@@ -56,11 +70,12 @@ impl Drop for Shrinker {
     }
 }
 
-fn run(keyspace: &Keyspace, asked: &Receiver<()>) {
+fn run(keyspace: &Keyspace, asked: &Receiver<()>, open: &AtomicUsize) {
     while asked.recv().is_ok() {
         if let Err(error) = shrink(keyspace) {
             tracing::warn!(%error, "the log could not be shrunk; it is tried again after the next wipe");
         }
+        open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -23,6 +23,9 @@ pub trait Origin {
     /// The first line, and for each shard the first event that is not wanted.
     fn begin(&mut self) -> Result<(Header, Vec<Offset>), Failure>;
 
+    /// The first shard whose history was cut, and the offset before which it was.
+    fn cut(&self) -> Option<(usize, Offset)>;
+
     /// Some events of a shard within these offsets.
     fn page(&mut self, shard: ShardId, span: Span, query: &Query) -> Result<Page, Failure>;
 }
@@ -60,15 +63,26 @@ impl Origin for Disk {
         Ok((Header::new(self.data.manifest(), self.data.routes(), Timestamp(0)), ends))
     }
 
+    fn cut(&self) -> Option<(usize, Offset)> {
+        first_cut(self.stores.iter().map(|store| store.log.live().first))
+    }
+
     fn page(&mut self, shard: ShardId, span: Span, _: &Query) -> Result<Page, Failure> {
         let log = self.stores[usize::from(shard.0)].log.reader();
         page(&log, &self.filter, span).map_err(|error| Failure::Damaged(error.to_string()))
     }
 }
 
+/// The first of these beginnings that is one of a log that was cut.
+fn first_cut(firsts: impl Iterator<Item = Offset>) -> Option<(usize, Offset)> {
+    firsts.enumerate().find(|(_, first)| first.0 > 0)
+}
+
 /// A running server.
 pub struct Server {
     client: Client,
+    /// Where each log begins of which every event is there.
+    firsts: Vec<Offset>,
 }
 
 /// What the server says of itself.
@@ -81,6 +95,7 @@ struct Begin {
 #[derive(Deserialize)]
 struct Tails {
     tails: Vec<Offset>,
+    firsts: Vec<Offset>,
 }
 
 /// A page of lines.
@@ -100,7 +115,7 @@ struct Next {
 impl Server {
     /// Asks this server.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, firsts: Vec::new() }
     }
 }
 
@@ -108,7 +123,12 @@ impl Origin for Server {
     fn begin(&mut self) -> Result<(Header, Vec<Offset>), Failure> {
         let answer = self.client.text("/api/export", &[])?;
         let begin: Begin = serde_json::from_str(&answer).map_err(foreign)?;
+        self.firsts = begin.meta.firsts;
         Ok((begin.data, begin.meta.tails))
+    }
+
+    fn cut(&self) -> Option<(usize, Offset)> {
+        first_cut(self.firsts.iter().copied())
     }
 
     fn page(&mut self, shard: ShardId, span: Span, query: &Query) -> Result<Page, Failure> {
