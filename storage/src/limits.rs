@@ -436,8 +436,8 @@ pub const HISTORY_BYTES_MIN: u64 = 1 << 20;
 /// How often a shard looks whether its log is larger than it may be.
 pub const CUT_INTERVAL_MS: u64 = 1_000;
 /// Most work orders and dead letters whose history is cut after one turn. Bounds the event that names them.
-pub const CUT_ENDS_PER_TURN_MAX: usize = 512;
+pub const CUT_ENDS_PER_TURN_MAX: usize = 128;
 /// Events that are folded into the base, or looked at to be taken out of the log, after one turn; a block is one look.
-pub const CUT_EVENTS_PER_TURN_MAX: usize = 1_024;
+pub const CUT_EVENTS_PER_TURN_MAX: usize = 256;
 /// Rows of the base that are copied between two commits.
 pub const RESTORE_ROWS_MAX: usize = 4_096;
