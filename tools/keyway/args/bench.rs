@@ -174,6 +174,9 @@ pub struct Kafka {
     #[arg(long, value_name = "N", default_value_t = 500_000,
         value_parser = clap::value_parser!(u64).range(1..=IN_FLIGHT_MAX))]
     pub messages: u64,
+    /// Messages that wait in Kafka in all, if they are more than are read.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub backlog: Option<u64>,
     /// Messages a second, at times that are fixed in advance: measures how long each takes from then on.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: Option<u32>,

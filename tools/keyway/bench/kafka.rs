@@ -62,6 +62,7 @@ pub fn kafka(flags: &Kafka, out: &mut Printer) -> Result<(), Failure> {
     let workspace = Workspace::new(&flags.work_dir)?;
     let settings = json!({
         "messages": flags.messages,
+        "backlog": flags.backlog,
         "rate": flags.rate,
         "seconds": flags.seconds,
         "partitions": flags.partitions,
@@ -103,11 +104,12 @@ impl Bench<'_> {
     /// Messages that wait in Kafka: thrown away by librdkafka alone, then read by a server.
     fn drain(&mut self) -> Result<(), Failure> {
         let (count, mut messages) = (self.flags.messages, Messages::new(self.flags));
-        self.progress.begin(&format!("sending {count} messages"));
-        for number in 0..count {
+        let waiting = self.flags.backlog.unwrap_or(0).max(count);
+        self.progress.begin(&format!("sending {waiting} messages"));
+        for number in 0..waiting {
             messages.send(&self.broker, number, 0)?;
             if number % 10_000 == 0 {
-                self.progress.part(number, count);
+                self.progress.part(number, waiting);
                 if self.is_ended() {
                     return Ok(());
                 }
