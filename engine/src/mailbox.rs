@@ -54,6 +54,11 @@ impl Bell {
         self.rung.store(false, Ordering::Release);
     }
 
+    /// Whether it rang since the shard looked.
+    pub fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
     /// Sleeps until the bell rings, or for so long.
     pub fn wait(&self, most: Option<Duration>) {
         if self.rung.load(Ordering::Acquire) {

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::Backoff;
 use keyway_storage::{
     event::{EventKind, Received},
     place::{Offset, RunKey, Timestamp},
@@ -40,10 +41,12 @@ impl Shard {
         let mut began = Began::default();
         let patience = self.begin_ahead(&mut began);
         let started = Instant::now();
-        while !began.open.is_empty()
-            && let Some(left) = patience.checked_sub(started.elapsed())
-        {
-            self.bell.wait(Some(left));
+        while !began.open.is_empty() && started.elapsed() < patience {
+            // Awake: falling asleep and waking up takes about as long as such a run. Whoever else can run meanwhile does.
+            let backoff = Backoff::new();
+            while !self.bell.is_rung() && started.elapsed() < patience {
+                backoff.snooze();
+            }
             self.bell.clear();
             self.batch.resume(self.block.len(), self.block.bytes());
             self.collect(now);
