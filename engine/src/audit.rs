@@ -75,8 +75,7 @@ impl<'a> Audit<'a> {
         let (from, end) = (by_trigger_key(ALL_TRIGGERS, 0), by_trigger_key(ALL_TRIGGERS, u64::MAX));
         for row in views.scan(from, end) {
             let (key, value) = row?;
-            let bucket =
-                u64::from_be_bytes(key[key.len() - 8..].try_into().expect("a bucket has eight bytes"));
+            let bucket = key.last_u64();
             if bucket * BUCKET_OFFSETS >= dense.0 {
                 break;
             }

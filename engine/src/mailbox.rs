@@ -27,7 +27,7 @@ impl Bell {
     /// Wakes the shard, or keeps it from falling asleep.
     pub fn ring(&self) {
         // One wake-up is enough until the shard has looked: most rings find it set and cost one read.
-        let first = !self.rung.load(Ordering::Acquire) && !self.rung.swap(true, Ordering::AcqRel);
+        let first = !self.is_rung() && !self.rung.swap(true, Ordering::AcqRel);
         if first && let Some(thread) = self.thread.get() {
             thread.unpark();
         }
@@ -61,7 +61,7 @@ impl Bell {
 
     /// Sleeps until the bell rings, or for so long.
     pub fn wait(&self, most: Option<Duration>) {
-        if self.rung.load(Ordering::Acquire) {
+        if self.is_rung() {
             return;
         }
         match most {

@@ -110,7 +110,7 @@ impl Views {
         let from = by_trigger_key(trigger, 0);
         let first = self.rows.scan(from, by_trigger_key(trigger, u64::MAX), 1)?.pop();
         let Some((key, value)) = first else { return Ok(None) };
-        let bucket = u64::from_be_bytes(key[key.len() - 8..].try_into().expect("a bucket has eight bytes"));
+        let bucket = key.last_u64();
         Ok(Bitmap::from_value(&value)?.offsets(bucket).next())
     }
 

@@ -101,6 +101,23 @@ impl Refold {
             let base = rows.base()?.map(|base| base.reader());
             restore(rows, base, log.dense())?;
         }
+        Self::begin(log, state, views)
+    }
+
+    /// Derives rows anew in others, empty ones, beside those of a shard, whose bases are begun with.
+    pub fn beside(
+        log: &LogReader,
+        state: &RowsReader,
+        views: &RowsReader,
+        scratch: (Rows, Rows),
+    ) -> Result<Self, ReadError> {
+        let (mut scratch_state, mut scratch_views) = scratch;
+        restore(&mut scratch_state, state.base()?, log.dense())?;
+        restore(&mut scratch_views, views.base()?, log.dense())?;
+        Self::begin(log, Some(scratch_state), Some(scratch_views))
+    }
+
+    fn begin(log: &LogReader, state: Option<Rows>, views: Option<Rows>) -> Result<Self, ReadError> {
         // Only deciding asks for projects.
         let no_projects = Arc::new(|_, _: Option<&_>| None);
         let state = state.map(|rows| State::open(log.shard(), rows, no_projects)).transpose()?;
@@ -225,10 +242,8 @@ pub fn difference(reader: &ShardReader) -> Result<Option<String>, RefoldError> {
         state: watermark_of(&reader.state, Tag::Watermark)?,
         views: watermark_of(&reader.views, Tag::ViewsWatermark)?,
     };
-    let (mut state, mut views) = (Rows::memory(Tag::Watermark), Rows::memory(Tag::ViewsWatermark));
-    restore(&mut state, reader.state.base()?, reader.log.dense())?;
-    restore(&mut views, reader.views.base()?, reader.log.dense())?;
-    let mut refold = Refold::open(&reader.log, Some(state), Some(views))?;
+    let scratch = (Rows::memory(Tag::Watermark), Rows::memory(Tag::ViewsWatermark));
+    let mut refold = Refold::beside(&reader.log, &reader.state, &reader.views, scratch)?;
     refold.run(&reader.log, ends, &mut Blind)?;
     let (state, views) = (refold.state(), refold.views());
     let in_state = state.map(|folded| compare(&reader.state, &folded)).transpose()?.flatten();

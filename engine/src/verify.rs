@@ -16,7 +16,7 @@ use keyway_storage::{
 
 use crate::{
     audit::{Audit, Finding},
-    refold::{Ends, Refold, RefoldError, compare, restore, watermark_of},
+    refold::{Ends, Refold, RefoldError, compare, watermark_of},
 };
 
 /// What was found in one shard.
@@ -46,12 +46,9 @@ pub fn verify(store: &Store, bench: Bench) -> Result<Report, RefoldError> {
     let (state, views) = (store.state.reader(), store.views.reader());
     let mut report = Report::default();
     let mut audit = Audit::new(bench.ids, bench.logs, bench.pass);
-    let (mut scratch_state, mut scratch_views) = bench.scratch;
     let folded = catch_unwind(AssertUnwindSafe(|| {
         audit.see_kept(&log, &views)?;
-        restore(&mut scratch_state, state.base()?, log.dense())?;
-        restore(&mut scratch_views, views.base()?, log.dense())?;
-        let mut refold = Refold::open(&log, Some(scratch_state), Some(scratch_views))?;
+        let mut refold = Refold::beside(&log, &state, &views, bench.scratch)?;
         let ends = Ends {
             state: watermark_of(&state, Tag::Watermark).unwrap_or_default(),
             views: watermark_of(&views, Tag::ViewsWatermark).unwrap_or_default(),

@@ -131,6 +131,13 @@ impl Key {
         self.bytes(&value.to_be_bytes())
     }
 
+    /// The number of eight bytes that it ends with.
+    pub fn last_u64(&self) -> u64 {
+        u64::from_be_bytes(
+            self[self.len() - 8..].try_into().expect("the key ends with a number of eight bytes"),
+        )
+    }
+
     /// The first key after all that begin like this one.
     pub fn prefix_end(self) -> Self {
         let mut end = self;

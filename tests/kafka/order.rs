@@ -1,6 +1,6 @@
 //! Order with concurrency: runs of one key one after the other, other keys beside them, whatever fails or crashes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Value, json};
 
@@ -95,17 +95,23 @@ fn a_workflow_with_concurrency_one_runs_all_messages_in_the_order_of_the_log() {
         .for_each(|runs| are_one_after_the_other(runs));
 }
 
-#[test]
-fn a_blocked_key_is_shown_with_its_partition_and_goes_on_when_someone_decides() {
-    let (setting, client) = Setting::new("blocked", 2);
+/// A server whose key `a` is blocked by its first message: three of `a` wait behind it, three of `c` do not.
+fn blocked(home: &Path, name: &str) -> (Setting, Keyway) {
+    let (setting, client) = Setting::new(name, 2);
     let setting = setting.trigger("on_failure: block_key");
-    let home = tempfile::tempdir().unwrap();
     send(&client, &setting, "a", &json!({"fail": true}));
     (0..3).for_each(|n| send(&client, &setting, "a", &json!({"n": n})));
     (0..3).for_each(|n| send(&client, &setting, "c", &json!({"n": n})));
     client.flush();
-    let server = setting.start(home.path(), &[]);
+    let server = setting.start(home, &[]);
     has_orders(&server, 7);
+    (setting, server)
+}
+
+#[test]
+fn a_blocked_key_is_shown_with_its_partition_and_goes_on_when_someone_decides() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, server) = blocked(home.path(), "blocked");
     let waiting = |count: u64| status(&server)["runs"]["available"].as_u64().unwrap_or(0) == count;
     eventually("only the blocked key waits", || waiting(3) && trigger(&server)["blocked_keys_count"] == 1);
     let seen = trigger(&server);
@@ -125,15 +131,8 @@ fn a_blocked_key_is_shown_with_its_partition_and_goes_on_when_someone_decides() 
 
 #[test]
 fn a_blocked_key_is_tried_again_and_passed_over_by_the_api_and_what_waited_follows_in_order() {
-    let (setting, client) = Setting::new("released", 2);
-    let setting = setting.trigger("on_failure: block_key");
     let home = tempfile::tempdir().unwrap();
-    send(&client, &setting, "a", &json!({"fail": true}));
-    (0..3).for_each(|n| send(&client, &setting, "a", &json!({"n": n})));
-    (0..3).for_each(|n| send(&client, &setting, "c", &json!({"n": n})));
-    client.flush();
-    let server = setting.start(home.path(), &[]);
-    has_orders(&server, 7);
+    let (setting, server) = blocked(home.path(), "released");
     let state = |state: &str| status(&server)["runs"][state].as_u64().unwrap_or(0);
     let blocked = || trigger(&server)["blocked_keys_count"].as_u64().unwrap();
     eventually("only the blocked key waits", || state("available") == 3 && blocked() == 1);

@@ -128,10 +128,9 @@ impl Pool {
 
     /// How long the end of a run that begins now is worth waiting for.
     pub(super) fn patience(&self) -> Duration {
-        let micros = self.run_micros.load(Ordering::Relaxed);
         // One that takes as long as a sync ends beside it, not before it.
-        let worth = (micros < RUN_AHEAD_US_MAX).then_some(RUN_AHEAD_US_MAX);
-        Duration::from_micros(worth.unwrap_or_default())
+        let is_short = self.run_micros.load(Ordering::Relaxed) < RUN_AHEAD_US_MAX;
+        if is_short { Duration::from_micros(RUN_AHEAD_US_MAX) } else { Duration::ZERO }
     }
 
     /// Gives slots back.

@@ -70,10 +70,14 @@ impl Shard {
             Answer::Claimed(claims) => Some(claims),
             _ => None,
         });
+        let mut claims = claims.flatten().peekable();
+        if claims.peek().is_none() {
+            return Duration::ZERO;
+        }
         let called = self.called();
         let is_followed =
             |run: RunKey| run.n == 1 && called.contains(&run.work_order) || self.follows.has(run);
-        let followed = claims.flatten().filter(|claim| is_followed(claim.run));
+        let followed = claims.filter(|claim| is_followed(claim.run));
         let ahead: Vec<Ahead> =
             followed.map(|claim| Ahead { claim: *claim, input: self.input(claim.run.work_order) }).collect();
         if ahead.is_empty() || !self.log.reserve() {

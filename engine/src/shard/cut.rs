@@ -270,9 +270,7 @@ impl Shard {
         }
         Ok(true)
     }
-}
 
-impl Shard {
     fn is_in_force(&self, what: InForce, offset: Offset) -> Result<bool, ReadError> {
         Ok(match what {
             InForce::Project => self.state.project_at() == Some(offset),

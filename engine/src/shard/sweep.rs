@@ -58,11 +58,14 @@ impl Sweep {
         let shrink = self
             .loose
             .map_or(Timestamp::NEVER, |(_, since)| since.plus_millis(WIPE_SHRINK_MS).max(self.shrink_from));
-        let is_cutting = self.cut.as_ref().is_some_and(Cut::is_under_way);
-        match self.pass.is_some() || !self.rules.is_empty() || !self.events.is_empty() || is_cutting {
+        match self.pass.is_some() || !self.rules.is_empty() || !self.events.is_empty() || self.is_cutting() {
             true => Timestamp(0),
             false => self.due.min(shrink),
         }
+    }
+
+    fn is_cutting(&self) -> bool {
+        self.cut.as_ref().is_some_and(Cut::is_under_way)
     }
 
     /// What the turn that begins has to append.
@@ -117,13 +120,10 @@ impl Shard {
         if self.sweep.due() > now || is_behind || !self.sweep.events.is_empty() || self.full_until.is_some() {
             return Ok(!self.sweep.events.is_empty());
         }
-        if self.sweep.pass.is_none()
-            && self.sweep.rules.is_empty()
-            && self.sweep.cut.as_ref().is_some_and(Cut::is_under_way)
-        {
-            return self.cut(now);
-        }
         if self.sweep.pass.is_none() && self.sweep.rules.is_empty() {
+            if self.sweep.is_cutting() {
+                return self.cut(now);
+            }
             let project = self.state.project().clone();
             self.sweep.begin(&project, now);
         }

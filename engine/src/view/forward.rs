@@ -145,7 +145,7 @@ impl<'a> LogWalk<'a> {
         let (mut last, mut count) = (first, 0);
         for row in self.reader.views.scan(key(first), key(end)).take(WALK_ROWS) {
             let (key, value) = row?;
-            last = u64::from_be_bytes(key[key.len() - 8..].try_into().expect("a bucket has eight bytes"));
+            last = key.last_u64();
             let set = Bitmap::from_value(&value)?;
             self.offsets.extend(set.offsets(last).filter(|offset| range.contains(offset)));
             count += 1;

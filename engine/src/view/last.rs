@@ -19,7 +19,7 @@ pub fn last_input(
         let newest =
             reader.views.scan_back(by_trigger_key(trigger, 0), by_trigger_key(trigger, u64::MAX)).next();
         let Some((key, value)) = newest.transpose()? else { continue };
-        let bucket = u64::from_be_bytes(key[key.len() - 8..].try_into().expect("a bucket has eight bytes"));
+        let bucket = key.last_u64();
         let Some(offset) = Bitmap::from_value(&value)?.offsets(bucket).next_back() else { continue };
         let at = reader.log.event(offset)?.map(|event| event.at);
         let place = Place { shard: reader.shard, offset };

@@ -18,7 +18,7 @@ pub fn report(reader: &ShardReader, run: RunKey) -> Result<Vec<Event>, ReadError
     let mut events = Vec::new();
     for row in reader.views.scan(report_key(run, 0), report_key(run, u64::MAX)) {
         let (key, value) = row?;
-        let bucket = u64::from_be_bytes(key[key.len() - 8..].try_into().expect("a bucket has eight bytes"));
+        let bucket = key.last_u64();
         for offset in Bitmap::from_value(&value)?.offsets(bucket) {
             events.extend(reader.log.event(offset)?);
         }

@@ -182,7 +182,7 @@ impl Walk {
             Stored::Bitmaps => {
                 let Some(row) = self.rows.next() else { return Ok(None) };
                 let (key, value) = row?;
-                Ok(Some((last_number(&key), Bitmap::from_value(&value)?)))
+                Ok(Some((key.last_u64(), Bitmap::from_value(&value)?)))
             }
             Stored::Offsets(beyond) => self.read_offsets(beyond),
         }
@@ -192,21 +192,16 @@ impl Walk {
     fn read_offsets(&mut self, beyond: Option<Offset>) -> Result<Option<(u64, Bitmap)>, ReadError> {
         let mut next = match beyond {
             Some(offset) => Some(offset),
-            None => self.rows.next().transpose()?.map(|(key, _)| Offset(last_number(&key))),
+            None => self.rows.next().transpose()?.map(|(key, _)| Offset(key.last_u64())),
         };
         let Some(first) = next else { return Ok(None) };
         let number = first.0 / BUCKET_OFFSETS;
         let mut set = Bitmap::default();
         while let Some(offset) = next.filter(|offset| offset.0 / BUCKET_OFFSETS == number) {
             set.insert(offset);
-            next = self.rows.next().transpose()?.map(|(key, _)| Offset(last_number(&key)));
+            next = self.rows.next().transpose()?.map(|(key, _)| Offset(key.last_u64()));
         }
         self.kind = Stored::Offsets(next);
         Ok(Some((number, set)))
     }
-}
-
-/// The number at the end of a key.
-fn last_number(key: &Key) -> u64 {
-    u64::from_be_bytes(key[key.len() - 8..].try_into().expect("the key ends with a number of eight bytes"))
 }

@@ -135,7 +135,7 @@ fn many_run_again_on_the_version_that_they_had() {
     let order = world.receive(0, WEBHOOK, "{}");
     world.run(0, &[]);
     let changed = crate::world::PROJECT.replace("validate", "renamed");
-    assert_eq!(world.call(Method::PUT, "/api/project", &changed).status, 200);
+    world.apply(&changed);
     assert_eq!(rerun(&world, &json!({"version": "old"})).status, 422);
     let told = rerun(&world, &json!({"filters": {"workflow": "intake"}, "version": "original"}));
     assert_eq!(told.body["data"]["matched"], 1);

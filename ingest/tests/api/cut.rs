@@ -17,34 +17,19 @@ use keyway_storage::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{CRON, KAFKA, OTHER, PROJECT, WEBHOOK, World, ids};
+use crate::world::{CRON, DAY, KAFKA, OTHER, PROJECT, SECOND, WEBHOOK, World, ids};
 
-const SECOND: u64 = 1_000_000;
-const DAY: u64 = 86_400 * SECOND;
 const BODY: &str = "{\"secret\":\"tell nobody\"}";
 
 /// A world that keeps history for 7 days; workflow `other` keeps it for 30 days.
 fn world() -> World {
     let world = World::bare(1);
-    apply(
-        &world,
+    world.apply(
         &PROJECT
             .replace("name: clinic", "name: clinic\nhistory_retention_period: 7")
             .replace("  other:\n", "  other:\n    history_retention_period: 30\n"),
     );
     world
-}
-
-fn apply(world: &World, project: &str) {
-    let answer = world.call(Method::PUT, "/api/project", project);
-    assert_eq!(answer.status, 200, "{}", answer.body);
-}
-
-/// Gives the shard a turn, so that it looks at the clock.
-fn turn(world: &World) {
-    let permits = Permits { project: 0, workflows: Vec::new() };
-    let answer = world.ask(0, Command::Claim(Claim { worker: 9, demand: 0, permits }));
-    assert!(matches!(answer, Answer::Claimed(_)));
 }
 
 fn retention(world: &World, name: &str) -> u64 {
@@ -60,10 +45,10 @@ fn until_cut(world: &World, orders: u64, letters: u64) {
     let changes = cut() != wanted;
     while cut() != wanted || changes && before(world) == was {
         assert!(Instant::now() < deadline, "{:?} of {wanted:?}, from {was:?}", cut());
-        turn(world);
+        world.turn(0);
     }
     // The blocks go in the turns behind that.
-    (0..50).for_each(|_| turn(world));
+    (0..50).for_each(|_| world.turn(0));
     same(world);
 }
 
@@ -107,7 +92,7 @@ fn a_work_order_is_gone_from_everywhere_when_its_time_is_over() {
     assert_eq!(world.call(Method::POST, &format!("/api/work_orders/{later}/reruns"), "{}").status, 201);
     world.run(0, &["{\"c\":4}"]);
     world.at(37 * DAY + SECOND);
-    turn(&world);
+    world.turn(0);
     assert_eq!(status_of(&world, &format!("/api/work_orders/{later}")), 200, "a rerun counts anew");
     world.at(37 * DAY + 120 * SECOND);
     until_cut(&world, 2, 0);
@@ -161,7 +146,7 @@ fn what_is_open_outlives_the_cut() {
         .replace("name: clinic", "name: clinic\nhistory_retention_period: 7")
         .replace("    name: Intake\n", "    name: Intake\n    concurrency: 1\n")
         .replace("custom_path: clinic}", "custom_path: clinic, on_failure: block_key}");
-    apply(&world, &project);
+    world.apply(&project);
     let ended = world.at(0).receive(0, OTHER, BODY);
     let claimed = world.claim(0);
     world.begin(0, claimed);
@@ -213,7 +198,7 @@ fn a_rerun_on_the_original_version_finds_it_however_often_the_project_changed() 
     let text = text.replace("  other:\n", "  other:\n    history_retention_period: 30\n");
     for version in 1..20 {
         world.pass(DAY / 2);
-        apply(&world, &format!("{text}# {version}\n"));
+        world.apply(&format!("{text}# {version}\n"));
         world.receive(0, WEBHOOK, BODY);
         world.run(0, &["{\"a\":1}"]);
     }
@@ -228,8 +213,8 @@ fn a_rerun_on_the_original_version_finds_it_however_often_the_project_changed() 
     world.at(60 * DAY);
     until_cut(&world, 20, 0);
     // Whoever looks anew finds what is not needed.
-    apply(&world, &text);
-    (0..200).for_each(|_| turn(&world));
+    world.apply(&text);
+    (0..200).for_each(|_| world.turn(0));
     assert!(applied() <= 2, "{}", applied());
     same(&world);
 }
@@ -237,7 +222,7 @@ fn a_rerun_on_the_original_version_finds_it_however_often_the_project_changed() 
 #[test]
 fn a_log_that_is_too_large_loses_its_oldest_history_however_young_it_is() {
     let world = World::bare(1);
-    apply(&world, &PROJECT.replace("name: clinic", "name: clinic\nhistory_retention_bytes: 2000000"));
+    world.apply(&PROJECT.replace("name: clinic", "name: clinic\nhistory_retention_bytes: 2000000"));
     let open = world.at(0).dead_letter(0, Some(b"two"), Reason::InvalidJson);
     let body = format!("\"{}\"", "x".repeat(50_000));
     let mut orders = Vec::new();
@@ -245,13 +230,13 @@ fn a_log_that_is_too_large_loses_its_oldest_history_however_young_it_is() {
         world.pass(10 * SECOND);
         orders.push(world.receive(0, OTHER, &body));
         world.run(0, &["{}"]);
-        turn(&world);
+        world.turn(0);
     }
     let deadline = Instant::now() + Duration::from_secs(20);
     while retention(&world, "log_disk_bytes") > 2_500_000 {
         assert!(Instant::now() < deadline, "{}", world.read("/api/status"));
         world.pass(600 * SECOND);
-        turn(&world);
+        world.turn(0);
     }
     assert_eq!(status_of(&world, &format!("/api/work_orders/{}", orders[0])), 404);
     assert_eq!(status_of(&world, &format!("/api/work_orders/{}", orders[199])), 200, "the newest stays");
@@ -276,7 +261,7 @@ fn views_are_derived_anew_while_serving_from_what_stands_for_the_cut() {
     let deadline = Instant::now() + Duration::from_secs(20);
     while ids(&world.read("/api/work_orders")) != listed {
         assert!(Instant::now() < deadline);
-        turn(&world);
+        world.turn(0);
     }
     same(&world);
 }
@@ -300,7 +285,7 @@ fn whatever_happens_the_rows_are_those_of_the_base_and_what_is_left_of_the_log()
         let (mut orders, mut letters, mut gone) = (Vec::new(), Vec::new(), BTreeSet::new());
         for step in 0..150 {
             something(&world, &mut chance, &mut orders, &mut letters);
-            (0..chance.below(12)).for_each(|_| turn(&world));
+            (0..chance.below(12)).for_each(|_| world.turn(0));
             if step % 25 == 24 {
                 same(&world);
                 for order in &orders {

@@ -100,7 +100,7 @@ fn a_rerun_that_cannot_be_is_refused_with_the_reason() {
     let told = world.call(Method::POST, &target, "{");
     assert_eq!((told.status, told.body["error"].as_str()), (400, Some("bad_request")));
     let without = PROJECT.replace("  intake:\n", "  renamed:\n");
-    assert_eq!(world.call(Method::PUT, "/api/project", &without).status, 200);
+    world.apply(&without);
     let told = post(&world, &target, json!({}));
     assert_eq!(told.status, 409);
     assert_eq!(told.body["message"], "The project no longer has the workflow of this work order.");
@@ -152,7 +152,7 @@ fn a_trigger_is_switched_on_all_shards_until_the_next_project_file() {
     assert_eq!(world.call(Method::POST, &format!("/api/triggers/{WEBHOOK}/enable"), "").status, 200);
     assert_eq!(enabled(), json!(true));
     world.call(Method::POST, &format!("/api/triggers/{WEBHOOK}/disable"), "");
-    assert_eq!(world.call(Method::PUT, "/api/project", PROJECT).status, 200);
+    world.apply(PROJECT);
     assert_eq!(enabled(), json!(true));
     let nobody = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9fff";
     assert_eq!(world.call(Method::POST, &format!("/api/triggers/{nobody}/enable"), "").status, 404);
@@ -165,7 +165,7 @@ fn a_rerun_may_be_of_the_version_that_the_work_order_had() {
     let order = world.receive(0, WEBHOOK, "{}");
     world.run(0, &["{\"data\":1}", "{\"data\":2}"]);
     let changed = PROJECT.replace("validate", "check");
-    assert_eq!(world.call(Method::PUT, "/api/project", &changed).status, 200);
+    world.apply(&changed);
     let target = format!("/api/work_orders/{order}/reruns");
     let told = post(&world, &target, json!({"job": "validate"}));
     assert_eq!(

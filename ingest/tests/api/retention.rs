@@ -3,25 +3,19 @@
 use std::time::{Duration, Instant};
 
 use hyper::Method;
-use keyway_engine::{
-    command::{Answer, Claim, Command, Permits},
-    refold::difference,
-};
+use keyway_engine::refold::difference;
 use keyway_storage::event::{Reason, RunState};
 use serde_json::{Value, json};
 
-use crate::world::{CRON, OTHER, PROJECT, WEBHOOK, World};
+use crate::world::{CRON, DAY, OTHER, PROJECT, SECOND, WEBHOOK, World};
 
-const SECOND: u64 = 1_000_000;
-const DAY: u64 = 86_400 * SECOND;
 const BODY: &str = "{\"secret\":\"tell nobody\"}";
 
 /// A world whose project keeps bodies for 7 days and log lines for 3; workflow `other` keeps bodies for 30 days.
 fn world() -> World {
     let periods = "name: clinic\ndataclip_retention_period: 7\nlog_retention_period: 3";
     let world = World::bare(1);
-    apply(
-        &world,
+    world.apply(
         &PROJECT
             .replace("name: clinic", periods)
             .replace("  other:\n", "  other:\n    dataclip_retention_period: 30\n"),
@@ -29,23 +23,11 @@ fn world() -> World {
     world
 }
 
-fn apply(world: &World, project: &str) {
-    let answer = world.call(Method::PUT, "/api/project", project);
-    assert_eq!(answer.status, 200, "{}", answer.body);
-}
-
-/// Gives the shard a turn, so that it looks at the clock.
-fn turn(world: &World) {
-    let permits = Permits { project: 0, workflows: Vec::new() };
-    let answer = world.ask(0, Command::Claim(Claim { worker: 9, demand: 0, permits }));
-    assert!(matches!(answer, Answer::Claimed(_)));
-}
-
 /// Turns until what is read is as wanted.
 fn until(world: &World, target: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        turn(world);
+        world.turn(0);
         let shown = world.read(target);
         if wanted(&shown["data"]) {
             return shown["data"].clone();
@@ -188,12 +170,12 @@ fn what_next_runs_start_with_outlives_every_period() {
     };
     set("{\"n\":1}");
     world.at(20 * DAY);
-    turn(&world);
+    world.turn(0);
     set("{\"n\":2}");
     world.at(21 * DAY);
     until_wiped(&world, 1, 0);
     world.at(90 * DAY);
-    turn(&world);
+    world.turn(0);
     let cursor = world.read(&format!("/api/triggers/{CRON}/cursor"));
     assert_eq!(cursor["data"]["attributes"]["state"], json!({"n": 2}));
     assert_eq!(wiped(&world), (1, 0));
@@ -205,16 +187,16 @@ fn a_shorter_period_holds_for_what_is_there_already() {
     world.at(0).receive(0, WEBHOOK, BODY);
     world.run(0, &["{\"a\":1}"]);
     world.at(DAY);
-    turn(&world);
+    world.turn(0);
     assert_eq!(wiped(&world), (0, 0));
-    apply(&world, &PROJECT.replace("  intake:\n", "  intake:\n    zero_persistence: true\n"));
+    world.apply(&PROJECT.replace("  intake:\n", "  intake:\n    zero_persistence: true\n"));
     until_wiped(&world, 2, 0);
     // A project that keeps everything wipes nothing more.
-    apply(&world, PROJECT);
+    world.apply(PROJECT);
     world.receive(0, WEBHOOK, BODY);
     world.run(0, &["{\"a\":1}"]);
     world.at(90 * DAY);
-    turn(&world);
+    world.turn(0);
     assert_eq!(wiped(&world), (2, 0));
 }
 
@@ -225,18 +207,18 @@ fn what_blocks_others_keeps_its_content_until_someone_decides() {
         .replace("name: clinic", "name: clinic\ndataclip_retention_period: 7")
         .replace("    name: Intake\n", "    name: Intake\n    concurrency: 1\n")
         .replace("custom_path: clinic}", "custom_path: clinic, on_failure: block_key}");
-    apply(&world, &project);
+    world.apply(&project);
     world.at(0).receive(0, WEBHOOK, BODY);
     let claimed = world.claim(0);
     world.begin(0, claimed);
     world.end(0, claimed, &["{\"a\":1}"], RunState::Failed);
     world.at(8 * DAY);
-    (0..20).for_each(|_| turn(&world));
+    (0..20).for_each(|_| world.turn(0));
     assert_eq!(wiped(&world), (0, 0));
     let skipped = world.call(Method::POST, &format!("/api/triggers/{WEBHOOK}/blocked_keys/-/skip"), "");
     assert_eq!(skipped.status, 200, "{}", skipped.body);
     world.at(14 * DAY);
-    (0..20).for_each(|_| turn(&world));
+    (0..20).for_each(|_| world.turn(0));
     assert_eq!(wiped(&world), (0, 0), "it counts from the decision on");
     world.at(15 * DAY + SECOND);
     until_wiped(&world, 2, 0);

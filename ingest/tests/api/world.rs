@@ -47,6 +47,9 @@ use keyway_storage::{
 };
 use serde_json::Value;
 
+/// In microseconds.
+pub const SECOND: u64 = 1_000_000;
+pub const DAY: u64 = 86_400 * SECOND;
 pub const WEBHOOK: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 pub const OTHER: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 pub const CRON: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
@@ -108,8 +111,7 @@ impl World {
     /// So many shards with the project in force.
     pub fn new(shards: u8) -> Self {
         let world = Self::bare(shards);
-        let answer = world.call(Method::PUT, "/api/project", PROJECT);
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        world.apply(PROJECT);
         world
     }
 
@@ -190,6 +192,19 @@ impl World {
 
     pub fn ask(&self, shard: u8, command: Command) -> Answer {
         self.port(shard).ask(command).unwrap()
+    }
+
+    /// Puts a project into force.
+    pub fn apply(&self, project: &str) {
+        let answer = self.call(Method::PUT, "/api/project", project);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// Gives a shard a turn, so that it looks at the clock.
+    pub fn turn(&self, shard: u8) {
+        let permits = Permits { project: 0, workflows: Vec::new() };
+        let answer = self.ask(shard, Command::Claim(Claim { worker: 9, demand: 0, permits }));
+        assert!(matches!(answer, Answer::Claimed(_)));
     }
 
     /// A work order on a shard; returns its id.
