@@ -125,3 +125,38 @@ fn a_mail_server_that_hangs_delays_neither_the_url_nor_the_end_of_the_process() 
     assert!(!server.trace().contains("SMTP_URL"));
     assert_eq!(server.stop().code(), Some(0));
 }
+
+#[test]
+fn a_mail_server_that_refuses_for_good_is_tried_six_times_and_given_up_in_the_log() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, mail) = (Fake::new(&[("POST /hook", 200, String::new())]), MailServer::refusing());
+    // A test does not wait the minute that six attempts take.
+    let variables = [("SMTP_URL", mail.url.as_str()), ("KEYWAY_NOTICE_BACKOFF_MS", "1")];
+    write_project(home.path(), &url.url);
+    lose_two_runs(home.path(), &variables);
+
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    eventually("the warnings are closed", || {
+        let warned = events(&server, "Warned").len();
+        warned > 0 && events(&server, "Noticed").len() == warned
+    });
+    let noticed = events(&server, "Noticed");
+    assert!(noticed.iter().all(|event| event["delivered"] == false), "{noticed:?}");
+    // Each shard warns of its own run, and of each people are told by URL once.
+    assert_eq!(mail.refused(), 6 * noticed.len());
+    assert_eq!(url.asked().len(), noticed.len());
+    assert_eq!(mail.messages(), [""; 0]);
+    let metrics = server.text("/metrics");
+    let count = |result: &str, count: usize| format!("keyway_notices_total{{result=\"{result}\"}} {count}\n");
+    assert!(metrics.contains(&count("given_up", noticed.len())), "{metrics}");
+    assert!(metrics.contains(&count("failed_attempt", mail.refused())), "{metrics}");
+    assert!(server.trace().contains("550"), "{}", server.trace());
+    assert_eq!(server.stop().code(), Some(0));
+
+    // What was given up stays so: the next start has nothing open.
+    let refused = mail.refused();
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    assert_eq!(events(&server, "Noticed").len(), noticed.len());
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(mail.refused(), refused);
+}

@@ -10,7 +10,7 @@ use std::{
 
 use keyway_storage::{
     event::{EventKind, MadeId, ProjectApplied},
-    limits::PROJECTS_CACHED_MAX,
+    limits::{PROJECTS_CACHED_BYTES_MAX, PROJECTS_CACHED_MAX},
     log::LogReader,
     place::{Offset, ShardId},
 };
@@ -33,8 +33,17 @@ pub struct Catalog {
 
 #[derive(Default)]
 struct Projects {
-    by_place: HashMap<(ShardId, Offset), Arc<Project>>,
-    by_content: HashMap<u64, Arc<Project>>,
+    /// What was applied where, by a hash of its content.
+    by_place: HashMap<(ShardId, Offset), u64>,
+    by_content: HashMap<u64, Kept>,
+    /// Bytes of the files of those that are kept.
+    bytes: usize,
+}
+
+struct Kept {
+    project: Arc<Project>,
+    /// Bytes of its file.
+    bytes: usize,
 }
 
 impl Catalog {
@@ -55,8 +64,8 @@ impl Catalog {
 
     /// The project that the event at `offset` of `shard` put into force.
     pub fn get(&self, shard: ShardId, offset: Offset) -> Option<Arc<Project>> {
-        if let Some(project) = lock(&self.projects).by_place.get(&(shard, offset)) {
-            return Some(Arc::clone(project));
+        if let Some(project) = lock(&self.projects).get(shard, offset) {
+            return Some(project);
         }
         let reader = lock(&self.readers).get(&shard)?.clone();
         match reader.event(offset).ok()??.kind {
@@ -67,30 +76,56 @@ impl Catalog {
 
     /// Reads a project, or finds the one that was read from the same file before.
     pub fn load(&self, shard: ShardId, offset: Offset, applied: &ProjectApplied) -> Arc<Project> {
-        let content = content_of(&applied.file, &applied.made);
-        let known = lock(&self.projects).by_content.get(&content).cloned();
+        let content = content_of(applied);
+        let known = lock(&self.projects).by_content.get(&content).map(|kept| Arc::clone(&kept.project));
         let project = known.unwrap_or_else(|| self.loader.load(applied));
-        self.keep(shard, offset, content, &project);
+        let kept = Kept { project: Arc::clone(&project), bytes: applied.file.len() };
+        lock(&self.projects).keep(shard, offset, content, kept);
         project
     }
 
     /// Keeps a project that is about to be applied.
     pub fn put(&self, shard: ShardId, offset: Offset, apply: &Apply) {
-        self.keep(shard, offset, content_of(&apply.file, &apply.made), &apply.project);
-    }
-
-    fn keep(&self, shard: ShardId, offset: Offset, content: u64, project: &Arc<Project>) {
-        let mut projects = lock(&self.projects);
-        // Rare: only after that many applies. What is still needed is read again from the log.
-        if projects.by_place.len() >= PROJECTS_CACHED_MAX {
-            *projects = Projects::default();
-        }
-        projects.by_content.insert(content, Arc::clone(project));
-        projects.by_place.insert((shard, offset), Arc::clone(project));
+        let kept = Kept { project: Arc::clone(&apply.project), bytes: apply.file.len() };
+        lock(&self.projects).keep(shard, offset, hash_of(&apply.file, &apply.made), kept);
     }
 }
 
-fn content_of(file: &[u8], made: &[MadeId]) -> u64 {
+impl Projects {
+    fn get(&self, shard: ShardId, offset: Offset) -> Option<Arc<Project>> {
+        let content = self.by_place.get(&(shard, offset))?;
+        self.by_content.get(content).map(|kept| Arc::clone(&kept.project))
+    }
+
+    fn keep(&mut self, shard: ShardId, offset: Offset, content: u64, kept: Kept) {
+        // Rare: only after that many applies. Where it was applied is read again from the log.
+        if self.by_place.len() >= PROJECTS_CACHED_MAX {
+            self.by_place.clear();
+        }
+        self.by_place.insert((shard, offset), content);
+        self.bytes += kept.bytes;
+        if let Some(before) = self.by_content.insert(content, kept) {
+            self.bytes -= before.bytes;
+        }
+        if self.bytes > PROJECTS_CACHED_BYTES_MAX || self.by_content.len() > PROJECTS_CACHED_MAX {
+            self.shrink(content);
+        }
+    }
+
+    /// Lets go of all but one and those that are in use; what is needed again is read again from the log.
+    fn shrink(&mut self, newest: u64) {
+        self.by_content.retain(|content, kept| *content == newest || Arc::strong_count(&kept.project) > 1);
+        self.by_place.retain(|_, content| self.by_content.contains_key(content));
+        self.bytes = self.by_content.values().map(|kept| kept.bytes).sum();
+    }
+}
+
+/// A hash of all that a project is read from.
+pub fn content_of(applied: &ProjectApplied) -> u64 {
+    hash_of(&applied.file, &applied.made)
+}
+
+fn hash_of(file: &[u8], made: &[MadeId]) -> u64 {
     made.iter().fold(xxh3_64(file), |hash, made| {
         hash.rotate_left(7) ^ xxh3_64(made.name.as_bytes()) ^ xxh3_64(&made.id).rotate_left(31)
     })

@@ -6,6 +6,7 @@ mod field;
 mod file;
 mod file_v2;
 mod graph;
+mod lines;
 mod mistake;
 mod notification;
 mod retention;
@@ -191,6 +192,12 @@ impl Project {
         Some((workflow, &workflow.triggers[trigger]))
     }
 
+    /// The index of a trigger in this workflow, which is its index in `graph.from_trigger`.
+    pub fn trigger_index(&self, workflow: WorkflowId, id: TriggerId) -> Option<usize> {
+        let &(of, trigger) = self.by_trigger.get(&id)?;
+        (self.workflows[of].id == workflow).then_some(trigger)
+    }
+
     /// Every trigger with its workflow, in the order of the file.
     pub fn triggers(&self) -> impl Iterator<Item = (&Workflow, &Trigger)> {
         self.workflows.iter().flat_map(|workflow| workflow.triggers.iter().map(move |it| (workflow, it)))
@@ -201,11 +208,6 @@ impl Workflow {
     /// The job with this key.
     pub fn job(&self, key: &str) -> Option<JobId> {
         self.jobs.iter().position(|job| job.key == key).map(|index| JobId(index as u16))
-    }
-
-    /// The index of a trigger of this workflow, which is its index in `graph.from_trigger`.
-    pub fn trigger_index(&self, id: TriggerId) -> Option<usize> {
-        self.triggers.iter().position(|trigger| trigger.id == id)
     }
 }
 

@@ -144,12 +144,19 @@ fn json_object(raw: Option<&[u8]>) -> Result<Bytes, Unusable> {
 const EVENTS_AFTER_END: usize = 4;
 
 /// What one turn will decide, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     commands: Vec<(usize, Ticket, Command)>,
     bytes: usize,
     events: usize,
     origin: usize,
+    takes_file: bool,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { commands: Vec::new(), bytes: 0, events: 0, origin: 0, takes_file: true }
+    }
 }
 
 impl Batch {
@@ -173,9 +180,21 @@ impl Batch {
         self.commands.push((self.origin, ticket, command));
     }
 
-    /// Counts what the turn has decided already, so that what is added fits beside it.
+    /// Counts what the turn has decided already, so that what is added fits beside it. A project file is left to the next
+    /// turn: room on the disk was found for a block without one.
     pub fn resume(&mut self, events: usize, bytes: usize) {
         (self.events, self.bytes) = (events, bytes);
+        self.takes_file = false;
+    }
+
+    /// Says that something is due under the project in force that is not in the log yet.
+    pub fn note_owed(&mut self) {
+        self.takes_file = false;
+    }
+
+    /// Whether the project in force may be replaced in this turn.
+    pub fn takes_file(&self) -> bool {
+        self.takes_file
     }
 
     /// Says which source offers from now on.
@@ -187,6 +206,7 @@ impl Batch {
     pub fn drain(&mut self) -> impl Iterator<Item = (usize, Ticket, Command)> + '_ {
         self.bytes = 0;
         self.events = 0;
+        self.takes_file = true;
         self.commands.drain(..)
     }
 

@@ -3,8 +3,8 @@
 mod reading;
 
 use keyway_storage::limits::{
-    JOB_BYTES_MAX, JOBS_PER_WORKFLOW_MAX, MADE_IDS_MAX, PROJECT_BYTES_MAX, PROJECT_DEPTH_MAX,
-    PROJECT_MISTAKES_MAX,
+    JOB_BYTES_MAX, JOBS_PER_WORKFLOW_MAX, MADE_ID_BYTES, MADE_IDS_BYTES_MAX, MADE_IDS_MAX, PROJECT_BYTES_MAX,
+    PROJECT_DEPTH_MAX, PROJECT_MISTAKES_MAX, PROJECT_TEXT_BYTES_MAX, TRIGGERS_MAX,
 };
 use proptest::prelude::*;
 use reading::{read, shown};
@@ -16,7 +16,7 @@ fn refusal(text: &str) -> String {
 #[test]
 fn a_file_over_the_limit_is_refused_unread() {
     let text = format!("workflows: {{}}\n#{}", " ".repeat(PROJECT_BYTES_MAX));
-    assert!(refusal(&text).contains("4194304 is the most"));
+    assert!(refusal(&text).contains("67108864 is the most"));
 }
 
 #[test]
@@ -32,11 +32,11 @@ fn nesting_over_the_limit_is_refused() {
 #[test]
 fn aliases_that_name_billions_of_values_are_refused() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-    for level in 1..12 {
+    for level in 1..9 {
         let items = vec![format!("*a{}", level - 1); 10].join(", ");
         text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
     }
-    assert!(refusal(&text).contains("more than 200000 values, aliases written out"));
+    assert!(refusal(&text).contains("more than 6000000 values, aliases written out"));
 }
 
 #[test]
@@ -49,8 +49,53 @@ fn more_mistakes_than_anyone_reads_are_counted() {
 
 #[test]
 fn text_that_aliases_repeat_is_bounded() {
-    let text = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 20].join(", "));
-    assert!(refusal(&text).contains("more than 16777216 bytes of text, aliases written out"));
+    let repeats = vec!["*a"; PROJECT_TEXT_BYTES_MAX >> 20].join(", ");
+    let text = format!("a: &a '{}'\nb: [{repeats}]\n", "x".repeat(1 << 20));
+    assert!(refusal(&text).contains("more than 67108864 bytes of text, aliases written out"));
+}
+
+#[test]
+fn more_triggers_than_a_project_may_have_are_refused_before_they_are_read() {
+    // Each workflow has the same thousand, which a file of a few lines can say.
+    let triggers: String = (0..1_000).map(|n| format!("t{n}: 1, ")).collect();
+    let mut text = format!("workflows:\n  w: {{triggers: &all {{{triggers}}}}}\n");
+    (0..TRIGGERS_MAX / 1_000).for_each(|n| text.push_str(&format!("  w{n}: {{triggers: *all}}\n")));
+    assert!(refusal(&text).contains("the project has 251000 triggers; 250000 is the most"));
+}
+
+#[test]
+fn ids_that_are_made_under_endless_names_are_bounded() {
+    let (workflow, trigger) = ("w".repeat(255), "t".repeat(249));
+    let crowd = |count: usize| -> String {
+        let triggers: String = (0..count).map(|n| format!("{trigger}{n:06}: {{type: bell}}, ")).collect();
+        format!("workflows: {{{workflow}: {{triggers: {{{triggers}}}}}}}")
+    };
+    let most = MADE_IDS_BYTES_MAX / (255 + 1 + 255 + MADE_ID_BYTES);
+    let message = refusal(&crowd(most + 1));
+    assert!(message.contains("with their names, have more than 33554432 bytes"), "{message}");
+    assert_eq!(message.lines().count(), 1, "it is said once");
+}
+
+#[test]
+fn many_workflows_are_read_whole_with_each_mistake_at_its_place() {
+    let workflow = |n: usize, kind: &str| {
+        format!(
+            "  w{n}:\n    jobs: {{pull: {{body: 'fn(state => state)'}}}}\n    triggers: {{t: {{type: {kind}}}}}\n    \
+             edges: {{e: {{source_trigger: t, target_job: pull}}}}\n"
+        )
+    };
+    let mut text = "workflows:\n".to_owned();
+    (0..10_000).for_each(|n| text.push_str(&workflow(n, "bell")));
+    let reading = read(&text).expect("it has no mistakes");
+    assert_eq!(reading.project.by_trigger.len(), 10_000);
+    text.push_str(&workflow(10_000, "bel"));
+    text.push_str(&workflow(77, "bell"));
+    let message = refusal(&text);
+    assert!(message.contains("f.yaml:40004:26: there is no trigger type `bel`"), "{message}");
+    assert!(
+        message.contains("f.yaml:40006:3: the key `w77` is there twice (the first one is in line 310)"),
+        "{message}"
+    );
 }
 
 #[test]

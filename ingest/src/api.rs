@@ -177,6 +177,11 @@ pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROUTES.iter().map(|(method, pattern, _)| (method.as_str(), *pattern))
 }
 
+/// Whether a request brings a project file, which may be larger than what others bring.
+pub fn is_project(method: &Method, path: &str) -> bool {
+    *method == Method::PUT && path.strip_suffix('/').unwrap_or(path) == "/api/project"
+}
+
 fn openapi(_: &Call) -> Reply {
     const TEXT: &str = include_str!("api/openapi.json");
     let document: std::collections::BTreeMap<String, &RawValue> =

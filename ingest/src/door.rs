@@ -27,12 +27,13 @@ use hyper::{
     header::{CONNECTION, HOST, HeaderValue},
 };
 use keyway_storage::limits::{
-    API_BODY_BYTES_MAX, API_CONNECTIONS_MAX, CONNECTIONS_TURNED_AWAY_MAX, RETRY_AFTER_SECONDS,
-    TURN_AWAY_TIMEOUT_MS,
+    API_BODY_BYTES_MAX, API_CONNECTIONS_MAX, API_PROJECTS_MAX, CONNECTIONS_TURNED_AWAY_MAX,
+    PROJECT_BYTES_MAX, RETRY_AFTER_SECONDS, TURN_AWAY_TIMEOUT_MS,
 };
 use rustls::ServerConfig;
 
 use crate::{
+    api,
     count::AnswerCounts,
     edge::EdgeSettings,
     http::{self, Answer, ApiRequest},
@@ -65,6 +66,8 @@ pub struct Door {
     pub answers: Arc<AnswerCounts>,
     /// Answers API requests.
     pub readers: Arc<Readers>,
+    /// Project files that are on their way to the API.
+    pub api_projects: Cell<usize>,
     /// Set when the door shall end.
     pub drain: Arc<Signal>,
 }
@@ -173,7 +176,14 @@ impl Door {
         if visit.audience == Audience::Public {
             return http::refusal(StatusCode::NOT_FOUND, "Not Found");
         }
-        self.ask_api(request, peer).await
+        if !api::is_project(request.method(), path) {
+            return self.ask_api(request, peer, API_BODY_BYTES_MAX).await;
+        }
+        if self.api_projects.get() >= API_PROJECTS_MAX {
+            return http::unavailable("Other project files are on their way.", RETRY_AFTER_SECONDS);
+        }
+        let _leaves = Leaves::enter(&self.api_projects);
+        self.ask_api(request, peer, PROJECT_BYTES_MAX).await
     }
 
     /// The same stack without a log: reads the body, if there is one, and answers.
@@ -184,12 +194,12 @@ impl Door {
         }
     }
 
-    async fn ask_api(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    async fn ask_api(&self, request: Request<Incoming>, peer: SocketAddr, bytes_max: usize) -> Answer {
         let (parts, body) = request.into_parts();
-        let limited = http_body_util::Limited::new(body, API_BODY_BYTES_MAX);
+        let limited = http_body_util::Limited::new(body, bytes_max);
         let Ok(body) = limited.collect().await else {
-            let message = "The body is too large or broke off.";
-            return http::refusal_with(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message);
+            let message = format!("The body has more than {bytes_max} bytes or broke off.");
+            return http::refusal_with(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &message);
         };
         let request = ApiRequest {
             method: parts.method,
@@ -203,6 +213,22 @@ impl Door {
             Some(response) => response.await.into(),
             None => http::unavailable("The API has too many requests at the moment.", 1),
         }
+    }
+}
+
+/// Something that is counted until it is dropped.
+struct Leaves<'a>(&'a Cell<usize>);
+
+impl<'a> Leaves<'a> {
+    fn enter(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The edge: all doors of a process, on one runtime.
 
 use std::{
+    cell::Cell,
     io,
     net::SocketAddr,
     sync::{Arc, mpsc},
@@ -138,6 +139,7 @@ impl Edge {
                     (settings.body_bytes_max, settings.body_timeout, Wheel::default());
                 // Built on its own thread: a door's parked requests never leave it.
                 move |spawn: Spawn| Door {
+                    api_projects: Cell::default(),
                     index,
                     listen: address,
                     api_listen: (index == 0 || same).then_some(api_address),

@@ -31,7 +31,7 @@ use keyway_storage::{
     event::{Concern, EventKind, Noticed, Warned},
     id::Ids,
     key::{Key, Tag},
-    limits::{NOTICE_ATTEMPTS_MAX, NOTICE_BACKOFF_MS, NOTICE_LOOK_MS, NOTICES_MAX},
+    limits::{NOTICE_ATTEMPTS_MAX, NOTICE_LOOK_MS, NOTICES_MAX},
     place::{Offset, Place, ShardId, Timestamp},
     table::{ProjectRow, Subject, Table},
 };
@@ -88,6 +88,8 @@ pub struct Notices {
     catalog: Arc<Catalog>,
     ids: Ids,
     counts: Arc<NoticeCounts>,
+    /// Pause before the second attempt; doubles for each one after it.
+    backoff: Duration,
     attempts: HashMap<(ShardId, Offset), Attempts>,
 }
 
@@ -99,8 +101,9 @@ impl Notices {
         catalog: Arc<Catalog>,
         ids: Ids,
         counts: Arc<NoticeCounts>,
+        backoff: Duration,
     ) -> Self {
-        Self { readers, ports, catalog, ids, counts, attempts: HashMap::new() }
+        Self { readers, ports, catalog, ids, counts, backoff, attempts: HashMap::new() }
     }
 
     /// Delivers on a thread of its own until the other end of `stop` is gone.
@@ -162,7 +165,7 @@ impl Notices {
         if failures.is_empty() || attempts.count >= NOTICE_ATTEMPTS_MAX {
             self.close(id, failures.is_empty());
         } else {
-            attempts.next = now + Duration::from_millis(NOTICE_BACKOFF_MS << (attempts.count - 1));
+            attempts.next = now + self.backoff * (1 << (attempts.count - 1));
         }
         Ok(())
     }

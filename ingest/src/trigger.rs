@@ -15,7 +15,10 @@ use keyway_engine::{
     shard::ShardReader,
     source::{Source, TriggerType},
 };
-use keyway_storage::place::{ShardId, Timestamp};
+use keyway_storage::{
+    place::{ShardId, Timestamp},
+    routes::Routes,
+};
 use serde_json::{Map, Value};
 
 use crate::edge::Passage;
@@ -38,8 +41,8 @@ pub trait Adapter: TriggerType {
     /// Makes what runs all triggers of this type in this process, once, before the doors open.
     fn open(&self, site: &Site) -> Arc<dyn Sources>;
 
-    /// What one of so many shards must still offer under the project in force, before the next one replaces it at a start.
-    fn leaving(&self, _shard: ShardId, _shards: u16, _next: &Arc<Project>) -> Option<Box<dyn Source>> {
+    /// What one of the shards must still offer under the project in force, before the next one replaces it at a start.
+    fn leaving(&self, _shard: ShardId, _routes: &Routes, _next: &Arc<Project>) -> Option<Box<dyn Source>> {
         None
     }
 

@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     error::Damage,
     event::{Event, EventKind, Kind},
-    limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX},
+    limits::{BLOCK_BYTES_MAX, BLOCK_EVENTS_MAX, BLOCK_KEPT_BYTES_MAX},
     place::{Offset, Place, ShardId, Span, Timestamp},
 };
 
@@ -50,6 +50,7 @@ impl Block {
         self.at = at;
         self.table.clear();
         self.archives.clear();
+        self.archives.shrink_to(BLOCK_KEPT_BYTES_MAX);
     }
 
     /// Adds an event and returns its offset.

@@ -8,8 +8,10 @@ pub const BATCH_BYTES_MAX: usize = 16 << 20;
 pub const BATCH_EVENTS_MAX: usize = 32_768;
 /// Most events one block may hold: the commands of a turn, and what their reports and holds add.
 pub const BLOCK_EVENTS_MAX: usize = 65_536;
-/// Most bytes of a block's events. A full batch always fits, with room for what deciding adds.
-pub const BLOCK_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of a block's events. A full batch always fits, with a project file and room for what deciding adds.
+pub const BLOCK_BYTES_MAX: usize = 256 << 20;
+/// Memory that a shard keeps for packing its next block; what a larger one took is given back.
+pub const BLOCK_KEPT_BYTES_MAX: usize = 64 << 20;
 /// Largest request body that may be configured. A body becomes one event, so this bounds an event too.
 pub const PAYLOAD_BYTES_MAX: usize = 10_000_000;
 /// Most runs of one work order: the number of a run is part of its id.
@@ -19,12 +21,16 @@ pub const SHARDS_MAX: u16 = 256;
 /// Fewest slots of a data dir whose number of shards was changed: what stays with its shard keeps only its slot there, and
 /// 256 shards have 16 slots each.
 pub const ROUTE_SLOTS: usize = 4_096;
-/// Largest project file. It becomes one event, and every shard keeps the current one in memory.
-pub const PROJECT_BYTES_MAX: usize = 4 << 20;
+/// Largest project file: a hundred thousand workflows of a trigger and a job each, however they are written. It becomes
+/// one event of each shard, and what it says is kept in memory, once for all shards.
+pub const PROJECT_BYTES_MAX: usize = 64 << 20;
 /// Deepest nesting in a project file; ours needs seven levels.
 pub const PROJECT_DEPTH_MAX: usize = 64;
-/// Most values in a project file once its aliases are written out: a few lines of aliases can name billions.
-pub const PROJECT_NODES_MAX: usize = 200_000;
+/// Most values in a project file once its aliases are written out: a few lines of aliases can name billions. Each takes
+/// about 60 bytes while the file is read; a workflow of a trigger and a job has 34 to 50.
+pub const PROJECT_NODES_MAX: usize = 6_000_000;
+/// Most triggers of a project: the schedules of all of them are one event.
+pub const TRIGGERS_MAX: usize = 250_000;
 /// Most mistakes that one read of a project file names; nobody reads further.
 pub const PROJECT_MISTAKES_MAX: usize = 1_000;
 /// Longest key of a workflow, job or trigger, and longest name, in characters.
@@ -33,12 +39,16 @@ pub const NAME_CHARACTERS_MAX: usize = 255;
 pub const JOBS_PER_WORKFLOW_MAX: usize = 1_000;
 /// Longest key in a project file: that of an edge holds two names.
 pub const KEY_BYTES_MAX: usize = 600;
-/// Most bytes of text in a project file once its aliases are written out: four times the file.
-pub const PROJECT_TEXT_BYTES_MAX: usize = 4 * PROJECT_BYTES_MAX;
+/// Most bytes of text that aliases of a project file repeat: as much as the largest file has by itself.
+pub const PROJECT_TEXT_BYTES_MAX: usize = PROJECT_BYTES_MAX;
 /// Longest source of a job. Parsing it may take a thousand times its length of stack.
 pub const JOB_BYTES_MAX: usize = 512 << 10;
-/// Most ids kept for triggers that their file does not name, including triggers that are gone.
+/// Most ids kept for triggers that their file does not name. Those of triggers that are gone make room first.
 pub const MADE_IDS_MAX: usize = 10_000;
+/// Most bytes of ids that are made for one file, with their names: they are part of its event.
+pub const MADE_IDS_BYTES_MAX: usize = 32 << 20;
+/// What an id takes in that event beside its name.
+pub const MADE_ID_BYTES: usize = 48;
 /// Longest time that a run may be allowed, one day: a lease must end some time.
 pub const RUN_TIMEOUT_MS_MAX: u64 = 86_400_000;
 /// Longest pause before another run, one day: longer pauses are for a person to decide.
@@ -80,9 +90,11 @@ const _: () = assert!(BLOCK_BYTES_MAX > 2 * BATCH_BYTES_MAX);
 pub const FOLLOWS_MAX: usize = 16_384;
 /// Most ends of runs that one turn reads from the log, for callers who ask again after their run has ended.
 pub const LATE_ENDS_PER_TURN_MAX: usize = 16;
-const _: () = assert!(PROJECT_BYTES_MAX < BLOCK_BYTES_MAX);
 /// Most project versions kept in memory over all shards. A version that is needed again is read from the log.
 pub const PROJECTS_CACHED_MAX: usize = 4_096;
+/// Most bytes of files of the project versions kept in memory, but for those in use. What a file says takes up to three
+/// times its bytes.
+pub const PROJECTS_CACHED_BYTES_MAX: usize = 128 << 20;
 /// Most events that the views apply in one turn. Bounds how long the next inputs wait behind them.
 pub const VIEW_EVENTS_PER_TURN_MAX: usize = 16_384;
 /// How long a shard that met a full disk waits before it looks for room again.
@@ -165,7 +177,16 @@ pub const RUN_OUTPUT_BYTES_MAX: usize = 32 << 20;
 const _: () =
     assert!(BLOCK_EVENTS_MAX >= BATCH_EVENTS_MAX + 4 * STEPS_PER_RUN_MAX as usize + 4 * ADVANCE_EVENTS_MAX);
 const _: () =
-    assert!(BLOCK_BYTES_MAX >= BATCH_BYTES_MAX + RUN_OUTPUT_BYTES_MAX + LOG_BYTES_MAX + STATE_BYTES_MAX);
+    assert!(BLOCK_KEPT_BYTES_MAX >= BATCH_BYTES_MAX + RUN_OUTPUT_BYTES_MAX + LOG_BYTES_MAX + STATE_BYTES_MAX);
+// A turn takes in one project file beside all that, and notes which schedules came and which went: 32 bytes each.
+const _: () = assert!(
+    BLOCK_BYTES_MAX
+        >= BLOCK_KEPT_BYTES_MAX
+            + PROJECT_BYTES_MAX
+            + MADE_IDS_BYTES_MAX
+            + MADE_IDS_MAX * (2 * KEY_BYTES_MAX + MADE_ID_BYTES)
+            + 2 * TRIGGERS_MAX * 32
+);
 /// Connections that the kernel keeps for a listener until they are accepted.
 pub const ACCEPT_BACKLOG: i32 = 4_096;
 /// What is read of a connection at once.
@@ -224,12 +245,19 @@ pub const RETRY_AFTER_SECONDS: u32 = 1;
 pub const API_REQUESTS_MAX: usize = 64;
 /// Threads that answer API requests.
 pub const API_THREADS: usize = 2;
-/// Largest body of an API request: a project file.
+/// Largest body of an API request that is no project file: a dead letter's, corrected.
 pub const API_BODY_BYTES_MAX: usize = 16 << 20;
+/// Most project files that are on their way to the API or being put into force; each may take its full size.
+pub const API_PROJECTS_MAX: usize = 4;
 /// Most requests of people that wait for one shard.
 pub const ADMIN_REQUESTS_MAX: usize = 64;
 /// How long someone waits for a shard's answer.
 pub const ADMIN_ANSWER_MS: u64 = 30_000;
+/// How long a project file waits for what is due under the one before it, until it is refused.
+pub const APPLY_WAIT_MS: u64 = 20_000;
+
+// Whoever asks for it is still there to be told.
+const _: () = assert!(APPLY_WAIT_MS < ADMIN_ANSWER_MS);
 /// Items on a page of a list when the caller does not say.
 pub const PAGE_ITEMS_DEFAULT: usize = 50;
 /// Most items on a page of a list.
@@ -337,8 +365,9 @@ pub const SCHEDULE_SECONDS_MAX: i64 = 41 * 366 * 86_400;
 pub const TICK_LATE_MS: u64 = 60_000;
 /// Most missed ticks of a trigger that `catch_up: all` makes up for: a week of hours, most of a day of minutes.
 pub const CATCH_UP_TICKS_MAX: usize = 1_000;
-/// Most ticks of all triggers that one turn of a shard looks for; webhooks and reports fit in beside them.
-pub const TICK_LOOKUPS_PER_TURN: usize = 1_024;
+/// Most ticks of all triggers that one turn of a shard looks for. Bounds how long a webhook waits behind them: a few
+/// milliseconds.
+pub const TICK_LOOKUPS_PER_TURN: usize = 256;
 /// What a tick takes in a block.
 pub const TICK_BYTES: usize = 128;
 /// How often a shard with cron triggers looks at the clock: it may be set, and a machine may have slept.

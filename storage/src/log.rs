@@ -57,7 +57,8 @@ pub trait Log: Send {
     /// Whether an append would find room on the disk.
     fn has_room(&self) -> bool;
 
-    /// Sees to it that the next append is not refused for want of room, however large its block is; false if it may be.
+    /// Sees to it that the next append is not refused for want of room, unless its block is larger than those of which the
+    /// memory is kept; false if it may be.
     fn reserve(&mut self) -> bool;
 
     /// A reader of what is durable.

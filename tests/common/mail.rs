@@ -22,28 +22,51 @@ pub struct MailServer {
     /// `smtp://ADDR`.
     pub url: String,
     messages: Arc<Mutex<Vec<String>>>,
+    refused: Arc<AtomicUsize>,
+}
+
+/// How a server refuses messages.
+struct Refusal {
+    answer: &'static str,
+    most: usize,
+    refused: Arc<AtomicUsize>,
 }
 
 impl MailServer {
     /// A server that refuses so many messages (451, try later) before it takes one.
     pub fn new(refusals: usize) -> Self {
+        Self::with("451 try later\r\n", refusals)
+    }
+
+    /// A server that refuses all messages, for good (550).
+    pub fn refusing() -> Self {
+        Self::with("550 not from you\r\n", usize::MAX)
+    }
+
+    fn with(answer: &'static str, most: usize) -> Self {
         let (listener, url) = listen();
-        let (messages, refusals) = (Arc::<Mutex<Vec<String>>>::default(), AtomicUsize::new(refusals));
+        let (messages, refused) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicUsize>::default());
+        let refusal = Refusal { answer, most, refused: Arc::clone(&refused) };
         let taken = Arc::clone(&messages);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 // A client that goes away is the business of the test that made it go.
-                let _ = talk(stream.unwrap(), &refusals, &taken);
+                let _ = talk(stream.unwrap(), &refusal, &taken);
             }
         });
-        Self { url, messages }
+        Self { url, messages, refused }
     }
 
     /// A server that takes connections and never says a word.
     pub fn silent() -> Self {
         let (listener, url) = listen();
         thread::spawn(move || listener.incoming().collect::<Vec<_>>());
-        Self { url, messages: Arc::default() }
+        Self { url, messages: Arc::default(), refused: Arc::default() }
+    }
+
+    /// How many messages it refused.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
     }
 
     /// The messages that it took, heads and bodies.
@@ -130,16 +153,16 @@ fn listen() -> (TcpListener, String) {
     (listener, url)
 }
 
-fn talk(stream: TcpStream, refusals: &AtomicUsize, taken: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn talk(stream: TcpStream, refusal: &Refusal, taken: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     reader.get_mut().write_all(b"220 ready\r\n")?;
     let mut line = String::new();
     while reader.read_line(&mut line)? > 0 {
         let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
-        let refused = verb == "MAIL"
-            && refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let refuses = verb == "MAIL" && refusal.refused.load(Ordering::SeqCst) < refusal.most;
+        refusal.refused.fetch_add(usize::from(refuses), Ordering::SeqCst);
         let answer = match verb.as_str() {
-            _ if refused => "451 try later\r\n",
+            _ if refuses => refusal.answer,
             "DATA" => "354 go on\r\n",
             "QUIT" => "221 bye\r\n",
             _ => "250 well\r\n",

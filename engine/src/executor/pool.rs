@@ -241,9 +241,8 @@ impl Pool {
         let first = match again.and_then(|again| again.start) {
             Some(job) => vec![job],
             None => {
-                let edges = workflow
-                    .trigger_index(input.trigger)
-                    .map(|index| &workflow.graph.from_trigger[index][..]);
+                let index = project.trigger_index(workflow.id, input.trigger);
+                let edges = index.map(|index| &workflow.graph.from_trigger[index][..]);
                 first_jobs(
                     edges.unwrap_or_default(),
                     &self.scripts,

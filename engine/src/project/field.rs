@@ -176,7 +176,13 @@ impl<'a> Field<'a> {
 
     /// A line of the file, from 1.
     pub(super) fn line(&self, line: u32) -> &'a str {
-        self.context.lines.get(line as usize - 1).copied().unwrap_or_default()
+        self.context.lines.line(line).unwrap_or_default()
+    }
+
+    /// How many triggers a workflow has.
+    pub(super) fn triggers_count(&self) -> usize {
+        let triggers = self.node.as_map().and_then(|map| map.entry("triggers")?.value.as_map());
+        triggers.map_or(0, |triggers| triggers.entries.len())
     }
 
     /// Whether this is one text or other single value.
@@ -216,6 +222,7 @@ impl<'a> Field<'a> {
 
     fn missing(&self, message: String, hint: &str) -> Option<ResolvedSecret> {
         if self.context.again {
+            self.context.gaps.set(true);
             self.warning(&message, "what needs it fails until it is there again");
             return Some(Err(MissingSecret(message)));
         }

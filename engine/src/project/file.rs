@@ -10,15 +10,16 @@ mod trigger;
 mod workflow;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     path::{Path, PathBuf},
 };
 
-use keyway_storage::event::MadeId;
+use keyway_storage::{event::MadeId, limits::TRIGGERS_MAX};
 
 use super::{
     Field, Mistake, Notifications, Project, Retention, SecretSource, Section, file_v2,
+    lines::Lines,
     mistake::{Mistakes, Spot},
     section::Context,
     trigger_section::Settings,
@@ -54,6 +55,8 @@ pub struct Reading {
     pub made: Vec<MadeId>,
     /// What is allowed and perhaps not meant.
     pub warnings: Vec<Mistake>,
+    /// Whether every secret that it names was there.
+    pub whole: bool,
 }
 
 /// Reads a project file that someone wants to put into force.
@@ -122,16 +125,19 @@ impl Reader<'_> {
             secrets,
             again,
             lone: root.lone,
-            lines: text.strip_prefix('\u{feff}').unwrap_or(text).lines().collect(),
+            lines: Lines::of(text.strip_prefix('\u{feff}').unwrap_or(text)),
             mistakes: RefCell::new(mistakes),
+            sound: RefCell::default(),
+            gaps: Cell::default(),
             claimed: RefCell::default(),
         };
         let field = Field::new(&context, &root.node, String::new(), Spot { line: 1, column: 1 });
         let project = field.section().and_then(|section| self.project(&section));
+        let whole = !context.gaps.get();
         let (mistakes, warnings) = context.mistakes.into_inner().into_sorted();
         match project {
             Some(project) if mistakes.is_empty() => {
-                Ok(Reading { project, made: self.ids.into_made(), warnings })
+                Ok(Reading { project, made: self.ids.into_made(), warnings, whole })
             }
             _ => {
                 assert!(!mistakes.is_empty());
@@ -149,6 +155,11 @@ impl Reader<'_> {
         let shared = self.shared(section);
         let retention = Retention::of_project(section);
         let workflows = section.required("workflows").and_then(|field| field.entries());
+        let count = workflows.iter().flatten().map(|(_, field)| field.triggers_count()).sum::<usize>();
+        if count > TRIGGERS_MAX {
+            section.mistake(format!("the project has {count} triggers; {TRIGGERS_MAX} is the most"), "");
+            return None;
+        }
         let workflows =
             self.workflows(workflows.as_deref().unwrap_or_default(), &credentials, &shared, retention);
         section.ignore(&[

@@ -2,12 +2,19 @@
 //!
 //! Invariant: a key that nobody asked for is a mistake, with the nearest key that was asked for as hint.
 
-use std::{cell::RefCell, collections::HashMap, fmt::Display, ops::RangeInclusive, path::Path};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, HashSet},
+    fmt::Display,
+    ops::RangeInclusive,
+    path::Path,
+};
 
 use keyway_storage::limits::KEY_BYTES_MAX;
 
 use super::{
     field::Field,
+    lines::Lines,
     mistake::{Mistakes, Spot},
     secret::SecretSource,
     yaml::{Entry, Map},
@@ -26,8 +33,12 @@ pub(super) struct Context<'a> {
     pub again: bool,
     /// Whether the file is one workflow, without the project that may declare its credentials.
     pub lone: bool,
-    pub lines: Vec<&'a str>,
+    pub lines: Lines<'a>,
     pub mistakes: RefCell<Mistakes>,
+    /// Hashes of sources of jobs without a fault: many jobs of a large file are the same.
+    pub sound: RefCell<HashSet<u128>>,
+    /// Whether a secret is missing.
+    pub gaps: Cell<bool>,
     /// Values that must be unique in the file, each with the path of the first one.
     pub claimed: RefCell<HashMap<(&'static str, String), String>>,
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 use keyway_storage::{
     event::{EventKind, Received},
+    limits::BLOCK_KEPT_BYTES_MAX,
     place::{Offset, RunKey, Timestamp},
 };
 
@@ -80,7 +81,9 @@ impl Shard {
         let followed = claims.filter(|claim| is_followed(claim.run));
         let ahead: Vec<Ahead> =
             followed.map(|claim| Ahead { claim: *claim, input: self.input(claim.run.work_order) }).collect();
-        if ahead.is_empty() || !self.log.reserve() {
+        // The block of a large project file is more than what is reserved.
+        let is_large = self.block.bytes() > BLOCK_KEPT_BYTES_MAX;
+        if ahead.is_empty() || is_large || !self.log.reserve() {
             return Duration::ZERO;
         }
         began.open.extend(ahead.iter().map(|ahead| ahead.claim.run));

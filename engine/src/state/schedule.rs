@@ -1,5 +1,8 @@
 //! What the state knows of triggers that follow a clock: their schedules, and what their runs start with.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use keyway_storage::{
     error::ReadError,
     event::{
@@ -28,19 +31,29 @@ impl State {
         project: &Project,
         is_enabled: impl Fn(&Trigger) -> bool,
     ) -> Result<Vec<TriggerSchedule>, ReadError> {
+        // One scan is many times faster than a look for each of a hundred thousand.
+        let mut before = self.schedules()?;
         let mut changed = Vec::new();
         for (_, trigger) in project.triggers() {
             let schedule = trigger.schedule.filter(|_| is_enabled(trigger));
-            changed.extend(self.schedule_changed(trigger.id, schedule)?);
-        }
-        let prefix = Key::new(Tag::Schedule);
-        for (key, _) in self.rows.scan(prefix, prefix.prefix_end(), usize::MAX)? {
-            let trigger = TriggerId(key[1..17].try_into().expect("the key of a schedule has 17 bytes"));
-            if project.trigger(trigger).is_none() {
-                changed.push(TriggerSchedule { trigger, schedule: None });
+            if before.remove(&trigger.id).map(|row| row.schedule) != schedule {
+                changed.push(TriggerSchedule { trigger: trigger.id, schedule });
             }
         }
+        let gone = before.into_keys().map(|trigger| TriggerSchedule { trigger, schedule: None });
+        changed.extend(gone);
         Ok(changed)
+    }
+
+    /// The schedules of all triggers that follow one.
+    fn schedules(&self) -> Result<BTreeMap<TriggerId, ScheduleRow>, ReadError> {
+        let prefix = Key::new(Tag::Schedule);
+        let rows = self.rows.scan(prefix, prefix.prefix_end(), usize::MAX)?;
+        let row = |(key, value): (Key, Bytes)| {
+            let trigger = TriggerId(key[1..17].try_into().expect("the key of a schedule has 17 bytes"));
+            Ok((trigger, ScheduleRow::from_value(&value)?))
+        };
+        rows.into_iter().map(row).collect()
     }
 
     /// What changes when a trigger follows this schedule.
@@ -65,10 +78,7 @@ impl State {
 
     /// What is later than the clock counts as if it were of now.
     pub(super) fn fold_clock(&mut self, set: &ClockSet) -> Result<(), ReadError> {
-        let prefix = Key::new(Tag::Schedule);
-        for (key, value) in self.rows.scan(prefix, prefix.prefix_end(), usize::MAX)? {
-            let trigger = TriggerId(key[1..17].try_into().expect("the key of a schedule has 17 bytes"));
-            let row = ScheduleRow::from_value(&value)?;
+        for (trigger, row) in self.schedules()? {
             if row.since > set.wall {
                 let row = ScheduleRow { since: set.wall, ..row };
                 self.rows.put(ScheduleRow::key(trigger), row.to_value());

@@ -66,10 +66,10 @@ pub fn origin() -> Origin {
 
 /// Makes ids that count up from 1.
 pub fn numbered() -> impl FnMut() -> [u8; 16] {
-    let mut next = 0_u8;
+    let mut next = 0_u128;
     move || {
         next += 1;
-        [next; 16]
+        u8::try_from(next).map_or_else(|_| next.to_be_bytes(), |next| [next; 16])
     }
 }
 

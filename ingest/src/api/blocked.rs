@@ -60,7 +60,7 @@ pub fn skip(call: &Call) -> Reply {
 fn release(call: &Call, skip: bool) -> Reply {
     call.body(&[])?;
     let id = trigger_named(call.id)?;
-    let (project, _) = call.current()?.ok_or_else(|| no_trigger(call.id))?;
+    let project = call.current()?.ok_or_else(|| no_trigger(call.id))?;
     let (workflow, trigger) = project.trigger(id).ok_or_else(|| no_trigger(call.id))?;
     let wanted = key_named(call.key)?;
     let all = call.blocked(workflow, trigger)?;

@@ -118,7 +118,7 @@ impl Queues {
 fn ended(call: &Call, filters: &Map<String, Value>) -> Result<Queues, ApiError> {
     let mut queues = Queues::new(call);
     let Some(filter) = page::work_order_filter(filters)? else { return Ok(queues) };
-    let Some((project, _)) = call.current()? else { return Ok(queues) };
+    let Some(project) = call.current()? else { return Ok(queues) };
     let mut range = range(filters)?;
     loop {
         let found = work_orders(&call.readers, &filter, &range)?;

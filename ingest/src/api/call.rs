@@ -96,9 +96,9 @@ impl<'a> Call<'a> {
         Ok((decoded.what, decoded.place))
     }
 
-    /// The project in force, as the first shard has it, with its file.
-    pub fn current(&self) -> Result<Option<(Arc<Project>, ProjectApplied)>, ApiError> {
-        self.api.current_of(&self.readers)
+    /// The project in force, as the first shard has it.
+    pub fn current(&self) -> Result<Option<Arc<Project>>, ApiError> {
+        current(&self.readers, &self.api.catalog)
     }
 
     /// The project that was put into force at this offset.
@@ -107,30 +107,33 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The project in force, as the first shard has it, with its file.
-pub fn current(
+/// The project in force, as the first shard has it.
+pub fn current(readers: &[ShardReader], catalog: &Catalog) -> Result<Option<Arc<Project>>, ApiError> {
+    let Some((first, offset)) = applied_at(readers)? else { return Ok(None) };
+    Ok(catalog.get(first.shard, offset))
+}
+
+/// The same with its file, which is read from the disk and may be large.
+pub fn applied(
     readers: &[ShardReader],
     catalog: &Catalog,
 ) -> Result<Option<(Arc<Project>, ProjectApplied)>, ApiError> {
-    let Some(first) = readers.first() else { return Ok(None) };
-    let Some(row) = first.state.get(&Key::new(Tag::Project))? else { return Ok(None) };
-    let offset = ProjectRow::from_value(&row)?.offset;
+    let Some((first, offset)) = applied_at(readers)? else { return Ok(None) };
     let Some(event) = first.log.event(offset)? else { return Ok(None) };
     let EventKind::ProjectApplied(applied) = event.kind else { return Ok(None) };
     Ok(catalog.get(first.shard, offset).map(|project| (project, applied)))
+}
+
+fn applied_at(readers: &[ShardReader]) -> Result<Option<(&ShardReader, Offset)>, ApiError> {
+    let Some(first) = readers.first() else { return Ok(None) };
+    let Some(row) = first.state.get(&Key::new(Tag::Project))? else { return Ok(None) };
+    Ok(Some((first, ProjectRow::from_value(&row)?.offset)))
 }
 
 impl Api {
     pub(super) fn port(&self, shard: ShardId) -> Result<&keyway_engine::admin::AdminPort, ApiError> {
         let port = self.ports.get(usize::from(shard.0));
         port.ok_or_else(|| ApiError::not_found(format!("There is no shard {}.", shard.0)))
-    }
-
-    pub(super) fn current_of(
-        &self,
-        readers: &[ShardReader],
-    ) -> Result<Option<(Arc<Project>, ProjectApplied)>, ApiError> {
-        current(readers, &self.catalog)
     }
 }
 

@@ -106,7 +106,7 @@ impl Call<'_> {
             self.body(&[])?;
         }
         let id = trigger_named(self.id)?;
-        let (project, _) = self.current()?.ok_or_else(|| no_trigger(self.id))?;
+        let project = self.current()?.ok_or_else(|| no_trigger(self.id))?;
         let (_, trigger) = project.trigger(id).ok_or_else(|| no_trigger(self.id))?;
         let missing =
             || ApiError::not_found("Only the runs of cron triggers start with what was left before.");

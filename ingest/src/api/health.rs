@@ -46,7 +46,7 @@ pub fn status(call: &Call) -> Reply {
         .with("runs", runs.collect::<Map<_, _>>())
         .with("dead_letters", counts.dead_letters)
         .with("retention", retention(&call.readers)?)
-        .with("triggers", call.current()?.map_or(0, |(project, _)| project.triggers().count()));
+        .with("triggers", call.current()?.map_or(0, |project| project.by_trigger.len()));
     Ok((StatusCode::OK, Document::data(status)))
 }
 

@@ -106,7 +106,7 @@ pub fn resend(call: &Call) -> Reply {
         return Err(resolved_before());
     }
     let raw = corrected.as_deref().or(letter.letter.raw.as_deref());
-    let (project, _) = call.current()?.ok_or_else(|| ApiError::conflict("There is no project."))?;
+    let project = call.current()?.ok_or_else(|| ApiError::conflict("There is no project."))?;
     let item = of_letter(&project, event.place, &letter, raw).map_err(|hindrance| match &hindrance {
         Hindrance::NoTrigger => ApiError::conflict(hindrance.detail()),
         Hindrance::Unusable(unusable) => {

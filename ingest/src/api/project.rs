@@ -13,12 +13,17 @@ use keyway_storage::limits::PROJECT_BYTES_MAX;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Api, ApiError, Reply, call::Call, document::Document, shape::trigger_uuid};
+use super::{
+    Api, ApiError, Reply,
+    call::{Call, applied},
+    document::Document,
+    shape::trigger_uuid,
+};
 
 /// `GET /api/project`.
 pub fn show_project(call: &Call) -> Reply {
-    let current = call.current()?.ok_or_else(|| ApiError::not_found("There is no project yet."))?;
-    let (project, applied) = current;
+    let current = applied(&call.readers, &call.api.catalog)?;
+    let (project, applied) = current.ok_or_else(|| ApiError::not_found("There is no project yet."))?;
     let file = String::from_utf8_lossy(&applied.file);
     Ok((StatusCode::OK, Document::data(item(&project, attributes(&project).with("file", file)))))
 }
@@ -44,7 +49,7 @@ impl Api {
         // One after the other: all shards must end up with the same file.
         let _applying = self.under_way.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let readers: Vec<_> = self.readers.iter().map(ShardReader::settled).collect();
-        let made = self.current_of(&readers)?.map(|(_, applied)| applied.made).unwrap_or_default();
+        let made = applied(&readers, &self.catalog)?.map(|(_, applied)| applied.made).unwrap_or_default();
         let reading = self.project_reader.read(&file, &made);
         let reading = reading.map_err(|mistakes| ApiError::invalid_project(&mistakes))?;
         let project = Arc::new(reading.project);

@@ -42,7 +42,7 @@ pub fn begin_replay(call: &Call) -> Reply {
         Some(Value::Bool(dry_run)) => dry_run,
         Some(_) => return Err(ApiError::invalid("`dry_run` must be true or false.")),
     };
-    let project = current(&call.readers, &call.api.catalog)?.map(|(project, _)| project).unwrap_or_default();
+    let project = current(&call.readers, &call.api.catalog)?.unwrap_or_default();
     let (plan, sample) = Plan::new(asked, &call.readers, &project)?;
     if dry_run {
         let sample: Vec<_> = sample.iter().map(|event| call.sample_item(event)).collect();

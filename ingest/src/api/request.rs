@@ -62,7 +62,7 @@ impl Call<'_> {
         job: Option<&str>,
         version: Version,
     ) -> Result<Rerun, ApiError> {
-        let current = self.current()?.map(|(project, _)| project);
+        let current = self.current()?;
         let gone = || ApiError::conflict("The project no longer has the workflow of this work order.");
         let has = |project: &Arc<Project>| project.workflow(order.received.workflow).is_some();
         let mut project = current.filter(has).ok_or_else(gone)?;

@@ -135,7 +135,7 @@ impl<'a> RunView<'a> {
     fn starting_job(&self) -> Option<&str> {
         let first = || {
             let workflow = self.workflow()?;
-            let index = workflow.trigger_index(self.order.received.trigger)?;
+            let index = self.project.as_ref()?.trigger_index(workflow.id, self.order.received.trigger)?;
             workflow.graph.from_trigger.get(index)?.first().map(|edge| edge.target)
         };
         self.job_key(self.run.start.or_else(first)?)

@@ -27,7 +27,7 @@ use crate::{
 /// `GET /api/triggers`.
 pub fn list_triggers(call: &Call) -> Reply {
     let asked = Asked::read(call)?;
-    let Some((project, _)) = call.current()? else {
+    let Some(project) = call.current()? else {
         return Ok((StatusCode::OK, asked.list(call, &[], None)));
     };
     let all: Vec<_> = project.triggers().collect();
@@ -49,7 +49,7 @@ pub fn list_triggers(call: &Call) -> Reply {
 /// `GET /api/triggers/ID`.
 pub fn show_trigger(call: &Call) -> Reply {
     let id = trigger_named(call.id)?;
-    let (project, _) = call.current()?.ok_or_else(|| no_trigger(call.id))?;
+    let project = call.current()?.ok_or_else(|| no_trigger(call.id))?;
     let (workflow, trigger) = project.trigger(id).ok_or_else(|| no_trigger(call.id))?;
     Ok((StatusCode::OK, Document::data(call.trigger_item(&project, workflow, trigger)?)))
 }

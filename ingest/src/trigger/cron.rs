@@ -52,8 +52,8 @@ impl Adapter for Cron {
         Arc::new(CronSources { routes: site.passage.routes.clone() })
     }
 
-    fn leaving(&self, shard: ShardId, shards: u16, next: &Arc<Project>) -> Option<Box<dyn Source>> {
-        Some(Box::new(Leaving::new(shard, shards, Arc::clone(next))))
+    fn leaving(&self, shard: ShardId, routes: &Routes, next: &Arc<Project>) -> Option<Box<dyn Source>> {
+        Some(Box::new(Leaving::new(shard, routes.clone(), Arc::clone(next))))
     }
 
     #[cfg(feature = "testing")]

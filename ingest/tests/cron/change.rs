@@ -1,6 +1,11 @@
 //! A trigger that is switched, or whose schedule is another one from now on.
 
-use keyway_storage::event::EventKind;
+use std::collections::HashMap;
+
+use keyway_storage::{
+    event::{EventKind, Position, Received, TriggerId},
+    limits::TICK_LOOKUPS_PER_TURN,
+};
 
 use crate::{TRIGGER, at, disk::Fault, project, world::World};
 
@@ -104,6 +109,42 @@ fn a_tick_in_the_turn_of_a_change_is_made_once() {
     world.switch(TRIGGER, true);
     world.pass_minutes(5);
     assert_eq!(world.made_at(TRIGGER), ["10:00", "10:30"]);
+}
+
+/// The id of one of many.
+fn one_of_many(n: usize) -> TriggerId {
+    TriggerId((n as u128 + 1).to_be_bytes())
+}
+
+/// A project of so many triggers with the same schedule.
+fn crowd(count: usize, expression: &str) -> String {
+    let trigger = |n: usize| {
+        let id = uuid::Uuid::from_bytes(one_of_many(n).0);
+        format!("      t{n}: {{id: {id}, type: cron, cron_expression: '{expression}'}}\n")
+    };
+    let triggers: String = (0..count).map(trigger).collect();
+    format!("name: clock\nworkflows:\n  many:\n    jobs: {{pull: {{body: ''}}}}\n    triggers:\n{triggers}")
+}
+
+#[test]
+fn a_change_that_comes_while_more_is_due_than_a_turn_takes_loses_none_of_it() {
+    let count = TICK_LOOKUPS_PER_TURN + 100;
+    let mut world = World::new("09:59:00", &crowd(count, "0 * * * *"));
+    world.set_clock(at("10:00:00"));
+    world.apply(&crowd(count, "30 * * * *"));
+    world.go_to("10:30:00");
+    let mut made = HashMap::<TriggerId, Vec<u64>>::new();
+    for event in world.events() {
+        if let EventKind::Received(Received { trigger, position: Position::Next { number, .. }, .. }) =
+            event.kind
+        {
+            made.entry(trigger).or_default().push(number);
+        }
+    }
+    let due = ["10:00:00", "10:30:00"].map(|time| at(time).seconds());
+    for n in 0..count {
+        assert_eq!(made[&one_of_many(n)], due, "trigger {n}");
+    }
 }
 
 #[test]

@@ -24,13 +24,13 @@ use crate::{
     disk,
     error::{AppendError, Damage, OpenError, ReadError},
     key::{Key, Tag},
-    limits::{BLOCK_BYTES_MAX, DISK_RESERVE_BYTES, SHRINK_ROOM_BYTES_MIN},
+    limits::{BATCH_BYTES_MAX, BLOCK_KEPT_BYTES_MAX, DISK_RESERVE_BYTES, SHRINK_ROOM_BYTES_MIN},
     place::{Offset, ShardId, Span},
 };
 use shrink::Shrinker;
 
-/// Most bytes of one value: a block with its table.
-const PACKED_BYTES_MAX: u64 = 2 * BLOCK_BYTES_MAX as u64;
+/// Most bytes of one value, a block with its table, that brings no project file.
+const PACKED_BYTES_MAX: u64 = 2 * BLOCK_KEPT_BYTES_MAX as u64;
 
 /// Looks at every sync, and may fail it: how tests prove that acknowledgements wait.
 pub trait SyncProbe: Send + Sync {
@@ -211,7 +211,7 @@ impl Log for EmbeddedLog {
     }
 
     fn has_room(&self) -> bool {
-        disk::free_bytes(&self.directory) >= DISK_RESERVE_BYTES + BLOCK_BYTES_MAX as u64 / 16
+        disk::free_bytes(&self.directory) >= DISK_RESERVE_BYTES + BATCH_BYTES_MAX as u64 / 4
     }
 
     fn reserve(&mut self) -> bool {

@@ -8,7 +8,9 @@ use std::{
 };
 
 use clap::ValueEnum;
-use keyway_storage::limits::{BODY_TIMEOUT_MS, HEADER_TIMEOUT_MS, PAYLOAD_BYTES_MAX, SHARDS_MAX};
+use keyway_storage::limits::{
+    BODY_TIMEOUT_MS, HEADER_TIMEOUT_MS, NOTICE_BACKOFF_MS, PAYLOAD_BYTES_MAX, SHARDS_MAX,
+};
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -67,6 +69,9 @@ pub struct Serve {
     /// Most milliseconds that a client may take to send the body of a request.
     #[arg(long, value_name = "MS", hide = true, default_value_t = BODY_TIMEOUT_MS, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub body_timeout_ms: u64,
+    /// Milliseconds before the delivery of a warning is tried again; doubles each time.
+    #[arg(long, value_name = "MS", hide = true, default_value_t = NOTICE_BACKOFF_MS, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub notice_backoff_ms: u64,
     /// Answer GET /hello on the public listener: the bare stack, for measuring.
     #[arg(long, hide = true)]
     pub hello: bool,

@@ -25,8 +25,8 @@ use target::{Refused, Target};
 
 /// How a zstd frame begins.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Bytes of a line after which it is none of ours: the largest block, each byte as six.
-const LINE_BYTES_MAX: u64 = 6 * keyway_storage::limits::BLOCK_BYTES_MAX as u64;
+/// Bytes of a line after which it is none of ours: the largest event, a project file, each byte as six.
+const LINE_BYTES_MAX: u64 = 6 * keyway_storage::limits::PROJECT_BYTES_MAX as u64;
 
 /// Imports a file, or stdin, into the data dir.
 pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::{
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -63,27 +63,8 @@ impl Engine {
         let files = Files::new(flags.project.as_ref());
         let catalog = Arc::new(Catalog::new(Box::new(files.clone())));
         let permits = permits_of(data);
-        let (mut shards, mut bells) = (Vec::new(), Vec::new());
-        for id in data.shards() {
-            let store = data.open_shard(id, durability, None).map_err(refuse)?;
-            let bell = Arc::<Bell>::default();
-            bells.push(Arc::clone(&bell));
-            let last = last_time(&store.log.reader(), store.log.live().end)
-                .map_err(|error| Failure::Failed(error.to_string()))?;
-            let setup = ShardSetup {
-                id,
-                log: Box::new(store.log),
-                state: store.state,
-                views: store.views,
-                catalog: Arc::clone(&catalog),
-                permits: Arc::clone(&permits),
-                bell,
-                clock: Box::new(time::watched(last)),
-                stats: Arc::<Stats>::default(),
-            };
-            shards.push(Shard::open(setup).map_err(|fatal| Failure::Failed(fatal.to_string()))?);
-        }
-        apply_file(flags, &files, &mut shards)?;
+        let (mut shards, bells) = open_shards(data, durability, &catalog, &permits)?;
+        apply_file(flags, &files, data.routes(), &mut shards)?;
         let threads = flags.executors.unwrap_or_else(cores);
         let pool = Pool::new(PoolSettings { threads: usize::from(threads), catalog: Arc::clone(&catalog) });
         let passage = Passage::with_routes(&bells, data.routes().clone());
@@ -99,7 +80,8 @@ impl Engine {
         let notices = Arc::<NoticeCounts>::default();
         let (stop_notices, stopped) = bounded(0);
         let told = Arc::clone(&notices);
-        Notices::new(readers.clone(), ports.clone(), Arc::clone(&catalog), data.ids(), told)
+        let backoff = Duration::from_millis(flags.notice_backoff_ms);
+        Notices::new(readers.clone(), ports.clone(), Arc::clone(&catalog), data.ids(), told, backoff)
             .start(stopped)
             .map_err(failed)?;
         let api = Arc::new(Api {
@@ -134,7 +116,7 @@ impl Engine {
         self.pool.stop();
         for executor in self.executors {
             while !executor.is_finished() && Instant::now() < deadline {
-                thread::park_timeout(std::time::Duration::from_millis(5));
+                thread::park_timeout(Duration::from_millis(5));
             }
             // A run that is still going on is offered again at the next start.
             if executor.is_finished() {
@@ -218,8 +200,38 @@ fn start(shard: Shard, wakes: mpsc::Sender<Wake>) -> std::io::Result<JoinHandle<
     })
 }
 
+/// Opens every shard, with the bell that wakes it.
+fn open_shards(
+    data: &DataDir,
+    durability: Durability,
+    catalog: &Arc<Catalog>,
+    permits: &Arc<PermitPool>,
+) -> Result<(Vec<Shard>, Vec<Arc<Bell>>), Failure> {
+    let (mut shards, mut bells) = (Vec::new(), Vec::new());
+    for id in data.shards() {
+        let store = data.open_shard(id, durability, None).map_err(refuse)?;
+        let bell = Arc::<Bell>::default();
+        bells.push(Arc::clone(&bell));
+        let last = last_time(&store.log.reader(), store.log.live().end)
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        let setup = ShardSetup {
+            id,
+            log: Box::new(store.log),
+            state: store.state,
+            views: store.views,
+            catalog: Arc::clone(catalog),
+            permits: Arc::clone(permits),
+            bell,
+            clock: Box::new(time::watched(last)),
+            stats: Arc::<Stats>::default(),
+        };
+        shards.push(Shard::open(setup).map_err(|fatal| Failure::Failed(fatal.to_string()))?);
+    }
+    Ok((shards, bells))
+}
+
 /// Puts the project file into force where it differs from what the data dir holds: the file wins.
-fn apply_file(flags: &Serve, files: &Files, shards: &mut [Shard]) -> Result<(), Failure> {
+fn apply_file(flags: &Serve, files: &Files, routes: &Routes, shards: &mut [Shard]) -> Result<(), Failure> {
     let held: Vec<Option<ProjectApplied>> = shards.iter().map(applied).collect();
     let Some(path) = &flags.project else {
         if held.iter().all(Option::is_some) {
@@ -229,19 +241,26 @@ fn apply_file(flags: &Serve, files: &Files, shards: &mut [Shard]) -> Result<(), 
         return Err(Failure::Usage(message.to_owned()));
     };
     let file = Bytes::from(validate::load(path)?);
+    // A large file takes a while to be read, and one that goes on was read when the shards were opened.
+    if let Some(Some(first)) = held.first()
+        && first.file == file
+        && held.iter().all(|held| held.as_ref() == Some(first))
+        && files.is_read(first)
+    {
+        return Ok(());
+    }
     let made: Vec<MadeId> = held.first().cloned().flatten().map(|applied| applied.made).unwrap_or_default();
     let reading = files.read(&file, &made).map_err(|mistakes| refuse_file(&mistakes))?;
     for warning in &reading.warnings {
         tracing::warn!("{warning}");
     }
     let project = Arc::new(reading.project);
-    let count = shards.len() as u16;
     for (shard, held) in shards.iter_mut().zip(held) {
         if held.is_some_and(|held| held.file == file && held.made == reading.made) {
             continue;
         }
         let id = shard.current().shard();
-        for source in TRIGGERS.iter().filter_map(|adapter| adapter.leaving(id, count, &project)) {
+        for source in TRIGGERS.iter().filter_map(|adapter| adapter.leaving(id, routes, &project)) {
             shard.settle(source).map_err(|fatal| Failure::Failed(fatal.to_string()))?;
         }
         let (file, made) = (file.clone(), reading.made.clone());

@@ -1,9 +1,12 @@
 //! Project files for a running engine: new ones, and those that the log holds.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use keyway_engine::{
-    catalog::ProjectLoader,
+    catalog::{ProjectLoader, content_of},
     project::{Mistake, Origin, Project, Reading, read, read_again, text},
 };
 use keyway_ingest::{api::ProjectReader, secret::EnvAndFiles, trigger::types};
@@ -14,6 +17,8 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub struct Files {
     origin: Origin,
+    /// A hash of the last one that was read from a log and lacks no secret.
+    whole: Arc<Mutex<Option<u64>>>,
 }
 
 impl Files {
@@ -23,7 +28,12 @@ impl Files {
             Some(file) => Origin::of(file),
             None => Origin { file: "project".to_owned(), folder: PathBuf::new() },
         };
-        Self { origin }
+        Self { origin, whole: Arc::default() }
+    }
+
+    /// Whether a file that a log holds was read already, as one would be read that someone wants to put into force.
+    pub fn is_read(&self, applied: &ProjectApplied) -> bool {
+        *self.whole.lock().unwrap_or_else(PoisonError::into_inner) == Some(content_of(applied))
     }
 }
 
@@ -47,6 +57,8 @@ impl ProjectLoader for Files {
                 for warning in &reading.warnings {
                     tracing::warn!("{warning}");
                 }
+                let whole = reading.whole.then(|| content_of(applied));
+                *self.whole.lock().unwrap_or_else(PoisonError::into_inner) = whole;
                 Arc::new(reading.project)
             }
             Err(mistakes) => {

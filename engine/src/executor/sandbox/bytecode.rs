@@ -3,6 +3,7 @@
 //! Invariant: bytecode is made by this process with the QuickJS that loads it; none ever comes from outside.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
@@ -33,19 +34,39 @@ pub struct Bytecode {
 /// Why QuickJS does not take a module: the line, if it names one, and the message.
 type LoadError = (Option<u32>, String);
 
-impl Image {
-    fn of(name: &str, source: &str) -> Result<Self, LoadError> {
+/// Modules that are checked with the same QuickJS: it keeps each of them until it goes.
+const CHECKS_PER_COMPILER: u32 = 256;
+
+thread_local! {
+    /// What checks modules, and how many it has checked.
+    static COMPILER: RefCell<(Option<Compiler>, u32)> = const { RefCell::new((None, 0)) };
+}
+
+/// A QuickJS that compiles and runs nothing.
+struct Compiler(Context);
+
+impl Compiler {
+    fn new() -> Result<Self, LoadError> {
         let failed = |error: rquickjs::Error| (None, error.to_string());
         let runtime = Runtime::new().map_err(failed)?;
-        let context = Context::full(&runtime).map_err(failed)?;
-        context.with(|ctx| {
+        Ok(Self(Context::full(&runtime).map_err(failed)?))
+    }
+
+    fn compile(&self, name: &str, source: &str) -> Result<Image, LoadError> {
+        self.0.with(|ctx| {
             let module = Module::declare(ctx.clone(), name, source);
             let bytes = module.and_then(|module| {
                 let options = WriteOptions { strip_source: true, ..WriteOptions::default() };
                 module.write(options)
             });
-            bytes.map(Self).map_err(|error| thrown(&ctx, &error))
+            bytes.map(Image).map_err(|error| thrown(&ctx, &error))
         })
+    }
+}
+
+impl Image {
+    fn of(name: &str, source: &str) -> Result<Self, LoadError> {
+        Compiler::new()?.compile(name, source)
     }
 
     fn evaluate<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
@@ -70,8 +91,7 @@ fn thrown(ctx: &Ctx<'_>, error: &rquickjs::Error) -> LoadError {
 
 impl Bytecode {
     fn of(script: &Script) -> Result<Self, LoadError> {
-        let image = Image::of("job", &script.text)
-            .map_err(|(line, message)| (line.and_then(|line| script.source_line(line)), message))?;
+        let image = Image::of("job", &script.text).map_err(|error| of_source(script, error))?;
         Ok(Self { image, lines: script.lines.clone().into(), parts: script.parts })
     }
 
@@ -102,9 +122,29 @@ fn part_of_program(source: &str) -> Image {
     Image::of("language", source).expect("the language is part of this program")
 }
 
+/// The same error, at the line of the source.
+fn of_source(script: &Script, (line, message): LoadError) -> LoadError {
+    (line.and_then(|line| script.source_line(line)), message)
+}
+
 /// Why QuickJS does not take a script, if so.
+///
+/// A project file has up to hundreds of thousands of jobs, and to make a QuickJS takes longer than all else about them.
 pub fn load_error(script: &Script) -> Option<(Option<u32>, String)> {
-    Bytecode::of(script).err()
+    COMPILER.with_borrow_mut(|(compiler, checks)| {
+        if *checks % CHECKS_PER_COMPILER == 0 {
+            *compiler = None;
+        }
+        *checks = checks.wrapping_add(1);
+        let compiler = match compiler {
+            Some(compiler) => compiler,
+            None => match Compiler::new() {
+                Ok(made) => compiler.insert(made),
+                Err(error) => return Some(error),
+            },
+        };
+        compiler.compile("job", &script.text).err().map(|error| of_source(script, error))
+    })
 }
 /// Scripts by their source, compiled once for all threads.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use keyway_storage::{
     event::{MadeId, TriggerId},
-    limits::MADE_IDS_MAX,
+    limits::{MADE_ID_BYTES, MADE_IDS_BYTES_MAX, MADE_IDS_MAX},
 };
 use uuid::Uuid;
 
@@ -20,13 +20,15 @@ pub(super) struct Ids<'a> {
     made: Vec<MadeId>,
     by_name: HashMap<Box<str>, usize>,
     used: Vec<bool>,
+    /// Bytes of those that are used.
+    bytes: usize,
     make: &'a mut dyn FnMut() -> [u8; 16],
 }
 
 impl<'a> Ids<'a> {
     pub fn new(made: &[MadeId], make: &'a mut dyn FnMut() -> [u8; 16]) -> Self {
         let by_name = made.iter().enumerate().map(|(index, it)| (it.name.clone(), index)).collect();
-        Self { made: made.to_vec(), by_name, used: vec![false; made.len()], make }
+        Self { made: made.to_vec(), by_name, used: vec![false; made.len()], bytes: 0, make }
     }
 
     /// The project's id.
@@ -40,7 +42,14 @@ impl<'a> Ids<'a> {
     pub fn of_trigger(&mut self, section: &Section<'_>, workflow: &str, trigger: &str) -> TriggerId {
         let field = section.field("id");
         let Some(field) = field else {
-            return TriggerId(self.made_for(&format!("{workflow}/{trigger}")));
+            let before = self.bytes;
+            let id = self.made_for(&format!("{workflow}/{trigger}"));
+            if before <= MADE_IDS_BYTES_MAX && self.bytes > MADE_IDS_BYTES_MAX {
+                let most = format!("{MADE_IDS_BYTES_MAX} bytes");
+                let message = format!("the ids made for triggers, with their names, have more than {most}");
+                section.mistake(message, "write the `id` of the triggers into the file");
+            }
+            return TriggerId(id);
         };
         let Some(id) = read_uuid(&field) else { return TriggerId([0; 16]) };
         let text = Uuid::from_bytes(id).to_string();
@@ -64,6 +73,7 @@ impl<'a> Ids<'a> {
     }
 
     fn made_for(&mut self, name: &str) -> [u8; 16] {
+        self.bytes += name.len() + MADE_ID_BYTES;
         if let Some(&index) = self.by_name.get(name) {
             self.used[index] = true;
             return self.made[index].id;

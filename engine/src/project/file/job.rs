@@ -1,5 +1,7 @@
 //! Jobs of a project file.
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::{Credentials, check_key};
 use crate::project::{Field, Job, script};
 
@@ -46,6 +48,13 @@ fn read_body<'a>(field: &Field<'a>) -> Option<&'a str> {
 
 fn check<'a>(field: &Field<'a>) -> Option<&'a str> {
     let source = field.text_or_empty()?;
-    script::note_faults(field, script::check_job(source));
+    let hash = xxh3_128(source.as_bytes());
+    if !field.context.sound.borrow().contains(&hash) {
+        let faults = script::check_job(source);
+        if faults.is_empty() {
+            field.context.sound.borrow_mut().insert(hash);
+        }
+        script::note_faults(field, faults);
+    }
     Some(source)
 }

@@ -2,7 +2,12 @@
 //!
 //! Invariant: work and memory are bounded by the size of the text, however its aliases are woven.
 
-use std::{borrow::Cow, collections::HashMap, mem, rc::Rc};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    mem,
+    rc::Rc,
+};
 
 use keyway_storage::limits::{
     KEY_BYTES_MAX, PROJECT_BYTES_MAX, PROJECT_DEPTH_MAX, PROJECT_NODES_MAX, PROJECT_TEXT_BYTES_MAX,
@@ -11,6 +16,11 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{Entry, Map, Node, Style, Value};
 use crate::project::mistake::{Mistakes, Spot};
+
+/// Keys of a mapping up to which they are compared one by one.
+const COMPARED_KEYS_MAX: usize = 16;
+/// Longest text that is kept once, however often it is there.
+const SHARED_TEXT_BYTES_MAX: usize = 64;
 
 /// Parses one document. Notes what is wrong; `None` if there is nothing left to read.
 pub(in super::super) fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Node> {
@@ -21,8 +31,8 @@ pub(in super::super) fn parse(text: &str, mistakes: &mut Mistakes) -> Option<Nod
         return None;
     }
     let text = join_surrogates(text.strip_prefix('\u{feff}').unwrap_or(text));
-    let mut tree =
-        Tree { mistakes, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, bytes: 0, root: None };
+    let (stack, anchors, texts) = Default::default();
+    let mut tree = Tree { mistakes, stack, anchors, texts, nodes: 0, bytes: 0, root: None };
     let mut parser = Parser::new_from_str(&text);
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
@@ -106,8 +116,31 @@ struct Open {
     node: Node,
     anchor: usize,
     key: Key,
-    /// Where each key of a mapping stands.
+    /// Where each key of a mapping stands, when there are so many that a search would take long.
     seen: HashMap<Rc<str>, Spot>,
+}
+
+impl Open {
+    /// Where a key of the mapping stands, if it is there.
+    fn spot_of(&self, key: &str) -> Option<Spot> {
+        let Value::Map(map) = &self.node.value else { return None };
+        match map.entries.len() > COMPARED_KEYS_MAX {
+            true => self.seen.get(key).copied(),
+            false => map.entry(key).map(|entry| entry.spot),
+        }
+    }
+
+    /// Adds the value of a key.
+    fn add(&mut self, entry: Entry) {
+        let Value::Map(map) = &mut self.node.value else { unreachable!("only a mapping has keys") };
+        map.entries.push(entry);
+        let unseen = match map.entries.len() - 1 {
+            before if before < COMPARED_KEYS_MAX => return,
+            COMPARED_KEYS_MAX => &map.entries[..],
+            before => &map.entries[before..],
+        };
+        self.seen.extend(unseen.iter().map(|entry| (Rc::clone(&entry.key), entry.spot)));
+    }
 }
 
 /// Whether a mapping waits for a key or for a value.
@@ -122,6 +155,8 @@ struct Tree<'a> {
     mistakes: &'a mut Mistakes,
     stack: Vec<Open>,
     anchors: HashMap<usize, Node>,
+    /// Short texts, most of which are there again and again.
+    texts: HashSet<Rc<str>>,
     nodes: usize,
     /// Bytes of text that aliases repeat.
     bytes: usize,
@@ -134,7 +169,7 @@ impl Tree<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let style = self.style(style, tag.as_deref(), at);
-                let value = Value::Scalar { text: text.as_ref().into(), style };
+                let value = Value::Scalar { text: self.share(&text), style };
                 self.close(Node { spot: at, value }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
@@ -154,6 +189,18 @@ impl Tree<'_> {
         }
     }
 
+    fn share(&mut self, text: &str) -> Rc<str> {
+        if text.len() > SHARED_TEXT_BYTES_MAX {
+            return text.into();
+        }
+        if let Some(known) = self.texts.get(text) {
+            return Rc::clone(known);
+        }
+        let text: Rc<str> = text.into();
+        self.texts.insert(Rc::clone(&text));
+        text
+    }
+
     fn open(&mut self, node: Node, anchor: usize) -> Option<()> {
         if self.stack.len() >= PROJECT_DEPTH_MAX {
             let message = format!("this is nested deeper than {PROJECT_DEPTH_MAX} levels");
@@ -165,14 +212,12 @@ impl Tree<'_> {
     }
 
     fn alias(&mut self, anchor: usize, at: Spot) -> Option<()> {
-        let node = match self.anchors.get(&anchor) {
-            Some(node) => node.clone(),
-            None => {
-                self.note(at, "this alias stands inside the value that it names", "write the value out");
-                Node::null(at)
-            }
+        let Some(size) = self.anchors.get(&anchor).map(Node::size) else {
+            self.note(at, "this alias stands inside the value that it names", "write the value out");
+            return self.close(Node::null(at), 0);
         };
-        self.grow(node.size(), at)?;
+        self.grow(size, at)?;
+        let node = self.anchors[&anchor].clone();
         self.close(node, 0)
     }
 
@@ -201,10 +246,10 @@ impl Tree<'_> {
         };
         match &mut open.node.value {
             Value::List(items) => items.push(node),
-            Value::Map(map) => match mem::replace(&mut open.key, Key::Awaited) {
+            Value::Map(_) => match mem::replace(&mut open.key, Key::Awaited) {
                 Key::Awaited => self.key(node),
                 Key::Refused => {}
-                Key::Read(key, spot) => map.entries.push(Entry { key, written: None, spot, value: node }),
+                Key::Read(key, spot) => open.add(Entry { key, written: None, spot, value: node }),
             },
             Value::Scalar { .. } => unreachable!("only lists and mappings are opened"),
         }
@@ -214,9 +259,6 @@ impl Tree<'_> {
     fn key(&mut self, node: Node) {
         let key = self.check_key(&node).map_or(Key::Refused, |text| Key::Read(text, node.spot));
         let open = self.stack.last_mut().expect("a key stands in a mapping");
-        if let Key::Read(text, spot) = &key {
-            open.seen.insert(text.clone(), *spot);
-        }
         open.key = key;
     }
 
@@ -233,7 +275,7 @@ impl Tree<'_> {
             self.note(node.spot, "merge keys (`<<`) are not read", "write the keys out");
             return None;
         }
-        if let Some(first) = self.stack.last().and_then(|open| open.seen.get(text)) {
+        if let Some(first) = self.stack.last().and_then(|open| open.spot_of(text)) {
             let hint = format!("the first one is in line {}", first.line);
             self.note(node.spot, &format!("the key `{text}` is there twice"), &hint);
             return None;

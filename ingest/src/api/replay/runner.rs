@@ -105,8 +105,7 @@ impl Runner {
                 return Ok(Err(Stopped));
             }
             if count % EVENTS_PER_LOOK == 0 {
-                project =
-                    current(readers, &self.site.catalog)?.map(|(project, _)| project).unwrap_or_default();
+                project = current(readers, &self.site.catalog)?.unwrap_or_default();
             }
             let Some(event) = walk.step()? else { break };
             let reader = &readers[usize::from(event.place.shard.0)];

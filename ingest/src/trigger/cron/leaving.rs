@@ -10,7 +10,10 @@ use keyway_engine::{
     project::{Project, Trigger},
     source::{Batch, Positions, Source},
 };
-use keyway_storage::place::{ShardId, Timestamp};
+use keyway_storage::{
+    place::{ShardId, Timestamp},
+    routes::Routes,
+};
 
 use super::source::CronSource;
 
@@ -21,9 +24,9 @@ pub struct Leaving {
 }
 
 impl Leaving {
-    /// What one of so many shards owes before this project comes into force.
-    pub fn new(shard: ShardId, shards: u16, next: Arc<Project>) -> Self {
-        Self { source: CronSource::new(shard, shards), next }
+    /// What one of the shards owes before this project comes into force.
+    pub fn new(shard: ShardId, routes: impl Into<Routes>, next: Arc<Project>) -> Self {
+        Self { source: CronSource::new(shard, routes), next }
     }
 }
 

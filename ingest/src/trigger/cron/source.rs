@@ -130,7 +130,7 @@ impl Source for CronSource {
             self.offered.push_back(None);
             batch.push(Ticket(0), Command::SetClock(shown), TICK_BYTES);
         }
-        let mut lookups = 0;
+        let (mut lookups, before) = (0, batch.len());
         while shown >= self.paused_until
             && lookups < TICK_LOOKUPS_PER_TURN
             && batch.has_room(TICK_BYTES)
@@ -148,6 +148,10 @@ impl Source for CronSource {
             self.offered.push_back(Some((index, due)));
             batch.push(Ticket(0), ring.command, TICK_BYTES);
             self.arm(index);
+        }
+        // What is offered may be refused, and what is due beyond it comes with the next turns.
+        if batch.len() > before || self.due.peek().is_some_and(|Reverse((due, _))| *due <= shown) {
+            batch.note_owed();
         }
     }
 
