@@ -4,6 +4,7 @@
 //! between leaves a `.new` that the next start throws away.
 
 mod journal;
+mod manifest;
 mod routing;
 mod tails;
 mod tree;
@@ -16,8 +17,6 @@ use std::{
 };
 
 use fjall::{Database, Keyspace, KvSeparationOptions, PersistMode};
-use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     disk,
@@ -32,26 +31,7 @@ use crate::{
 };
 
 use journal::Strictness;
-
-/// The newest format that this version reads: data dirs with routes of their own.
-pub const FORMAT: u32 = 2;
-/// The format of a data dir that never changed its number of shards.
-const FORMAT_PLAIN: u32 = 1;
-const MAGIC: [u8; 4] = *b"KWM1";
-const MANIFEST_BYTES: usize = 56;
-
-/// What a data dir is, fixed when it is made; shards may come to it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Manifest {
-    /// The format of everything in it.
-    pub format: u32,
-    /// How many shards have a log.
-    pub shards: u16,
-    /// The key behind its ids.
-    pub id_key: [u8; 16],
-    /// Its own UUID.
-    pub id: [u8; 16],
-}
+pub use manifest::{FORMAT, Manifest, ManifestFile};
 
 /// How far an append goes before it returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -76,6 +56,7 @@ pub struct Fault {
 pub struct DataDir {
     path: PathBuf,
     manifest: Manifest,
+    manifest_file: Arc<ManifestFile>,
     routes: Routes,
     /// Where each log ended when the data dir was closed; empty when it never was.
     tails: Vec<Offset>,
@@ -109,14 +90,15 @@ impl DataDir {
             return Err(OpenError::Missing { path: path.to_path_buf() });
         }
         let lock = lock(path)?;
-        let mut manifest = read_manifest(&path.join("manifest"))?;
-        let routes = match manifest.format {
-            FORMAT_PLAIN => Routes::plain(manifest.shards),
-            _ => routing::read(path)?,
+        let mut manifest = Manifest::read(path)?;
+        let routes = match manifest.has_routes {
+            false => Routes::plain(manifest.shards),
+            true => routing::read(path)?,
         };
         manifest.shards = routes.logs();
-        let tails = tails::read(path)?;
-        Ok(Self { path: path.to_path_buf(), manifest, routes, tails, _lock: lock })
+        let (tails, path) = (tails::read(path)?, path.to_path_buf());
+        let manifest_file = Arc::new(ManifestFile::new(&path, manifest));
+        Ok(Self { path, manifest, manifest_file, routes, tails, _lock: lock })
     }
 
     /// Makes a data dir that will hold what this manifest says.
@@ -135,9 +117,7 @@ impl DataDir {
         assert!(routes.logs() >= self.manifest.shards);
         routing::write(&self.path, routes)?;
         // From here on the routes count, and a version that does not know them refuses the data dir.
-        let manifest = Manifest { format: FORMAT, shards: routes.logs(), ..self.manifest };
-        routing::replace(&self.path, "manifest", &manifest.to_bytes())?;
-        self.manifest = manifest;
+        self.manifest = self.manifest_file.note_routes(routes.logs())?;
         self.routes = routes.clone();
         Ok(())
     }
@@ -215,7 +195,8 @@ impl DataDir {
             Durability::Fsync => PersistMode::SyncData,
             Durability::Os => PersistMode::Buffer,
         };
-        let log = EmbeddedLog::open(shard, &database, &blocks, path.clone(), mode, probe)?;
+        let manifest_file = Arc::clone(&self.manifest_file);
+        let log = EmbeddedLog::open(shard, &database, &blocks, path.clone(), mode, probe, manifest_file)?;
         self.check_tail(shard, log.live().end)?;
         let rows =
             |keyspace, tag| Rows::open(&database, keyspace, tag).map_err(|error| damaged(&path, &error));
@@ -329,48 +310,6 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     file.set_len(0).map_err(io)?;
     writeln!(file, "{}", std::process::id()).map_err(io)?;
     Ok(file)
-}
-
-impl Manifest {
-    /// What a new data dir is.
-    pub fn new(shards: u16) -> Self {
-        let (id_key, id) = (*Uuid::new_v4().as_bytes(), *Uuid::new_v4().as_bytes());
-        Self { format: FORMAT_PLAIN, shards, id_key, id }
-    }
-
-    fn to_bytes(self) -> [u8; MANIFEST_BYTES] {
-        let mut bytes = [0; MANIFEST_BYTES];
-        bytes[0..4].copy_from_slice(&MAGIC);
-        bytes[4..8].copy_from_slice(&self.format.to_le_bytes());
-        bytes[8..10].copy_from_slice(&self.shards.to_le_bytes());
-        bytes[16..32].copy_from_slice(&self.id_key);
-        bytes[32..48].copy_from_slice(&self.id);
-        let checksum = xxh3_64(&bytes[..48]);
-        bytes[48..56].copy_from_slice(&checksum.to_le_bytes());
-        bytes
-    }
-}
-
-fn read_manifest(path: &Path) -> Result<Manifest, OpenError> {
-    let damaged = |how: &str| OpenError::Damaged { path: path.to_path_buf(), how: how.to_owned() };
-    let bytes = fs::read(path).map_err(|source| OpenError::Io { path: path.to_path_buf(), source })?;
-    if bytes.len() < 8 || bytes[0..4] != MAGIC {
-        return Err(damaged("it does not begin like a manifest"));
-    }
-    let format = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes"));
-    // Before the checksum: a newer format may have its manifest laid out differently from here on.
-    if format > FORMAT {
-        return Err(OpenError::TooNew { found: format, known: FORMAT });
-    }
-    if bytes.len() != MANIFEST_BYTES {
-        return Err(damaged("it has the wrong length"));
-    }
-    if bytes[48..56] != xxh3_64(&bytes[..48]).to_le_bytes() {
-        return Err(damaged("its checksum does not match"));
-    }
-    let field = |at: usize| -> [u8; 16] { bytes[at..at + 16].try_into().expect("sixteen bytes") };
-    let shards = u16::from_le_bytes(bytes[8..10].try_into().expect("two bytes"));
-    Ok(Manifest { format, shards, id_key: field(16), id: field(32) })
 }
 
 fn open_error(path: &Path, error: fjall::Error) -> OpenError {

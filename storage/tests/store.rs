@@ -111,10 +111,10 @@ fn a_newer_format_and_a_damaged_manifest_are_refused() {
         );
     }
     let mut newer = bytes.clone();
-    newer[4] = 3;
+    newer[4] = 4;
     std::fs::write(&manifest, &newer).unwrap();
     let error = DataDir::open(&path, 1).err().unwrap();
-    assert!(matches!(error, OpenError::TooNew { found: 3, known: 2 }), "{error}");
+    assert!(matches!(error, OpenError::TooNew { found: 4, known: 3 }), "{error}");
 }
 
 #[test]

@@ -55,6 +55,11 @@ fn a_log_that_may_not_grow_is_sound_whatever_kills_there_are() {
     });
     assert_eq!(server.get(&format!("/api/work_orders/{first}")).0, 404);
     let listed = server.get("/api/work_orders?page_size=1000").1["data"].take();
+    assert_eq!(
+        fs::read(home.path().join("data/manifest")).unwrap()[4],
+        3,
+        "older versions refuse it by name"
+    );
     let newest = send(&server, 9_999)["work_order_id"].as_str().unwrap().to_owned();
     assert_eq!(server.get(&format!("/api/work_orders/{newest}")).0, 200);
     server.kill();

@@ -112,8 +112,14 @@ impl Shard {
         }
         // Durable before anything goes that it stands for.
         self.log.sync()?;
-        self.log.retire(*reached, &[])?;
-        Ok(true)
+        match self.log.retire(*reached, &[]) {
+            Ok(()) => Ok(true),
+            Err(AppendError::Full { .. }) => {
+                self.set_full(now);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Looks at the next blocks for events that nobody needs. Returns whether there was something to do.

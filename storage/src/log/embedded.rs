@@ -6,6 +6,7 @@
 mod shrink;
 
 use std::{
+    io,
     ops::RangeInclusive,
     path::PathBuf,
     sync::{
@@ -21,6 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{BlockStore, Log, LogReader};
 use crate::{
     block::{Block, PackedBlock},
+    directory::ManifestFile,
     disk,
     error::{AppendError, Damage, OpenError, ReadError},
     key::{Key, Tag},
@@ -53,6 +55,7 @@ pub struct EmbeddedLog {
     shrinker: Shrinker,
     /// Where `live` begins, for readers.
     dense: Arc<AtomicU64>,
+    manifest: Arc<ManifestFile>,
 }
 
 impl EmbeddedLog {
@@ -64,6 +67,7 @@ impl EmbeddedLog {
         directory: PathBuf,
         mode: PersistMode,
         probe: Option<Arc<dyn SyncProbe>>,
+        manifest: Arc<ManifestFile>,
     ) -> Result<Self, OpenError> {
         let damaged = |how: String| OpenError::Damaged { path: directory.clone(), how };
         let end = |guard: Option<fjall::Guard>| -> Result<Option<PackedBlock>, OpenError> {
@@ -101,6 +105,7 @@ impl EmbeddedLog {
             room_bytes,
             shrinker,
             dense,
+            manifest,
         })
     }
 
@@ -115,6 +120,14 @@ impl EmbeddedLog {
         self.poisoned = Some(cause.clone());
         self.shrinker.leave();
         AppendError::Poisoned { offset: self.live.end, cause }
+    }
+
+    /// Before anything goes: from here on a version that would find a hole refuses the data dir.
+    fn note_cut(&mut self) -> Result<(), AppendError> {
+        self.manifest.note_cut().map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull => AppendError::Full { free_bytes: disk::free_bytes(&self.directory) },
+            _ => self.poison(error.to_string()),
+        })
     }
 
     /// Asks the disk only when the bytes that it last had are used up, not in every turn.
@@ -188,6 +201,7 @@ impl Log for EmbeddedLog {
         assert!(dense < self.live.end);
         assert!(gone.iter().all(|first| *first < dense));
         self.refuse_poisoned()?;
+        self.note_cut()?;
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
         if dense > self.live.first {
             let value = [dense.0.to_le_bytes(), xxh3_64(&dense.0.to_le_bytes()).to_le_bytes()].concat();
