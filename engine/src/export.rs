@@ -4,6 +4,8 @@
 //! shard may name one of another shard: such places are handed over with the page, so that an export reaches at least
 //! as far as anything in it.
 
+mod base;
+
 use keyway_storage::{
     error::ReadError,
     event::{Event, EventKind, Kind, LetterEnd, TriggerId},
@@ -12,6 +14,8 @@ use keyway_storage::{
     log::LogReader,
     place::{Offset, Place, Span, Timestamp},
 };
+
+pub use base::{Base, BasePage};
 
 /// Which events are wanted; by default all of them.
 #[derive(Debug, Default, Clone)]
@@ -24,6 +28,14 @@ pub struct Filter {
     pub after: Option<Timestamp>,
     /// Only those of turns before this time.
     pub before: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether it leaves nothing out.
+    pub fn is_everything(&self) -> bool {
+        let Self { trigger, kinds, after, before } = self;
+        trigger.is_none() && kinds.is_empty() && after.is_none() && before.is_none()
+    }
 }
 
 /// A part of an export.

@@ -265,7 +265,15 @@ pub fn compare(disk: &RowsReader, folded: &RowsReader) -> Result<Option<String>,
     let everything = (Key::new(Tag::Block), Key::from_slice(&[u8::MAX]));
     let mut disk = disk.scan(everything.0, everything.1);
     let mut folded = folded.scan(everything.0, everything.1);
-    let next = |rows: &mut dyn Iterator<Item = Row>| rows.next().transpose();
+    // A watermark at the beginning says what none says: a rebuild that was killed leaves one.
+    let is_nothing = |row: &Row| {
+        let marks = [Tag::Watermark, Tag::ViewsWatermark].map(Key::new);
+        row.as_ref().is_ok_and(|(key, value)| marks.contains(key) && value[..] == [0; 8])
+    };
+    let next = |mut rows: &mut dyn Iterator<Item = Row>| {
+        let row = Iterator::find(&mut rows, |row| !is_nothing(row));
+        row.transpose()
+    };
     loop {
         let (left, right) = (next(&mut disk)?, next(&mut folded)?);
         match (left, right) {

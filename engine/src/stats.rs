@@ -1,8 +1,9 @@
 //! What a shard tells of itself while it runs: counters and its health, read by the API and the metrics.
 //!
-//! Invariant: only the shard writes; anyone reads, without a lock, and may see one number a turn older than another.
+//! Invariant: only the shard writes, but for one wish; anyone reads, without a lock, and may see one number a turn older
+//! than another.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use keyway_storage::place::Offset;
@@ -38,6 +39,7 @@ pub struct Stats {
     appends: AtomicU64,
     append_micros: AtomicU64,
     append_buckets: [AtomicU64; APPEND_MICROS_BUCKETS.len() + 1],
+    is_export_wished: AtomicBool,
 }
 
 impl Stats {
@@ -81,6 +83,16 @@ impl Stats {
     pub fn appends(&self) -> (u64, u64, [u64; APPEND_MICROS_BUCKETS.len() + 1]) {
         let buckets = std::array::from_fn(|index| self.append_buckets[index].load(Ordering::Relaxed));
         (self.appends.load(Ordering::Relaxed), self.append_micros.load(Ordering::Relaxed), buckets)
+    }
+
+    /// Wishes that nothing is cut for a while: someone takes the log and its base along.
+    pub fn wish_for_export(&self) {
+        self.is_export_wished.store(true, Ordering::Release);
+    }
+
+    /// Whether there was such a wish since the last call.
+    pub fn take_wish_for_export(&self) -> bool {
+        self.is_export_wished.swap(false, Ordering::AcqRel)
     }
 
     /// Notes what is durable. Before anyone is told of it, so that whoever was told finds it noted.

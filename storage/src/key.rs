@@ -82,25 +82,25 @@ pub enum Tag {
     Replay = 37,
 }
 
-/// Most bytes of a key: of one that says when an idempotency key is forgotten.
-const KEY_BYTES_MAX: usize = 41;
-
 /// A key, held inline.
 #[derive(Clone, Copy)]
 pub struct Key {
     length: u8,
-    bytes: [u8; KEY_BYTES_MAX],
+    bytes: [u8; Key::BYTES_MAX],
 }
 
 impl Key {
+    /// Most bytes of a key: of one that says when an idempotency key is forgotten.
+    pub const BYTES_MAX: usize = 41;
+
     /// A key of this tag, with no fields yet.
     pub fn new(tag: Tag) -> Self {
-        Self { length: 0, bytes: [0; KEY_BYTES_MAX] }.bytes(&[tag as u8])
+        Self { length: 0, bytes: [0; Key::BYTES_MAX] }.bytes(&[tag as u8])
     }
 
     /// Takes over a key that was read.
     pub fn from_slice(slice: &[u8]) -> Self {
-        Self { length: 0, bytes: [0; KEY_BYTES_MAX] }.bytes(slice)
+        Self { length: 0, bytes: [0; Key::BYTES_MAX] }.bytes(slice)
     }
 
     /// Adds bytes.

@@ -468,5 +468,8 @@ pub const CUT_INTERVAL_MS: u64 = 1_000;
 pub const CUT_ENDS_PER_TURN_MAX: usize = 128;
 /// Events that are folded into the base, or looked at to be taken out of the log, after one turn; a block is one look.
 pub const CUT_EVENTS_PER_TURN_MAX: usize = 256;
+/// For how long nothing is cut after a request of an export that takes the base along: more than a slow reader takes
+/// between two of them.
+pub const EXPORT_HOLD_MS: u64 = 60_000;
 /// Rows of the base that are copied between two commits.
 pub const RESTORE_ROWS_MAX: usize = 4_096;

@@ -7,6 +7,7 @@
 //! shard (u8), offset (u64), time (u64), kind (u8), all little-endian, and the event's archive: it says whether the line
 //! came back as the same event. A line that someone wrote by hand may leave it out.
 
+mod base;
 mod envelope;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use crate::{
     place::{Offset, Place, ShardId, Timestamp},
 };
 
+pub use base::{BaseOf, BaseRow, Cut, key_of};
 pub use envelope::{EXPORT_VERSION, Header, Trailer};
 
 #[derive(Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use keyway_storage::{
     directory::{DataDir, Durability},
     key::{Key, Tag},
     log::Log,
-    place::ShardId,
+    place::{Offset, ShardId},
 };
 use serde_json::Value;
 
@@ -167,6 +167,23 @@ fn a_flipped_bit_in_the_log_is_named_and_neither_served_nor_mended() {
     let (status, trace) = Keyway::try_start(home.path(), &[]).err().expect("it does not start");
     assert_eq!(status.code(), Some(6), "{trace}");
     assert_eq!(fs::read(&journal).unwrap(), bytes);
+}
+
+#[test]
+fn rows_of_which_a_killed_rebuild_left_only_the_beginning_are_well() {
+    let (home, run) = furnished();
+    let before = answers(home.path(), &run);
+    {
+        let data = DataDir::open(&home.path().join("data"), 2).unwrap();
+        let mut store = data.open_shard(ShardId(0), Durability::Fsync, None).unwrap();
+        store.views.clear().unwrap();
+        // A watermark of nothing, and nothing else.
+        store.views.delete(Key::new(Tag::Letters));
+        store.views.commit(Offset(0)).unwrap();
+    }
+    let (code, text, errors) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}{errors}");
+    assert_eq!(answers(home.path(), &run), before);
 }
 
 #[test]

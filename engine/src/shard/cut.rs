@@ -14,7 +14,7 @@ use keyway_storage::{
         Content, CursorFate, CursorSet, CutAway, Event, EventKind, HistoryCut, HistoryTrimmed, Kind,
         TICKS_SKIPPED, TriggerId,
     },
-    limits::CUT_EVENTS_PER_TURN_MAX,
+    limits::{CUT_EVENTS_PER_TURN_MAX, EXPORT_HOLD_MS},
     place::{Offset, Timestamp},
 };
 
@@ -42,9 +42,16 @@ pub struct Cut {
     in_force: BTreeMap<InForce, Offset>,
     events: u64,
     bytes: u64,
+    /// Until then someone exports the log with its base.
+    held_until: Timestamp,
 }
 
 impl Cut {
+    /// When it goes on.
+    pub fn due(&self) -> Timestamp {
+        self.held_until
+    }
+
     /// Whether there may be something to do.
     pub fn is_under_way(&self) -> bool {
         self.is_under_way
@@ -65,6 +72,14 @@ impl Cut {
 impl Shard {
     /// Cuts a slice. Returns whether there was something to do.
     pub(super) fn cut(&mut self, now: Timestamp) -> Result<bool, Fatal> {
+        let is_exported = self.stats.take_wish_for_export();
+        let Some(cut) = &mut self.sweep.cut else { return Ok(false) };
+        if is_exported {
+            cut.held_until = now.plus_millis(EXPORT_HOLD_MS);
+        }
+        if cut.held_until > now {
+            return Ok(false);
+        }
         let Some(mut cut) = self.sweep.cut.take() else { return Ok(false) };
         let goal = self.cut_goal()?;
         let worked = if goal > self.log.live().first {

@@ -58,8 +58,10 @@ impl Sweep {
         let shrink = self
             .loose
             .map_or(Timestamp::NEVER, |(_, since)| since.plus_millis(WIPE_SHRINK_MS).max(self.shrink_from));
-        match self.pass.is_some() || !self.rules.is_empty() || !self.events.is_empty() || self.is_cutting() {
+        match self.pass.is_some() || !self.rules.is_empty() || !self.events.is_empty() {
             true => Timestamp(0),
+            // While someone exports it waits, and whatever else is to be done waits behind it.
+            false if self.is_cutting() => self.cut.as_ref().map_or(Timestamp(0), Cut::due).min(shrink),
             false => self.due.min(shrink),
         }
     }

@@ -7,12 +7,15 @@ use serde_json::value::RawValue;
 
 use crate::{
     directory::Manifest,
-    place::{Offset, Timestamp},
+    line::Cut,
+    place::{Offset, ShardId, Timestamp},
     routes::Routes,
 };
 
-/// The form of exports that this version writes, and the only one that it reads.
-pub const EXPORT_VERSION: u32 = 1;
+/// The newest form of exports that this version reads: that of a data dir of which history was cut.
+pub const EXPORT_VERSION: u32 = 2;
+/// The form of an export that has every event.
+const EXPORT_VERSION_WHOLE: u32 = 1;
 
 /// The first line.
 #[derive(Serialize, Deserialize, Clone, Debug)]
@@ -33,9 +36,16 @@ pub struct Header {
     /// Who owns what, if its number of shards was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routes: Option<String>,
+    /// For each shard what was cut, if anything was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<Cut>,
     /// The filters, if not every event was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Box<RawValue>>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The last line.
@@ -44,6 +54,9 @@ pub struct Header {
 pub struct Trailer {
     /// How many events the file has.
     pub events: u64,
+    /// How many rows of bases it has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub base_rows: u64,
     /// For each shard, the first event that is not in the file.
     pub tails: Vec<Offset>,
 }
@@ -53,7 +66,21 @@ impl Header {
     pub fn new(manifest: &Manifest, routes: &Routes, at: Timestamp) -> Self {
         let Manifest { shards, id_key, id, .. } = *manifest;
         let routes = (!routes.is_plain()).then(|| routes.to_text());
-        Self { keyway_export: EXPORT_VERSION, at, data_dir: id, id_key, shards, routes, filter: None }
+        let (keyway_export, cuts, filter) = (EXPORT_VERSION_WHOLE, Vec::new(), None);
+        Self { keyway_export, at, data_dir: id, id_key, shards, routes, cuts, filter }
+    }
+
+    /// Says what was cut, one for each shard: rows of bases follow.
+    pub fn with_cuts(self, cuts: Vec<Cut>) -> Self {
+        match cuts.iter().any(|cut| *cut != Cut::default()) {
+            true => Self { keyway_export: EXPORT_VERSION, cuts, ..self },
+            false => self,
+        }
+    }
+
+    /// What was cut of a shard.
+    pub fn cut(&self, shard: ShardId) -> Cut {
+        self.cuts.get(usize::from(shard.0)).copied().unwrap_or_default()
     }
 
     /// The line, without its end.
@@ -69,9 +96,9 @@ impl Header {
         }
         let not_ours = |_| "it does not begin like an export: its first line is missing".to_owned();
         let version: Version = serde_json::from_str(line).map_err(not_ours)?;
-        if version.keyway_export != EXPORT_VERSION {
+        if !(EXPORT_VERSION_WHOLE..=EXPORT_VERSION).contains(&version.keyway_export) {
             return Err(format!(
-                "it has form {}, this keyway knows form {EXPORT_VERSION}",
+                "it has form {}, this keyway knows forms up to {EXPORT_VERSION}: use a newer keyway",
                 version.keyway_export
             ));
         }

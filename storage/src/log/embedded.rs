@@ -109,6 +109,30 @@ impl EmbeddedLog {
         })
     }
 
+    /// Puts a block where history was cut, into a log that is filled and has no dense part yet.
+    pub fn plant(&mut self, block: &mut Block) -> Result<(), AppendError> {
+        assert_eq!(self.live, Span::default(), "what was cut is before all else");
+        self.refuse_poisoned()?;
+        let value = block.pack();
+        self.find_room(value.len() as u64)?;
+        self.room_bytes -= value.len() as u64;
+        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        batch.insert(&self.blocks, &*Key::new(Tag::Block).u64(block.span().first.0), value);
+        batch.commit().map_err(|error| self.poison(error.to_string()))
+    }
+
+    /// Lets the log begin here, behind what was planted. An event must come: a log does not end where it was cut.
+    pub fn begin_at(&mut self, dense: Offset) -> Result<(), AppendError> {
+        assert_eq!(self.live, Span::default(), "it begins once");
+        self.refuse_poisoned()?;
+        self.note_cut()?;
+        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        batch.insert(&self.blocks, &*Key::new(Tag::Dense), dense_value(dense));
+        self.live = Span { first: dense, end: dense };
+        self.dense.store(dense.0, Ordering::Release);
+        batch.commit().map_err(|error| self.poison(error.to_string()))
+    }
+
     fn refuse_poisoned(&self) -> Result<(), AppendError> {
         match &self.poisoned {
             Some(cause) => Err(AppendError::Poisoned { offset: self.live.end, cause: cause.clone() }),
@@ -204,8 +228,7 @@ impl Log for EmbeddedLog {
         self.note_cut()?;
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
         if dense > self.live.first {
-            let value = [dense.0.to_le_bytes(), xxh3_64(&dense.0.to_le_bytes()).to_le_bytes()].concat();
-            batch.insert(&self.blocks, &*Key::new(Tag::Dense), value);
+            batch.insert(&self.blocks, &*Key::new(Tag::Dense), dense_value(dense));
         }
         for first in gone {
             batch.remove(&self.blocks, &*Key::new(Tag::Block).u64(first.0));
@@ -259,6 +282,10 @@ impl BlockStore for Blocks {
     fn dense(&self) -> Offset {
         Offset(self.dense.load(Ordering::Acquire))
     }
+}
+
+fn dense_value(dense: Offset) -> Vec<u8> {
+    [dense.0.to_le_bytes(), xxh3_64(&dense.0.to_le_bytes()).to_le_bytes()].concat()
 }
 
 /// Where the dense part of a log begins that was cut.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use keyway_ingest::time;
 use keyway_storage::{
-    line::{Header, Trailer},
+    line::{BaseOf, Header},
     place::{Offset, ShardId, Span},
 };
 use serde_json::{json, value::to_raw_value};
@@ -22,7 +22,7 @@ use crate::{
     offline::{export::file::Sink, progress::Progress},
 };
 
-use origin::{Disk, Origin, Server};
+use origin::{Disk, Origin, Server, Start};
 
 /// What is wanted of the events, as the API wants it said.
 pub type Query = Vec<(&'static str, String)>;
@@ -41,20 +41,19 @@ pub fn export(
 }
 
 fn run(flags: &ExportEvents, query: &Query, mut origin: impl Origin) -> Result<(), Failure> {
-    let (mut header, mut ends) = origin.begin()?;
+    let Start { mut header, mut ends, cuts } = origin.begin()?;
     header.at = time::now();
-    if let Some((shard, first)) = origin.cut().filter(|_| query.is_empty()) {
-        return Err(Failure::Failed(format!(
-            "the history of shard {shard} was cut before offset {}: the events from there on are no whole data dir. \
-             Stop the server and copy the data dir; with a filter, what is there is exported to be read",
-            first.0
-        )));
-    }
-    if !query.is_empty() {
-        let filter = query.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>();
-        header.filter = Some(to_raw_value(&filter).expect("text is always JSON"));
+    match query.is_empty() {
+        true => header = header.with_cuts(cuts.clone()),
+        false => {
+            let filter = query.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>();
+            header.filter = Some(to_raw_value(&filter).expect("text is always JSON"));
+        }
     }
     let mut sink = Sink::open(flags, &header)?;
+    if sink.is_new() {
+        bases(&mut origin, &header, &mut sink)?;
+    }
     let mut nexts = sink.nexts().to_vec();
     nexts.resize(ends.len(), Offset(0));
     let count = |offsets: &[Offset]| offsets.iter().map(|offset| offset.0).sum::<u64>();
@@ -78,8 +77,36 @@ fn run(flags: &ExportEvents, query: &Query, mut origin: impl Origin) -> Result<(
         }
     }
     progress.finish();
-    let events = sink.events();
-    sink.close(&Trailer { events, tails: ends })
+    if query.is_empty() && origin.begin()?.cuts != cuts {
+        return Err(cut_meanwhile());
+    }
+    sink.close(ends)
+}
+
+/// Writes what stands for the events that were cut.
+fn bases(origin: &mut impl Origin, header: &Header, sink: &mut Sink) -> Result<(), Failure> {
+    for (shard, cut) in header.cuts.iter().enumerate().filter(|(_, cut)| cut.dense.0 > 0) {
+        for of in BaseOf::ALL {
+            let mut last = None;
+            loop {
+                let page = origin.base(ShardId(shard as u8), of, last)?;
+                if page.cut != *cut {
+                    return Err(cut_meanwhile());
+                }
+                page.lines.iter().try_for_each(|line| sink.base_row(line))?;
+                last = page.last;
+                if last.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cut_meanwhile() -> Failure {
+    let how = "history was cut while it was exported: the file is no whole data dir; export it once more";
+    Failure::Failed(how.to_owned())
 }
 
 /// What the header says of itself, for those who compare two of them.

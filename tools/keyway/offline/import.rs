@@ -1,8 +1,10 @@
 //! Import: the lines of an export, back into a data dir: a new one, or one that holds the beginning of them.
 //!
 //! Invariant: a copy has the events of what it is a copy of, at the same places and with the same ids, and no others.
-//! What is there already is not written twice; what contradicts it is refused at its line.
+//! What is there already is not written twice; what contradicts it is refused at its line. A copy of a log that was cut is
+//! there whole or not at all.
 
+mod filling;
 mod target;
 
 use std::{
@@ -11,7 +13,7 @@ use std::{
     path::Path,
 };
 
-use keyway_storage::line::{self, Header, Trailer};
+use keyway_storage::line::{self, BaseRow, Header, Trailer};
 use serde_json::json;
 
 use crate::{
@@ -28,16 +30,24 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bytes of a line after which it is none of ours: the largest event, a project file, each byte as six.
 const LINE_BYTES_MAX: u64 = 6 * keyway_storage::limits::PROJECT_BYTES_MAX as u64;
 
+/// What is there when a file ends too early.
+const LEFT: &str = "all before is imported";
+/// The same, when history was cut of what was exported.
+const LEFT_OF_CUT: &str = "nothing is imported";
+
 /// Imports a file, or stdin, into the data dir.
 pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) -> Result<(), Failure> {
     let name = flags.file.as_ref().map_or("stdin".to_owned(), |path| path.display().to_string());
-    let mut lines = Lines { reader: open(flags.file.as_deref(), &name)?, name, number: 0, text: Vec::new() };
+    let mut lines = Lines { reader: open(flags.file.as_deref(), &name)?, name, number: 0, text: Vec::new(), left: LEFT };
     let first = lines.next()?.ok_or_else(|| lines.wrong("it is empty"))?;
     let header = Header::read(&first).map_err(|how| lines.wrong(&how))?;
     if header.filter.is_some() {
         return Err(lines.wrong("it was exported with filters: it is to be read, not to make a data dir of"));
     }
     let mut target = Target::open(&offline::path(data_dir), &header)?;
+    if target.is_made_anew() {
+        lines.left = LEFT_OF_CUT;
+    }
     let progress = Progress::new(0, "events")?;
     let taken = take(&mut lines, &mut target, &progress);
     // Whatever stopped it: what came before is kept, and a second import goes on behind it.
@@ -64,12 +74,19 @@ pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) 
 
 /// Takes events up to the last line.
 fn take(lines: &mut Lines, target: &mut Target, progress: &Progress) -> Result<Trailer, Failure> {
-    let mut count = 0;
+    let (mut count, mut rows) = (0, 0);
     while let Some(text) = lines.next()? {
+        // Rows of bases come before all events.
+        if let Some(row) = Some(&text).filter(|_| count == 0).and_then(|text| BaseRow::read(text)) {
+            let row = row.map_err(|how| lines.wrong(&how))?;
+            target.take_row(row).map_err(|refused| lines.refuse(refused))?;
+            rows += 1;
+            continue;
+        }
         match line::read(&text) {
             Ok(event) => target.take(event).map_err(|refused| lines.refuse(refused))?,
             Err(how) => match Trailer::read(&text) {
-                Some(trailer) if trailer.events == count => return Ok(trailer),
+                Some(trailer) if (trailer.events, trailer.base_rows) == (count, rows) => return Ok(trailer),
                 Some(_) => return Err(lines.wrong("its last line counts other events than are in it")),
                 None => return Err(lines.wrong(&how)),
             },
@@ -79,7 +96,7 @@ fn take(lines: &mut Lines, target: &mut Target, progress: &Progress) -> Result<T
             return Err(Failure::Failed("stopped before the end; the same import goes on".to_owned()));
         }
     }
-    Err(lines.wrong("it ends without its last line: it was cut off; all before is imported"))
+    Err(lines.wrong(&format!("it ends without its last line: it was cut off; {}", lines.left)))
 }
 
 fn open(path: Option<&Path>, name: &str) -> Result<Box<dyn BufRead>, Failure> {
@@ -103,6 +120,8 @@ struct Lines {
     name: String,
     number: u64,
     text: Vec<u8>,
+    /// What is there when it ends too early.
+    left: &'static str,
 }
 
 impl Lines {
@@ -116,7 +135,7 @@ impl Lines {
             Err(error) => return Err(self.wrong(&error.to_string())),
         }
         if self.text.pop() != Some(b'\n') {
-            return Err(self.wrong("it has no end: the file was cut off; all before is imported"));
+            return Err(self.wrong(&format!("it has no end: the file was cut off; {}", self.left)));
         }
         String::from_utf8(std::mem::take(&mut self.text))
             .map(Some)

@@ -1,23 +1,27 @@
 //! The data dir that an import fills.
 //!
-//! Invariant: each shard's events are taken in the order of their offsets, without a gap. Blocks are synced once, at
-//! the end: until then nobody was told that anything is there.
+//! Invariant: each shard's events are taken in the order of their offsets, without a gap where there was none. Blocks are
+//! synced once, at the end: until then nobody was told that anything is there. A log that was cut is filled beside its
+//! place and renamed into it.
 
-use std::path::Path;
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
 
 use keyway_engine::refold::{Ends, Refold, RefoldError, Watcher};
 use keyway_storage::{
-    block::Block,
-    directory::{DataDir, Durability, Manifest, Store},
-    error::AppendError,
+    directory::{DataDir, Durability, Manifest},
+    error::OpenError,
     event::Event,
-    limits::{BATCH_BYTES_MAX, BLOCK_EVENTS_MAX},
-    line::{self, Header},
-    log::{Log, LogReader},
-    place::{Offset, Timestamp},
+    line::{BaseRow, Header},
+    log::Log,
+    place::Offset,
     routes::Routes,
 };
 
+use super::filling::Filling;
 use crate::{failure::Failure, offline};
 
 /// A data dir that is filled.
@@ -26,6 +30,8 @@ pub struct Target {
     shards: Vec<Filling>,
     new: u64,
     known: u64,
+    /// Where it goes when it is whole, if it is made beside that.
+    place: Option<PathBuf>,
 }
 
 /// Why an event was not taken.
@@ -42,31 +48,23 @@ impl From<Failure> for Refused {
     }
 }
 
-/// One shard of it, with the block that is filled next.
-struct Filling {
-    store: Store,
-    reader: LogReader,
-    block: Block,
-    last_at: Timestamp,
-}
-
 impl Target {
     /// Opens the data dir if it is a copy of the same one, or makes it.
     pub fn open(path: &Path, header: &Header) -> Result<Self, Failure> {
         let routes = header.routes.as_deref().map(Routes::from_text).transpose();
         let routes = routes.map_err(|how| Failure::Failed(format!("the routes of the export: {how}")))?;
-        let mut data = match path.join("manifest").exists() {
-            true => DataDir::open_existing(path).map_err(offline::refuse)?,
-            false => {
-                let manifest = Manifest { id_key: header.id_key, ..Manifest::new(header.shards) };
-                DataDir::create(path, &manifest).map_err(offline::refuse)?
+        let manifest = Manifest { id_key: header.id_key, ..Manifest::new(header.shards) };
+        let (mut data, place) = match path.join("manifest").exists() {
+            true => (DataDir::open_existing(path).map_err(offline::refuse)?, None),
+            false if header.cuts.is_empty() => {
+                (DataDir::create(path, &manifest).map_err(offline::refuse)?, None)
             }
+            false => (make_beside(path, &manifest)?, Some(path.to_path_buf())),
         };
         if let Some(routes) =
             routes.filter(|routes| data.routes().is_plain() && routes.logs() == header.shards)
         {
-            let changed = data.set_routes(&routes);
-            changed.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+            data.set_routes(&routes).map_err(|error| failed(path, &error))?;
         }
         let Manifest { shards, id_key, .. } = *data.manifest();
         // A copy may have come to more shards since: the events of those that it was made of are where they were.
@@ -76,51 +74,52 @@ impl Target {
         }
         let shards = data.shards().map(|shard| {
             let store = data.open_shard(shard, Durability::Os, None).map_err(offline::refuse)?;
-            let reader = store.log.reader();
-            let end = store.log.live().end;
-            let last = end.0.checked_sub(1).map(|last| reader.block(Offset(last))).transpose();
-            let last = last.map_err(|error| Failure::Damaged(error.to_string()))?.flatten();
-            let mut block = Block::new(shard);
-            let last_at = last.map_or(Timestamp(0), |block| block.at());
-            block.begin(end, last_at);
-            Ok(Filling { store, reader: reader.remembering(), block, last_at })
+            let cut = place.as_ref().map(|_| header.cut(shard)).filter(|cut| cut.dense > Offset(0));
+            Filling::open(shard, store, cut).map_err(|error| Failure::Damaged(error.to_string()))
         });
         let shards = shards.collect::<Result<_, Failure>>()?;
-        Ok(Self { data, shards, new: 0, known: 0 })
+        Ok(Self { data, shards, new: 0, known: 0, place })
+    }
+
+    /// Whether it is there only when it is whole.
+    pub fn is_made_anew(&self) -> bool {
+        self.place.is_some()
+    }
+
+    fn filling(&mut self, shard: u8) -> Result<&mut Filling, Refused> {
+        let filling = self.shards.get_mut(usize::from(shard));
+        filling.ok_or_else(|| Refused::Line(format!("there is no shard {shard}")))
+    }
+
+    /// Takes a row of a base, unless the data dir has the events that it is made of, or a base of its own.
+    pub fn take_row(&mut self, row: BaseRow) -> Result<(), Refused> {
+        let is_made_anew = self.is_made_anew();
+        let filling = self.filling(row.shard.0)?;
+        if is_made_anew { filling.take_row(row) } else { Ok(()) }
     }
 
     /// Takes an event, if it is not there already.
     pub fn take(&mut self, event: Event) -> Result<(), Refused> {
-        let (shard, offset) = (event.place.shard.0, event.place.offset);
-        let filling = self.shards.get_mut(usize::from(shard));
-        let filling = filling.ok_or_else(|| Refused::Line(format!("there is no shard {shard}")))?;
-        let next = filling.block.next();
-        if offset > next {
-            let how = format!("event {shard}-{} is missing before {shard}-{}", next.0, offset.0);
-            return Err(Refused::Line(how));
-        }
-        if offset < next {
-            self.known += 1;
-            return filling.compare(&event);
-        }
-        self.new += 1;
-        filling.push(event)
+        let is_known = self.filling(event.place.shard.0)?.take(event)?;
+        self.known += u64::from(is_known);
+        self.new += u64::from(!is_known);
+        Ok(())
     }
 
     /// Writes what was taken so far.
     pub fn flush(&mut self) -> Result<(), Failure> {
-        self.shards.iter_mut().try_for_each(|filling| filling.append().and_then(|()| filling.sync()))
+        self.shards.iter_mut().try_for_each(Filling::flush)
     }
 
     /// For each shard, the first event that is not there.
     pub fn tails(&self) -> Vec<Offset> {
-        self.shards.iter().map(|filling| filling.store.log.live().end).collect()
+        self.shards.iter().map(Filling::tail).collect()
     }
 
     /// Derives the rows from what came; returns it with how many events were new, and how many were there before.
     pub fn close(self, pass: &mut dyn FnMut(u64) -> bool) -> Result<(DataDir, u64, u64), Failure> {
         let tails = self.tails();
-        for Filling { store, .. } in self.shards {
+        for store in self.shards.into_iter().map(Filling::into_store) {
             let (log, end) = (store.log.reader(), store.log.live().end);
             let refold = Refold::open(&log, Some(store.state), Some(store.views));
             let mut refold = refold.map_err(|error| Failure::Damaged(error.to_string()))?;
@@ -130,57 +129,45 @@ impl Target {
                 other => Failure::Failed(other.to_string()),
             })?;
         }
-        let noted = self.data.note_tails(&tails);
-        noted.map_err(|error| Failure::Failed(format!("{}: {error}", self.data.path().display())))?;
-        Ok((self.data, self.new, self.known))
+        self.data.note_tails(&tails).map_err(|error| failed(self.data.path(), &error))?;
+        let data = match self.place {
+            None => self.data,
+            Some(place) => put_in_place(self.data, &place)?,
+        };
+        Ok((data, self.new, self.known))
     }
 }
 
-impl Filling {
-    /// Whether the event that is there is the same one.
-    fn compare(&mut self, event: &Event) -> Result<(), Refused> {
-        let offset = event.place.offset;
-        if offset >= self.store.log.live().end {
-            self.append()?;
+/// Makes a data dir beside its place. What an interrupted import left there is thrown away.
+fn make_beside(path: &Path, manifest: &Manifest) -> Result<DataDir, Failure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".import");
+    let beside = path.with_file_name(name);
+    if beside.exists() {
+        // Unless another import is at it.
+        match DataDir::open_existing(&beside) {
+            Err(error @ OpenError::InUse { .. }) => return Err(offline::refuse(error)),
+            other => drop(other),
         }
-        let found = self.reader.event(offset).map_err(|error| Failure::Damaged(error.to_string()))?;
-        if found.is_some_and(|found| line::check_of(&found) == line::check_of(event)) {
-            return Ok(());
-        }
-        let how = "the data dir holds another event at this place: it is no copy, or went on by itself";
-        Err(Refused::Line(how.to_owned()))
+        fs::remove_dir_all(&beside).map_err(|error| failed(&beside, &error))?;
     }
-
-    fn push(&mut self, event: Event) -> Result<(), Refused> {
-        if event.at < self.last_at {
-            return Err(Refused::Line("its time is before that of the event before it".to_owned()));
-        }
-        let is_full = self.block.len() >= BLOCK_EVENTS_MAX || self.block.bytes() >= BATCH_BYTES_MAX;
-        if event.at > self.last_at || is_full {
-            self.append()?;
-            self.block.begin(event.place.offset, event.at);
-            self.last_at = event.at;
-        }
-        self.block.push(&event.kind);
-        Ok(())
-    }
-
-    fn append(&mut self) -> Result<(), Failure> {
-        if self.block.is_empty() {
-            return Ok(());
-        }
-        self.store.log.append(&mut self.block).map_err(failed)?;
-        self.block.begin(self.block.next(), self.last_at);
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Failure> {
-        self.store.log.sync().map_err(failed)
-    }
+    DataDir::create(&beside, manifest).map_err(offline::refuse)
 }
 
-fn failed(error: AppendError) -> Failure {
-    Failure::Failed(error.to_string())
+fn put_in_place(data: DataDir, place: &Path) -> Result<DataDir, Failure> {
+    let beside = data.path().to_path_buf();
+    let parent = match place.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let moved = fs::rename(&beside, place).and_then(|()| File::open(parent)?.sync_all());
+    moved.map_err(|error| failed(place, &error))?;
+    drop(data);
+    DataDir::open_existing(place).map_err(offline::refuse)
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!("{}: {error}", path.display()))
 }
 
 struct Passing<'a>(&'a mut dyn FnMut(u64) -> bool);
