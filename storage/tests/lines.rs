@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use keyway_storage::{
     event::{DeadLettered, Event, LaneId, Letter, Position, Reason, Received, TriggerId, WorkflowId},
-    line,
+    key::Key,
+    line::{self, BaseOf, BaseRow},
     place::{Offset, Place, ShardId, Timestamp},
 };
 use proptest::prelude::*;
@@ -69,6 +70,24 @@ proptest! {
         let place = Place { shard: ShardId(0), offset: Offset(0) };
         let event = Event { place, at: Timestamp::NEVER, kind };
         prop_assert_eq!(line::read(&line::write(&event)), Ok(event));
+    }
+
+    #[test]
+    fn a_row_of_a_base_comes_back_as_it_was_and_a_changed_one_says_so(
+        key in prop::collection::vec(any::<u8>(), 1..=Key::BYTES_MAX),
+        value: Vec<u8>,
+        at: prop::sample::Index,
+        bit in 0..7_u8,
+    ) {
+        let row = BaseRow { shard: ShardId(3), of: BaseOf::Views, key: Key::from_slice(&key), value: value.into() };
+        let text = row.to_line();
+        prop_assert_eq!(BaseRow::read(&text), Some(Ok(row.clone())));
+        let mut changed = text.clone().into_bytes();
+        changed[at.index(text.len())] ^= 1 << bit;
+        let read = BaseRow::read(&String::from_utf8_lossy(&changed));
+        prop_assert!(read != Some(Ok(row)));
+        prop_assert!(!matches!(read, Some(Ok(_))));
+        prop_assert_eq!(BaseRow::read(&line::write(&received(key, None, 0))), None);
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;
+mod cut_copy;
 mod export;
 mod full;
 mod furnish;

@@ -13,6 +13,7 @@ use keyway_engine::{
 };
 use keyway_storage::{
     event::{Position, Reason, RunState, TriggerId},
+    limits::EXPORT_HOLD_MS,
     place::Offset,
 };
 use serde_json::{Value, json};
@@ -307,6 +308,37 @@ fn whatever_happens_the_rows_are_those_of_the_base_and_what_is_left_of_the_log()
         assert_eq!(listed as u64, counted);
     }
     assert!(cuts >= 3, "only {cuts} of 6 cut something");
+}
+
+#[test]
+fn nothing_is_cut_while_someone_takes_the_log_along() {
+    let world = world();
+    world.at(0).receive(0, WEBHOOK, BODY);
+    world.run(0, &["{\"a\":1}", "{\"b\":2}"]);
+    world.at(7 * DAY + SECOND);
+    let begun = world.read("/api/export")["meta"].take();
+    assert_eq!(begun["cuts"], json!([{ "dense": 0, "state": 0, "views": 0 }]));
+    (0..100).for_each(|_| world.turn(0));
+    assert_eq!(retention(&world, "cut_work_orders"), 1, "its rows are gone");
+    assert!(world.api.readers[0].log.event(Offset(2)).unwrap().is_some());
+    assert_eq!(world.read("/api/export")["meta"]["cuts"], begun["cuts"]);
+    (0..100).for_each(|_| world.turn(0));
+    // Who asked again in the first minute has another one.
+    world.pass(EXPORT_HOLD_MS * 1_000);
+    (0..100).for_each(|_| world.turn(0));
+    assert_eq!(world.api.readers[0].log.dense(), Offset(0));
+    world.pass(EXPORT_HOLD_MS * 1_000);
+    until_cut(&world, 1, 0);
+    let dense = world.api.readers[0].log.dense();
+    let cut = world.read("/api/export")["meta"]["cuts"][0].take();
+    assert!(dense > Offset(2), "{cut}");
+    assert_eq!(cut["dense"], dense.0);
+    let rows = world.read("/api/export?shard=0&base=state");
+    assert_eq!(rows["meta"], json!({ "after": null, "cut": cut }));
+    assert!(rows["data"].as_array().unwrap().iter().all(|row| row["base"] == "state"), "{rows}");
+    for wrong in ["base=rows", "base=state&after=x", "base=views&after=0"] {
+        assert_eq!(status_of(&world, &format!("/api/export?shard=0&{wrong}")), 422, "{wrong}");
+    }
 }
 
 fn something(world: &World, chance: &mut Chance, orders: &mut Vec<String>, letters: &mut Vec<String>) {

@@ -124,11 +124,12 @@ impl BaseRow {
     }
 }
 
-/// The key of its text: two hexadecimal digits for each byte.
+/// The key of its text: two hexadecimal digits for each byte, the small ones.
 pub fn key_of(text: &str) -> Option<Key> {
     let is_key = text.is_ascii() && text.len().is_multiple_of(2) && text.len() <= 2 * Key::BYTES_MAX;
     let pairs = text.as_bytes().chunks(2).filter(|_| is_key);
     let bytes: Option<Vec<u8>> =
         pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
-    bytes.filter(|bytes| !bytes.is_empty()).map(|bytes| Key::from_slice(&bytes))
+    let key = bytes.filter(|bytes| !bytes.is_empty()).map(|bytes| Key::from_slice(&bytes))?;
+    (format!("{key:?}") == text).then_some(key)
 }

@@ -38,7 +38,8 @@ const LEFT_OF_CUT: &str = "nothing is imported";
 /// Imports a file, or stdin, into the data dir.
 pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) -> Result<(), Failure> {
     let name = flags.file.as_ref().map_or("stdin".to_owned(), |path| path.display().to_string());
-    let mut lines = Lines { reader: open(flags.file.as_deref(), &name)?, name, number: 0, text: Vec::new(), left: LEFT };
+    let mut lines =
+        Lines { reader: open(flags.file.as_deref(), &name)?, name, number: 0, text: Vec::new(), left: LEFT };
     let first = lines.next()?.ok_or_else(|| lines.wrong("it is empty"))?;
     let header = Header::read(&first).map_err(|how| lines.wrong(&how))?;
     if header.filter.is_some() {
