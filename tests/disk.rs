@@ -37,9 +37,13 @@ fn exchange(url: &str, request: &str) -> String {
 }
 
 fn post(keyway: &Keyway) -> String {
-    let head = format!("POST {TRIGGER} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
     // Large, so that what the log was promised before the disk filled is soon used up.
-    let body = format!("{{\"note\":\"{}\"}}", "x".repeat(200_000));
+    post_note(keyway, &"x".repeat(200_000))
+}
+
+fn post_note(keyway: &Keyway, note: &str) -> String {
+    let head = format!("POST {TRIGGER} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+    let body = format!("{{\"note\":\"{note}\"}}");
     let length = body.len();
     exchange(
         &keyway.url,
@@ -108,6 +112,61 @@ fn a_replay_on_a_disk_that_fills_waits_for_room_and_takes_every_item_once() {
     assert_eq!((replay()["replayed"].as_u64(), replay()["failed"].as_u64()), (Some(60), Some(0)));
     succeeded(2 * accepted);
     assert_eq!(keyway.stop().code(), Some(0));
+}
+
+/// Text that does not get smaller by packing it.
+fn noise(seed: u64) -> String {
+    let mut state = seed + 1;
+    let letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    };
+    std::iter::repeat_with(letter).take(100_000).collect()
+}
+
+#[test]
+fn a_disk_that_fills_during_a_cut_stops_it_and_with_room_it_goes_on() {
+    let project = PROJECT.replace("name: disk", "name: disk\nhistory_retention_bytes: 6000000");
+    // The journals fit, too.
+    let Some(disk) = Disk::mount_of(768, &project) else { return };
+    let mut keyway = Keyway::start(disk.path(), FLAGS);
+    let retained = |keyway: &Keyway, name: &str| {
+        keyway.get("/api/status").1["data"]["retention"][name].as_u64().unwrap()
+    };
+    let mut seeds = 0..;
+    for killed in [false, true] {
+        let before = retained(&keyway, "cut_work_orders");
+        eventually("something is being cut", || {
+            assert!(is(&post_note(&keyway, &noise(seeds.next().unwrap())), 200));
+            retained(&keyway, "cut_work_orders") > before
+        });
+        disk.fill();
+        eventually("the disk is full", || is(&post_note(&keyway, &noise(seeds.next().unwrap())), 503));
+        assert_eq!(keyway.get("/api/work_orders").0, 200, "reads go on");
+        keyway = match killed {
+            false => keyway,
+            true => {
+                keyway.kill();
+                Keyway::start(disk.path(), FLAGS)
+            }
+        };
+        disk.make_room();
+        let events = retained(&keyway, "cut_events");
+        eventually("it goes on", || {
+            let answer = post_note(&keyway, &noise(seeds.next().unwrap()));
+            is(&answer, 200) && retained(&keyway, "cut_events") > events
+        });
+    }
+    let (_, orders) = keyway.get("/api/work_orders?page_size=1000");
+    for order in orders["data"].as_array().unwrap() {
+        let (status, shown) =
+            keyway.get(&format!("/api/work_orders/{}?include=input", order["id"].as_str().unwrap()));
+        assert!(status == 404 || shown["data"]["attributes"]["input"].is_object(), "{shown}");
+    }
+    assert_eq!(keyway.stop().code(), Some(0));
+    let output =
+        common::tool().args(["verify", "--data-dir"]).arg(disk.path().join("data")).output().unwrap();
+    assert_eq!(common::code(&output), 0, "{}{}", common::stdout(&output), common::stderr(&output));
 }
 
 #[test]

@@ -22,8 +22,14 @@ pub struct Disk {
 impl Disk {
     /// Mounts a disk that holds the project file, or `None` where nobody may.
     pub fn mount(project: &str) -> Option<Self> {
+        Self::mount_of(256, project)
+    }
+
+    /// The same, of so many MiB.
+    pub fn mount_of(size_mib: u32, project: &str) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
-        let options = ["-t", "tmpfs", "-o", "size=256m", "keyway"];
+        let size = format!("size={size_mib}m");
+        let options = ["-t", "tmpfs", "-o", &size, "keyway"];
         let mounted = Command::new("mount").args(options).arg(home.path()).output();
         if !mounted.is_ok_and(|output| output.status.success()) {
             eprintln!("left out: mounting a disk is not allowed here");
