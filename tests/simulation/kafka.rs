@@ -135,6 +135,7 @@ impl Kafka {
             94..96 => self.truncate(),
             96..97 => self.make_again(),
             97..98 => self.add_partition(),
+            98..99 => self.world.sweep(),
             _ => self.begin_all(),
         }
     }

@@ -28,6 +28,8 @@ struct Order {
 #[derive(Default)]
 pub struct Model {
     orders: BTreeMap<(ShardId, Offset), Order>,
+    /// How many there ever were.
+    pub received: usize,
     /// The last item that each part of a replay took, on each shard.
     replayed: BTreeMap<(ShardId, String), u64>,
     /// Held lanes by the work order that failed.
@@ -55,7 +57,8 @@ impl Model {
         match &event.kind {
             EventKind::Received(received) => {
                 let (workflow, lane, key) = (received.workflow, received.lane, received.key);
-                let number = self.orders.len();
+                let number = self.received;
+                self.received += 1;
                 let order = Order { workflow, lane, key, status: Status::Waiting, runs: 1, number };
                 let before = self.orders.insert((shard, event.place.offset), order);
                 assert!(before.is_none(), "one work order per input");
@@ -93,6 +96,14 @@ impl Model {
             }
             EventKind::Held(held) if held.cause == Cause::Blocked => {
                 self.blocked.insert((shard, held.lane), held.work_order);
+            }
+            EventKind::HistoryCut(cut) => {
+                for order in cut.orders() {
+                    let gone = self.orders.remove(&(shard, order)).expect("nothing is cut twice");
+                    assert_eq!(gone.status, Status::Ended, "what is open stays");
+                    let blocks = |((of, _), by): (&(ShardId, LaneId), &Offset)| (*of, *by) == (shard, order);
+                    assert!(!self.blocked.iter().any(blocks), "what blocks others stays");
+                }
             }
             EventKind::Released(released) => {
                 self.blocked.remove(&(shard, released.lane));

@@ -25,7 +25,7 @@ use keyway_storage::{
     event::{Event, EventKind, FinalState, Opened, Position, RunFinished, RunStarted, RunState, TriggerId},
     key::{Key, Tag},
     log::{Log, MemoryLog},
-    place::{Place, ShardId, Timestamp},
+    place::{Offset, Place, ShardId, Timestamp},
     routes::Routes,
     rows::Rows,
     table::ReplayState,
@@ -36,6 +36,8 @@ use crate::{copy, model::Model};
 pub const SHARDS: u16 = 2;
 /// Every so many seeds there are replays too; those that failed before there were any are not among them.
 const SEEDS_PER_REPLAY: u64 = 4;
+/// Every so many seeds history is cut, too; again none of those that failed before.
+const SEEDS_PER_CUT: u64 = 3;
 /// Copies cost more than the world that they are of: not every seed is copied.
 const COPIES_ONE_IN: usize = 16;
 const PROJECT: &str = include_str!("project.yaml");
@@ -91,6 +93,9 @@ pub struct World {
     pub replays: Vec<ReplayId>,
     has_replays: bool,
     has_reshards: bool,
+    has_cuts: bool,
+    /// How many work orders were cut.
+    pub cuts: u64,
     /// Which shard owns what.
     pub routes: Routes,
     pub project: Arc<Project>,
@@ -133,6 +138,8 @@ impl World {
             replays: Vec::new(),
             has_replays: seed.is_multiple_of(SEEDS_PER_REPLAY),
             has_reshards: seed % SEEDS_PER_REPLAY == 2,
+            has_cuts: seed.is_multiple_of(SEEDS_PER_CUT),
+            cuts: 0,
             routes: Routes::plain(SHARDS),
             shards: Vec::new(),
             permits: PermitPool::default(),
@@ -180,6 +187,9 @@ impl World {
         if self.has_reshards && self.random.one_in(8) {
             return self.reshard();
         }
+        if self.has_cuts && self.random.one_in(8) {
+            return self.sweep();
+        }
         match self.random.below(100) {
             0..30 => self.receive(),
             30..55 => self.claim(),
@@ -225,9 +235,11 @@ impl World {
             replays: None,
         };
         let first = self.model.first(trigger, &position, self.now);
-        let before = self.model.orders().len();
+        // Whoever has not committed its rows holds a key, even if its window ended meanwhile.
+        let last = self.model.first(trigger, &position, Timestamp(0));
+        let before = self.model.received;
         let answer = self.command(shard, Command::Receive(input));
-        let made = self.model.orders().len() - before;
+        let made = self.model.received - before;
         match answer {
             Answer::Accepted(place) => {
                 assert_eq!((made, place.shard), (1, shard));
@@ -242,15 +254,21 @@ impl World {
             }
             Answer::Refused(Refusal::KeyReused) => {
                 let Position::Once { body, .. } = position else { panic!("it has no key") };
-                assert!(first.is_some_and(|(_, taken)| taken != body), "the key was not taken");
+                let (place, taken) = last.expect("the key was taken");
+                assert_ne!(taken, body);
+                assert!(first.is_some() || self.is_held_elsewhere(shard, place), "its window is over");
             }
             Answer::Refused(Refusal::Full) => {
-                let (first, _) = first.expect("another shard has the key");
-                assert_ne!(first.shard, shard);
-                assert!(self.shards[usize::from(first.shard.0)].state.watermark() <= first.offset);
+                let (place, _) = last.expect("the key was taken");
+                assert!(self.is_held_elsewhere(shard, place));
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    fn is_held_elsewhere(&self, shard: ShardId, place: Place) -> bool {
+        let watermark = self.shards[usize::from(place.shard.0)].state.watermark();
+        place.shard != shard && watermark <= place.offset
     }
 
     pub fn claim(&mut self) {
@@ -465,7 +483,8 @@ impl World {
         for own in &self.shards {
             let reader = self.reader(own.id);
             assert_eq!(refold::difference(&reader).unwrap(), None);
-            if is_copied {
+            // A log that was cut has no whole copy without its base.
+            if is_copied && own.log.live().first == Offset(0) {
                 copy::check(&reader, &logs);
             }
             let rows = |tag| reader.state.scan(Key::new(tag), Key::new(tag).prefix_end()).count() as u64;
