@@ -1,6 +1,6 @@
 //! Copies of a data dir whose history was cut: through an export, with another number of shards, and byte by byte.
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path, process::Stdio};
 
 use serde_json::Value;
 
@@ -165,6 +165,18 @@ fn a_damaged_export_of_a_log_that_was_cut_leaves_nothing_and_a_live_one_is_whole
         assert!(errors.contains(expected), "{expected}: {errors}");
         assert!(!copied.path().join("data").exists());
     }
+    // One that is killed leaves what the next one throws away.
+    let mut child = tool()
+        .args(["events", "import", "--data-dir"])
+        .arg(copied.path().join("data"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&text.as_bytes()[..text.len() / 2]).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!copied.path().join("data").exists());
+    assert!(copied.path().join("data.import").exists());
     done(copied.path(), &["events", "import", file.to_str().unwrap()]);
     assert!(!copied.path().join("data.import").exists());
     done(copied.path(), &["verify"]);
