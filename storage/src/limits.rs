@@ -471,5 +471,7 @@ pub const CUT_EVENTS_PER_TURN_MAX: usize = 256;
 /// For how long nothing is cut after a request of an export that takes the base along: more than a slow reader takes
 /// between two of them.
 pub const EXPORT_HOLD_MS: u64 = 60_000;
+/// For how long exports may keep a cut from going on, however many there are: the log grows meanwhile.
+pub const EXPORT_HOLDS_MS_MAX: u64 = 3_600_000;
 /// Rows of the base that are copied between two commits.
 pub const RESTORE_ROWS_MAX: usize = 4_096;

@@ -14,7 +14,7 @@ use keyway_storage::{
         Content, CursorFate, CursorSet, CutAway, Event, EventKind, HistoryCut, HistoryTrimmed, Kind,
         TICKS_SKIPPED, TriggerId,
     },
-    limits::{CUT_EVENTS_PER_TURN_MAX, EXPORT_HOLD_MS},
+    limits::{CUT_EVENTS_PER_TURN_MAX, EXPORT_HOLD_MS, EXPORT_HOLDS_MS_MAX},
     place::{Offset, Timestamp},
 };
 
@@ -44,6 +44,8 @@ pub struct Cut {
     bytes: u64,
     /// Until then someone exports the log with its base.
     held_until: Timestamp,
+    /// The first export that came since it is under way.
+    held_since: Option<Timestamp>,
 }
 
 impl Cut {
@@ -60,6 +62,7 @@ impl Cut {
     /// All rules will have been looked at when it is its turn.
     pub fn begin(&mut self) {
         self.is_under_way = true;
+        self.held_since = None;
     }
 
     /// Takes note of what goes.
@@ -74,7 +77,7 @@ impl Shard {
     pub(super) fn cut(&mut self, now: Timestamp) -> Result<bool, Fatal> {
         let is_exported = self.stats.take_wish_for_export();
         let Some(cut) = &mut self.sweep.cut else { return Ok(false) };
-        if is_exported {
+        if is_exported && now < cut.held_since.get_or_insert(now).plus_millis(EXPORT_HOLDS_MS_MAX) {
             cut.held_until = now.plus_millis(EXPORT_HOLD_MS);
         }
         if cut.held_until > now {

@@ -13,7 +13,7 @@ use keyway_engine::{
 };
 use keyway_storage::{
     event::{Position, Reason, RunState, TriggerId},
-    limits::EXPORT_HOLD_MS,
+    limits::{EXPORT_HOLD_MS, EXPORT_HOLDS_MS_MAX},
     place::Offset,
 };
 use serde_json::{Value, json};
@@ -339,6 +339,24 @@ fn nothing_is_cut_while_someone_takes_the_log_along() {
     for wrong in ["base=rows", "base=state&after=x", "base=views&after=0"] {
         assert_eq!(status_of(&world, &format!("/api/export?shard=0&{wrong}")), 422, "{wrong}");
     }
+}
+
+#[test]
+fn exports_without_end_do_not_keep_history_for_ever() {
+    let world = world();
+    world.at(0).receive(0, WEBHOOK, BODY);
+    world.run(0, &["{\"a\":1}", "{\"b\":2}"]);
+    world.at(7 * DAY + SECOND);
+    let mut asked = 0;
+    while world.api.readers[0].log.dense() == Offset(0) {
+        assert!(asked <= 2 * EXPORT_HOLDS_MS_MAX / EXPORT_HOLD_MS, "it is never cut");
+        world.read("/api/export");
+        (0..20).for_each(|_| world.turn(0));
+        world.pass(EXPORT_HOLD_MS * 1_000);
+        asked += 1;
+    }
+    assert!(asked >= EXPORT_HOLDS_MS_MAX / EXPORT_HOLD_MS, "after {asked} minutes");
+    until_cut(&world, 1, 0);
 }
 
 fn something(world: &World, chance: &mut Chance, orders: &mut Vec<String>, letters: &mut Vec<String>) {
