@@ -29,6 +29,8 @@ pub struct Queue {
     turns: BTreeMap<u64, WorkflowId>,
     holds: BTreeMap<LaneId, HoldRow>,
     timers: BTreeSet<(Timestamp, LaneId)>,
+    /// Lanes that became ready before any of what waits in them was read.
+    short: BTreeSet<LaneId>,
     /// First runs that were cancelled while they waited.
     gone: HashSet<Offset>,
     dirty: Vec<LaneId>,
@@ -265,6 +267,9 @@ impl Queue {
         }
         let held = self.holds.get(&id).is_some_and(|hold| !hold.released);
         if !lane.is_empty() && lane.busy < lane::width(id) && !held {
+            if lane.is_short() {
+                self.short.insert(id);
+            }
             self.make_ready(id);
         } else {
             self.unready(id);

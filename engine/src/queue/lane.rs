@@ -107,6 +107,11 @@ impl Lane {
         self.front.is_empty() && self.again.is_empty() && self.more.is_none()
     }
 
+    /// Whether first runs wait and none of them is loaded.
+    pub fn is_short(&self) -> bool {
+        self.front.is_empty() && self.more.is_some()
+    }
+
     /// Waiting runs in the order in which they are due, as far as they are loaded.
     pub fn waiting(&self) -> impl Iterator<Item = Waiting> + '_ {
         let mut again = self.again.iter().peekable();

@@ -73,14 +73,7 @@ impl Queue {
 
     /// Loads first runs into the fronts that ran short, so that a claim can look at them.
     pub fn refill(&mut self, rows: &mut Rows) -> Result<(), ReadError> {
-        let short: Vec<LaneId> = self
-            .ready
-            .values()
-            .flat_map(|ready| ready.lanes.values())
-            .filter(|id| self.lanes[id].front.is_empty() && self.lanes[id].more.is_some())
-            .copied()
-            .collect();
-        for id in short {
+        while let Some(id) = self.short.pop_first() {
             self.load(id, rows)?;
             self.settle(id, rows);
         }
