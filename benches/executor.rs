@@ -61,11 +61,14 @@ fn runs(criterion: &mut Criterion) {
     ];
     for (name, bodies, state) in table {
         let (workflow, scripts) = (workflow(bodies), Scripts::default());
-        group.bench_function(*name, |bencher| bencher.iter(|| run(&workflow, &scripts, state)));
+        let mut sandbox = Sandbox::new().expect("there is memory");
+        group.bench_function(*name, |bencher| bencher.iter(|| run(&workflow, &scripts, &mut sandbox, state)));
     }
-    group.bench_function("sandbox alone", |bencher| {
+    group.bench_function("sandbox made", |bencher| {
         bencher.iter(|| Sandbox::new().map(drop));
     });
+    let mut sandbox = Sandbox::new().expect("there is memory");
+    group.bench_function("sandbox made fresh again", |bencher| bencher.iter(|| sandbox.reset()));
     group.bench_function("compile", |bencher| {
         bencher.iter(|| compile("each($.data.items, fn(state => state))"))
     });

@@ -17,7 +17,7 @@ use common::{Flood, apply, body, catalog, data, decide_one, home, input, open, p
 use keyway_engine::{
     command::{Claim, Command, Permits},
     decide::decide,
-    executor::sandbox::Scripts,
+    executor::sandbox::{Sandbox, Scripts},
     projection::Views,
     shard::Shard,
 };
@@ -161,5 +161,6 @@ fn run(events: u64) {
     let (project, scripts) = (project(), Scripts::default());
     let workflow = &project.workflows[0];
     let state = Bytes::from_static(br#"{"data":{"patient":{"id":"p-1","name":"Amina"}},"request":{}}"#);
-    counted(|| (0..events).for_each(|_| common::run(workflow, &scripts, &state)));
+    let mut sandbox = Sandbox::new().expect("there is memory");
+    counted(|| (0..events).for_each(|_| common::run(workflow, &scripts, &mut sandbox, &state)));
 }

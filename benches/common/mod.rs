@@ -156,8 +156,8 @@ pub fn decide_one(state: &State, command: Command, offset: u64) -> Vec<Event> {
     (0..).zip(out).map(event).collect()
 }
 
-/// Runs a workflow from its first job, in a sandbox of its own; nothing is written.
-pub fn run(workflow: &Workflow, scripts: &Scripts, state: &Bytes) {
+/// Runs a workflow from its first job, in a fresh sandbox, and makes that fresh again; nothing is written.
+pub fn run(workflow: &Workflow, scripts: &Scripts, sandbox: &mut Sandbox, state: &Bytes) {
     let events = Rc::new(RefCell::new(Vec::with_capacity(8)));
     let plan = Plan {
         run: RunKey { work_order: Offset(1), n: 1 },
@@ -169,8 +169,8 @@ pub fn run(workflow: &Workflow, scripts: &Scripts, state: &Bytes) {
         cursor: None,
         ends_whole: false,
     };
-    let sandbox = Sandbox::new().expect("there is memory");
-    Walk::new(plan, scripts, Rc::clone(&events)).finish(&sandbox, no_watch());
+    Walk::new(plan, scripts, Rc::clone(&events)).finish(sandbox, no_watch());
+    sandbox.reset();
     match events.borrow().last() {
         Some(EventKind::RunFinished(end)) => assert_eq!(end.state, RunState::Success, "{:?}", end.error),
         other => panic!("{other:?}"),

@@ -29,7 +29,8 @@ fn run(name: &str, state: Value) -> Ran {
     let workflow = &project.workflows[0];
     let scripts = Scripts::default();
     let events = Rc::new(RefCell::new(Vec::new()));
-    let first = first_jobs(&workflow.graph.from_trigger[0], &scripts, &state.to_string());
+    let sandbox = Sandbox::new().expect("there is memory");
+    let first = first_jobs(&workflow.graph.from_trigger[0], &scripts, &sandbox, &state.to_string());
     let first = first.unwrap_or_else(|error| panic!("{name}: {}", error.message));
     let run = RunKey { work_order: Offset(1), n: 1 };
     let state = Bytes::from(state.to_string());
@@ -43,8 +44,7 @@ fn run(name: &str, state: Value) -> Ran {
         cursor: None,
         ends_whole: false,
     };
-    Walk::new(plan, &scripts, Rc::clone(&events))
-        .finish(&Sandbox::new().expect("there is memory"), no_watch());
+    Walk::new(plan, &scripts, Rc::clone(&events)).finish(&sandbox, no_watch());
     ran(&events.take())
 }
 

@@ -139,6 +139,10 @@ pub const LOG_LINE_BYTES_MAX: usize = 16_384;
 pub const SECRET_CHARACTERS_MIN: usize = 4;
 /// Memory of one run's JavaScript: the largest state, parsed, takes up to twenty times its text.
 pub const JOB_MEMORY_BYTES_MAX: usize = 256 << 20;
+/// What its memory is taken in. A runtime that has run nothing fits the first one.
+pub const HEAP_CHUNK_BYTES: usize = 2 << 20;
+/// Largest block that is part of a chunk.
+pub const HEAP_BLOCK_BYTES_MAX: usize = 64 << 10;
 /// Stack of one run's JavaScript. The executor's threads have more.
 pub const JOB_STACK_BYTES_MAX: usize = 1 << 20;
 /// Stack of an executor's thread.

@@ -66,6 +66,17 @@ pub struct Pool {
     pub(super) ends: Ends,
 }
 
+/// How much less of a busy core a job gets than a door or a shard.
+const NICENESS: i32 = 10;
+
+/// Lets the threads that answer callers go first, where jobs take all that the machine has.
+fn give_way() {
+    // Of this thread alone on Linux, whatever POSIX says; see setpriority(2).
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "jobs run with the priority of all else");
+    }
+}
+
 impl Pool {
     /// A pool whose threads are not started yet.
     pub fn new(settings: PoolSettings) -> Arc<Self> {
@@ -94,7 +105,10 @@ impl Pool {
             let pool = Arc::clone(self);
             let builder =
                 thread::Builder::new().name(format!("executor-{index}")).stack_size(EXECUTOR_STACK_BYTES);
-            builder.spawn(move || pool.work())
+            builder.spawn(move || {
+                give_way();
+                pool.work()
+            })
         };
         (0..self.threads).map(start).collect()
     }
@@ -152,17 +166,22 @@ impl Pool {
     }
 
     fn work(&self) {
-        let mut ready = None;
+        let mut sandbox = None;
         while !self.stopped.load(Ordering::Acquire) {
-            let Some(task) = self.next(&mut ready) else { continue };
+            let Some(task) = self.next(&mut sandbox) else { continue };
             if task.stage.begin() {
                 let clock = Stopwatch::start();
-                let sandbox = ready.take().unwrap_or_else(Sandbox::new);
+                let own = sandbox.get_or_insert_with(Sandbox::new);
                 // A fault of ours ends its run, not the thread that others wait for.
-                if catch_unwind(AssertUnwindSafe(|| self.execute(&task, &sandbox))).is_err() {
-                    task.report_fault();
+                let executed = catch_unwind(AssertUnwindSafe(|| self.execute(&task, own)));
+                match (executed, own) {
+                    (Ok(()), Ok(own)) => own.reset(),
+                    (Ok(()), Err(_)) => sandbox = None,
+                    (Err(_), _) => {
+                        sandbox = None;
+                        task.report_fault();
+                    }
                 }
-                drop(sandbox);
                 let took = clock.elapsed().as_micros() as u64;
                 let average = self.run_micros.load(Ordering::Relaxed);
                 self.run_micros.store((average * 7 + took) / 8, Ordering::Relaxed);
@@ -172,11 +191,11 @@ impl Pool {
     }
 
     /// The next task. A thread that has to wait for it makes its sandbox meanwhile.
-    fn next(&self, ready: &mut Option<Result<Sandbox, JobError>>) -> Option<Task> {
+    fn next(&self, sandbox: &mut Option<Result<Sandbox, JobError>>) -> Option<Task> {
         if let Ok(task) = self.tasks.1.try_recv() {
             return Some(task);
         }
-        ready.get_or_insert_with(Sandbox::new);
+        sandbox.get_or_insert_with(Sandbox::new);
         self.tasks.1.recv_timeout(Duration::from_millis(100)).ok()
     }
 
@@ -246,6 +265,7 @@ impl Pool {
                 first_jobs(
                     edges.unwrap_or_default(),
                     &self.scripts,
+                    sandbox,
                     std::str::from_utf8(&state).unwrap_or("{}"),
                 )?
             }

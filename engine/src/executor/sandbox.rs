@@ -1,10 +1,12 @@
-//! A sandbox: one QuickJS runtime for one run, with limits on memory, stack and time.
+//! A sandbox: a QuickJS for one run after the other, fresh for each, with limits on memory, stack and time.
 //!
 //! Invariant: a job reaches nothing of the host. State, log lines and conditions cross the border as text.
 
 mod bytecode;
 mod error;
+mod heap;
 mod host;
+mod machine;
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,23 +17,17 @@ use std::{
 };
 
 use keyway_storage::{
-    limits::{JOB_MEMORY_BYTES_MAX, JOB_STACK_BYTES_MAX, STATE_BYTES_MAX, TIMER_SLEEP_MS_MAX},
+    limits::{STATE_BYTES_MAX, TIMER_SLEEP_MS_MAX},
     place::Timestamp,
 };
-use rquickjs::{
-    Array, Context, Ctx, Function, Object, Promise, Runtime, context::intrinsic, promise::PromiseState,
-};
+use rquickjs::{Array, Ctx, Function, Object, Promise, promise::PromiseState};
 
 use super::log::Lines;
 
 pub use bytecode::{Bytecode, Scripts, load_error};
 pub use error::{JobError, Position, Severity};
 use host::Host;
-
-type Intrinsics = (
-    (intrinsic::Date, intrinsic::RegExpCompiler, intrinsic::RegExp, intrinsic::Json),
-    (intrinsic::Proxy, intrinsic::MapSet, intrinsic::TypedArrays, intrinsic::Promise),
-);
+use machine::Machine;
 
 /// Why a run must stop in the middle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +67,25 @@ struct Alarm {
     watch: RefCell<Watch>,
 }
 
+impl Default for Alarm {
+    fn default() -> Self {
+        let watch: Watch = Box::new(|| None);
+        Self {
+            halt: Cell::default(),
+            timeout: Cell::default(),
+            deadline: Cell::default(),
+            watch: RefCell::new(watch),
+        }
+    }
+}
+
 impl Alarm {
+    fn reset(&self) {
+        self.halt.set(None);
+        self.deadline.set(None);
+        *self.watch.borrow_mut() = Box::new(|| None);
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a job is stopped by the real clock")]
     fn set(&self, timeout: Duration, watch: Watch) {
         self.timeout.set(timeout);
@@ -88,34 +102,31 @@ impl Alarm {
     }
 }
 
-/// One run's runtime.
+/// What runs run in, one at a time.
 pub struct Sandbox {
-    context: Context,
+    machine: Machine,
     alarm: Rc<Alarm>,
     host: Rc<Host>,
 }
 
 impl Sandbox {
-    /// A fresh runtime, made before its run is known: that takes longer than a short run itself.
+    /// A sandbox for a first run. It takes several times longer to make than a short run itself: use it again.
     pub fn new() -> Result<Self, JobError> {
-        let runtime = Runtime::new().map_err(engine_error)?;
-        runtime.set_memory_limit(JOB_MEMORY_BYTES_MAX);
-        runtime.set_max_stack_size(JOB_STACK_BYTES_MAX);
-        let alarm = Rc::new(Alarm {
-            halt: Cell::new(None),
-            timeout: Cell::default(),
-            deadline: Cell::new(None),
-            watch: RefCell::new(Box::new(|| None)),
-        });
+        let alarm = Rc::<Alarm>::default();
         let own = Rc::clone(&alarm);
-        runtime.set_interrupt_handler(Some(Box::new(move || own.rings())));
-        let context = Context::custom::<Intrinsics>(&runtime).map_err(engine_error)?;
         let host = Rc::new(Host::default());
-        context.with(|ctx| host::install(&host, &ctx)).map_err(engine_error)?;
-        Ok(Self { context, alarm, host })
+        let machine = Machine::new(move || own.rings(), |ctx| host::install(&host, ctx));
+        Ok(Self { machine: machine.map_err(engine_error)?, alarm, host })
     }
 
-    /// Begins the run that it was made for: its time counts from now, and `watch` may stop it.
+    /// Makes it fresh for another run.
+    pub fn reset(&mut self) {
+        self.machine.reset();
+        self.alarm.reset();
+        self.host.reset();
+    }
+
+    /// Begins a run: its time counts from now, and `watch` may stop it.
     pub fn begin(&self, timeout: Duration, watch: Watch) {
         self.alarm.set(timeout, watch);
     }
@@ -128,7 +139,7 @@ impl Sandbox {
     /// Runs a job on a state.
     pub fn step(&self, script: &Arc<Bytecode>, state: &str, credential: Option<&str>, job: &str) -> StepEnd {
         self.host.begin(script);
-        let end = self.context.with(|ctx| {
+        let end = self.machine.with(|ctx| {
             let settled = host::load(&self.host, &ctx, script.parts)
                 .and_then(|()| start(&ctx, script, state, credential.unwrap_or_default(), job))
                 .and_then(|promise| self.settle(&ctx, &promise));
@@ -155,7 +166,7 @@ impl Sandbox {
     /// Whether an edge is followed.
     pub fn condition(&self, script: &Arc<Bytecode>, state: &str) -> Result<bool, JobError> {
         self.host.begin(script);
-        self.context.with(|ctx| {
+        self.machine.with(|ctx| {
             let evaluate = || -> rquickjs::Result<bool> {
                 host::load(&self.host, &ctx, script.parts)?;
                 let condition = script.load(&ctx)?;

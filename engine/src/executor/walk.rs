@@ -262,12 +262,16 @@ fn follows(
 }
 
 /// The jobs that a run begins with: those behind the trigger's edges.
-pub fn first_jobs(edges: &[Edge], scripts: &Scripts, state: &str) -> Result<Vec<JobId>, JobError> {
+pub fn first_jobs(
+    edges: &[Edge],
+    scripts: &Scripts,
+    sandbox: &Sandbox,
+    state: &str,
+) -> Result<Vec<JobId>, JobError> {
     let mut first = Vec::new();
     for edge in edges {
         let follow = match &edge.condition {
             Condition::Expression(source) => {
-                let sandbox = Sandbox::new()?;
                 sandbox.begin(Duration::from_secs(5), no_watch());
                 sandbox.condition(&scripts.condition(source)?, state)?
             }

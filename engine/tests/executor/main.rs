@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod fresh;
 mod language;
 mod limit;
 mod pool;

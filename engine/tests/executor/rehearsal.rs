@@ -75,21 +75,30 @@ pub fn walk(project: &Project, state: &Value, watch: Watch) -> Run {
     let workflow = &project.workflows[0];
     let scripts = Scripts::default();
     let events = Rc::new(RefCell::new(Vec::new()));
-    let first = first_jobs(&workflow.graph.from_trigger[0], &scripts, &state.to_string()).unwrap();
     let run = RunKey { work_order: Offset(5), n: 1 };
     let state = Bytes::from(state.to_string());
-    let plan = Plan {
-        run,
-        attempt: 1,
-        workflow,
-        first,
-        state,
-        input: StepInput::Run,
-        cursor: None,
-        ends_whole: false,
-    };
-    Walk::new(plan, &scripts, Rc::clone(&events)).finish(&Sandbox::new().unwrap(), watch);
+    SANDBOX.with_borrow_mut(|sandbox| {
+        let text = std::str::from_utf8(&state).unwrap();
+        let first = first_jobs(&workflow.graph.from_trigger[0], &scripts, sandbox, text).unwrap();
+        let plan = Plan {
+            run,
+            attempt: 1,
+            workflow,
+            first,
+            state,
+            input: StepInput::Run,
+            cursor: None,
+            ends_whole: false,
+        };
+        Walk::new(plan, &scripts, Rc::clone(&events)).finish(sandbox, watch);
+        sandbox.reset();
+    });
     Run { events: events.take() }
+}
+
+thread_local! {
+    /// All runs of a test run in the same sandbox, one after the other, as those of an executor's thread do.
+    static SANDBOX: RefCell<Sandbox> = RefCell::new(Sandbox::new().unwrap());
 }
 
 pub fn run(body: &str, state: Value) -> Run {

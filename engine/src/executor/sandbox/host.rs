@@ -1,4 +1,4 @@
-//! The host: what the language may call of ours, each only where a part of it that does so is loaded.
+//! The host: what the language may call of ours.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,13 +7,10 @@ use std::{
 };
 
 use keyway_storage::event::{Level, LogSource};
-use rquickjs::{Ctx, Function};
+use rquickjs::{Ctx, Function, Object};
 
 use super::{bytecode, bytecode::Bytecode, now};
-use crate::executor::{
-    language::{PARTS, Parts},
-    log::Lines,
-};
+use crate::executor::{language::Parts, log::Lines};
 
 /// Our side of a run's runtime.
 #[derive(Default)]
@@ -28,6 +25,13 @@ impl Host {
     /// Says what runs from now on.
     pub fn begin(&self, script: &Arc<Bytecode>) {
         *self.script.borrow_mut() = Some(Arc::clone(script));
+    }
+
+    /// Forgets the run.
+    pub fn reset(&self) {
+        self.lines.take();
+        self.loaded.take();
+        self.script.take();
     }
 
     fn source_line(&self, line: u32) -> u32 {
@@ -47,35 +51,33 @@ impl Host {
     }
 }
 
-/// Gives a context its harness, which asks for parts by name.
-pub(super) fn install(host: &Rc<Host>, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
-    let own = Rc::clone(host);
-    let load = move |ctx: Ctx<'_>, name: String| load(&own, &ctx, Parts::called(&name));
-    ctx.globals().set("__load", Function::new(ctx.clone(), load)?)?;
-    bytecode::load_harness(ctx)
+/// Gives a context its harness, which asks for parts by name, and what these call of ours; returns the functions of ours.
+pub(super) fn install<'js>(host: &Rc<Host>, ctx: &Ctx<'js>) -> rquickjs::Result<Vec<Function<'js>>> {
+    let [loading, logging, locating] = [(); 3].map(|()| Rc::clone(host));
+    let load = move |ctx: Ctx<'_>, name: String| load(&loading, &ctx, Parts::called(&name));
+    let log = move |level: u8, message: String| logging.log(level, &message);
+    let line = move |line: u32| locating.source_line(line);
+    let uuid = || uuid::Uuid::new_v4().to_string();
+    let named = [
+        ("__load", Function::new(ctx.clone(), load)?),
+        ("__log", Function::new(ctx.clone(), log)?),
+        ("__line", Function::new(ctx.clone(), line)?),
+        ("__uuid", Function::new(ctx.clone(), uuid)?),
+    ];
+    for (name, function) in &named {
+        ctx.globals().set(*name, function.clone())?;
+    }
+    // That of QuickJS would go on from the same number in every run.
+    let random = Function::new(ctx.clone(), fastrand::f64)?.with_name("random")?;
+    ctx.globals().get::<_, Object>("Math")?.set("random", random.clone())?;
+    bytecode::load_harness(ctx)?;
+    Ok(named.into_iter().map(|(_, function)| function).chain([random]).collect())
 }
 
 /// Loads parts of the language that are not there yet.
-pub(super) fn load(host: &Rc<Host>, ctx: &Ctx<'_>, parts: Parts) -> rquickjs::Result<()> {
+pub(super) fn load(host: &Host, ctx: &Ctx<'_>, parts: Parts) -> rquickjs::Result<()> {
     let loaded = host.loaded.get();
     for index in parts.missing_in(loaded) {
-        let own = Rc::clone(host);
-        let globals = ctx.globals();
-        match PARTS[index].name {
-            "console" => {
-                let log = move |level: u8, message: String| own.log(level, &message);
-                globals.set("__log", Function::new(ctx.clone(), log)?)?;
-            }
-            "trouble" => {
-                let line = move |line: u32| own.source_line(line);
-                globals.set("__line", Function::new(ctx.clone(), line)?)?;
-            }
-            "util" => {
-                let uuid = || uuid::Uuid::new_v4().to_string();
-                globals.set("__uuid", Function::new(ctx.clone(), uuid)?)?;
-            }
-            _ => {}
-        }
         bytecode::load_part(ctx, index)?;
     }
     host.loaded.set(loaded.with(parts));
