@@ -23,7 +23,7 @@ use crate::{
     error::OpenError,
     id::Ids,
     key::Tag,
-    limits::{CACHE_BYTES, JOURNALS_BYTES_MAX, KV_SEPARATION_BYTES_MIN, SHARDS_MAX},
+    limits::{CACHE_BYTES, JOURNALS_BYTES_MAX, KV_SEPARATION_BYTES_MIN, LOG_MEMTABLE_BYTES, SHARDS_MAX},
     log::{EmbeddedLog, Log, SyncProbe},
     place::{Offset, ShardId},
     routes::Routes,
@@ -225,7 +225,8 @@ fn open_database(path: &Path) -> Result<(Database, [Keyspace; 3]), fjall::Error>
         .separation_threshold(KV_SEPARATION_BYTES_MIN)
         .staleness_threshold(0.0)
         .age_cutoff(1.0);
-    let log_options = || rows_options().with_kv_separation(Some(separation.clone()));
+    let log_options =
+        || rows_options().max_memtable_size(LOG_MEMTABLE_BYTES).with_kv_separation(Some(separation.clone()));
     let blocks = database.keyspace("log", log_options)?;
     let state = database.keyspace("state", rows_options)?;
     let views = database.keyspace("views", rows_options)?;

@@ -103,8 +103,11 @@ pub const FULL_DISK_RETRY_MS: u64 = 1_000;
 pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// Memory of one shard for blocks of the store that were read.
 pub const CACHE_BYTES: u64 = 32 << 20;
-/// Memory that a keyspace fills before it is written out. Larger: fewer, longer flushes.
-pub const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Memory that the log fills before it is written out; a limit of its bytes on the disk does not count it.
+pub const LOG_MEMTABLE_BYTES: u64 = 16 << 20;
+/// Memory that a keyspace of rows fills before it is written out. Each time that it is, what reads and writes waits for some
+/// syncs of the store, tens of milliseconds on a busy disk.
+pub const MEMTABLE_BYTES: u64 = 32 << 20;
 /// Journals of one shard before its keyspaces are written out. Bounds the replay at a start.
 pub const JOURNALS_BYTES_MAX: u64 = 128 << 20;
 /// Values from this size on are kept apart from the tree, so that compaction does not move them.

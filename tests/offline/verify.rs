@@ -101,7 +101,7 @@ fn table_of_state(home: &Path) -> PathBuf {
     let mut store = data.open_shard(ShardId(0), Durability::Fsync, None).unwrap();
     let (end, tables) = (store.log.live().end, store.state.folder().unwrap().join("tables"));
     // Rows that the log does not have, deleted again: what is left is what was there, in a table.
-    for round in 0..40u64 {
+    for round in 0..60u64 {
         for key in 0..40 {
             let noise: Vec<u8> = (0..16_000u64).map(|n| ((n * n * (key + round + 1)) >> 7) as u8).collect();
             store.state.put(Key::new(Tag::Gone).u64(1_000_000 + key), noise.into());

@@ -1,7 +1,5 @@
 //! A run finds its sandbox as if none had been there before, although runs share one.
 
-use std::fs;
-
 use keyway_engine::executor::walk::no_watch;
 use keyway_storage::event::RunState;
 use serde_json::json;
@@ -48,21 +46,4 @@ fn random_numbers_are_others_in_each_run() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 100);
-}
-
-fn resident_bytes() -> usize {
-    let pages = fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-#[test]
-fn what_a_run_took_of_memory_is_given_back() {
-    let hungry = "fn(s => { const a = []; for (let n = 0; n < 200; n++) a.push(new Array(10000).fill(n), 'x'.repeat(90000) + n); return {}; })";
-    run(hungry, json!({}));
-    let before = resident_bytes();
-    for _ in 0..30 {
-        assert_eq!(run(hungry, json!({})).end().state, RunState::Success);
-    }
-    let more = resident_bytes().saturating_sub(before);
-    assert!(more < 64 << 20, "{more} bytes more than after the first run");
 }
