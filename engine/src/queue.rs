@@ -182,6 +182,8 @@ impl Queue {
             self.pop(id, rows)?;
             if self.gone.remove(&entry.offset) {
                 rows.delete(Key::new(Tag::Gone).u64(entry.offset.0));
+                let own = lane::key_lane(id, entry.key).filter(|own| self.lanes.contains_key(own));
+                own.into_iter().for_each(|own| self.settle(own, rows));
             } else if let Some(own) = lane::key_lane(id, entry.key) {
                 let row = AgainRow { n: 1, attempts: 0, requested: None, key: entry.key };
                 self.push_again(own, entry.offset, row, rows);
@@ -257,16 +259,16 @@ impl Queue {
 
     /// Brings the lane's place among the ready ones up to date, and forgets it when nothing is left of it.
     fn settle(&mut self, id: LaneId, rows: &mut Rows) {
+        let is_early = self.is_early(id);
         let lane = self.lanes.entry(id).or_default();
         let idle = lane.is_empty() && lane.busy == 0;
-        let own_lane = id.key != 0 && id.number >= lane::KEYED;
         let released = self.holds.get(&id).is_some_and(|hold| hold.released);
-        if released && (idle || !own_lane) {
+        if released && (idle || !lane::is_own(id)) {
             self.holds.remove(&id);
             rows.delete(lane_key(Tag::Hold, id));
         }
         let held = self.holds.get(&id).is_some_and(|hold| !hold.released);
-        if !lane.is_empty() && lane.busy < lane::width(id) && !held {
+        if !lane.is_empty() && lane.busy < lane::width(id) && !held && !is_early {
             if lane.is_short() {
                 self.short.insert(id);
             }
@@ -281,6 +283,14 @@ impl Queue {
             }
             rows.delete(lane_key(Tag::Head, id));
         }
+    }
+
+    /// Whether the first of a key's own lane is before its turn: it was cancelled in the shared lane and asked for again,
+    /// and others of its key, that were there first, may wait in that lane still.
+    fn is_early(&self, id: LaneId) -> bool {
+        let lane = self.lanes.get(&id).filter(|_| lane::is_own(id));
+        let first = lane.and_then(|lane| lane.again.first_key_value());
+        first.is_some_and(|(offset, _)| self.gone.contains(offset))
     }
 
     fn make_ready(&mut self, id: LaneId) {

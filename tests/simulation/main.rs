@@ -26,7 +26,7 @@ const STEPS: usize = 60;
 const KAFKA_SEEDS: u64 = 1_000;
 const KAFKA_STEPS: usize = 120;
 /// Seeds that once found a bug.
-const PAST: &[u64] = &[142, 275, 373, 7_250, 13_253];
+const PAST: &[u64] = &[142, 275, 373, 7_250, 13_253, 43_643];
 
 /// How many work orders were cut over all seeds, and how many logs.
 static CUT: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];

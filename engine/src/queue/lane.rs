@@ -67,6 +67,11 @@ pub fn key_lane(lane: LaneId, key: Option<u64>) -> Option<LaneId> {
     (lane.number >= KEYED && lane.key == 0).then_some(LaneId { key, ..lane })
 }
 
+/// Whether a key has this lane to itself.
+pub fn is_own(lane: LaneId) -> bool {
+    lane.number >= KEYED && lane.key != 0
+}
+
 /// A waiting run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Waiting {
