@@ -20,6 +20,10 @@ struct Order {
     key: Option<u64>,
     status: Status,
     runs: u8,
+    /// Whether it is about to be tried again, in the place of the run that failed.
+    is_retried: bool,
+    /// Whether someone asked for it again by hand.
+    by_hand: bool,
     /// How many came before it.
     number: usize,
 }
@@ -59,7 +63,8 @@ impl Model {
                 let (workflow, lane, key) = (received.workflow, received.lane, received.key);
                 let number = self.received;
                 self.received += 1;
-                let order = Order { workflow, lane, key, status: Status::Waiting, runs: 1, number };
+                let (status, is_retried, by_hand) = (Status::Waiting, false, false);
+                let order = Order { workflow, lane, key, status, runs: 1, is_retried, by_hand, number };
                 let before = self.orders.insert((shard, event.place.offset), order);
                 assert!(before.is_none(), "one work order per input");
                 if let (Some(of), Position::Next { stream, number }) = (received.replays, &received.position)
@@ -92,7 +97,11 @@ impl Model {
                 assert_eq!(order.status, Status::Ended, "one open run per work order");
                 assert_eq!(requested.run.n, order.runs + 1);
                 order.runs += 1;
+                order.by_hand |= !std::mem::take(&mut order.is_retried);
                 order.status = Status::Waiting;
+            }
+            EventKind::Held(held) if held.cause == Cause::Retry => {
+                self.order(shard, held.work_order).is_retried = true;
             }
             EventKind::Held(held) if held.cause == Cause::Blocked => {
                 self.blocked.insert((shard, held.lane), held.work_order);
@@ -181,6 +190,13 @@ impl Model {
     pub fn open(&self, workflow: WorkflowId) -> usize {
         let is_open = |order: &&Order| order.workflow == workflow && order.status != Status::Ended;
         self.orders.values().filter(is_open).count()
+    }
+
+    /// How many of them no one asked for again by hand.
+    pub fn open_unasked(&self, workflow: WorkflowId) -> usize {
+        let is_asked =
+            |order: &&Order| order.workflow == workflow && order.status != Status::Ended && order.by_hand;
+        self.open(workflow) - self.orders.values().filter(is_asked).count()
     }
 
     /// Lanes that someone must release.
