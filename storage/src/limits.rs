@@ -372,9 +372,9 @@ pub const SCHEDULE_SECONDS_MAX: i64 = 41 * 366 * 86_400;
 pub const TICK_LATE_MS: u64 = 60_000;
 /// Most missed ticks of a trigger that `catch_up: all` makes up for: a week of hours, most of a day of minutes.
 pub const CATCH_UP_TICKS_MAX: usize = 1_000;
-/// Most ticks of all triggers that one turn of a shard looks for. Bounds how long a webhook waits behind them: a few
-/// milliseconds.
-pub const TICK_LOOKUPS_PER_TURN: usize = 256;
+/// Most ticks of all triggers that one turn of a shard looks for. Bounds how long a webhook waits behind them: about a
+/// millisecond.
+pub const TICK_LOOKUPS_PER_TURN: usize = 64;
 /// What a tick takes in a block.
 pub const TICK_BYTES: usize = 128;
 /// How often a shard with cron triggers looks at the clock: it may be set, and a machine may have slept.
