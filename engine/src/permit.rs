@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use keyway_storage::event::WorkflowId;
+use keyway_storage::{event::WorkflowId, limits::CLAIM_WORKFLOWS_MAX};
 
 use crate::{
     command::{Answer, Permits, RunClaim},
@@ -72,13 +72,20 @@ impl PermitPool {
             permits.project = demand.min(limit.saturating_sub(out.project));
         }
         out.project += if permits.project == u32::MAX { demand } else { permits.project };
-        for id in state.queue.ready_workflows().take(demand as usize) {
+        // Those that have reached their limit stand in nobody's way.
+        let mut open = 0;
+        for id in state.queue.ready_workflows().take(CLAIM_WORKFLOWS_MAX) {
+            if open == demand {
+                break;
+            }
             let Some(limit) = project.workflow(id).and_then(|workflow| workflow.concurrency) else {
+                open += 1;
                 continue;
             };
             let taken = out.workflows.entry(id).or_default();
             let granted = demand.min(limit.saturating_sub(*taken));
             *taken += granted;
+            open += u32::from(granted > 0);
             permits.workflows.push((id, granted));
         }
         permits

@@ -126,6 +126,8 @@ pub const REQUEUED_MAX: usize = 262_144;
 pub const LEASES_MAX: usize = 65_536;
 /// Most runs that one claim hands out.
 pub const CLAIM_RUNS_MAX: u16 = 1_024;
+/// Most ready workflows that one claim looks at, those included that have reached their limit.
+pub const CLAIM_WORKFLOWS_MAX: usize = 4_096;
 /// How often a run is claimed before it is given up as lost: an input that kills its executor must not do so for ever.
 pub const RUN_ATTEMPTS_MAX: u8 = 5;
 /// How long after its time-out a run's lease goes on: the worker's own time-out must come first.
@@ -134,6 +136,7 @@ pub const LEASE_GRACE_MS: u64 = 10_000;
 pub const ADVANCE_EVENTS_MAX: usize = 4_096;
 
 const _: () = assert!(LANE_FRONT_ENTRIES_MAX >= CLAIM_RUNS_MAX as usize);
+const _: () = assert!(CLAIM_WORKFLOWS_MAX > CLAIM_RUNS_MAX as usize);
 /// Most bytes of log lines that one run may write.
 pub const LOG_BYTES_MAX: usize = 1_000_000;
 /// Most bytes of one log line; what is longer is cut.

@@ -1,6 +1,6 @@
 //! A keyway and a broker that are killed (-9) while messages flow.
 //!
-//! `KEYWAY_TEST_KAFKA_MESSAGES=N` says how many messages flow: 200,000 take two cores about a minute more.
+//! `KEYWAY_TEST_KAFKA_MESSAGES=N` says how many messages flow.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::{
 
 const PARTITIONS: i32 = 8;
 const KEYS: i64 = 500;
-const MESSAGES: i64 = 100_000;
+const MESSAGES: i64 = 200_000;
 /// How many messages come in before each kill: never the same point of a turn, nor between two commits, twice.
 const TAKEN_BEFORE_KILL: [u64; 12] = [1, 700, 33, 2_500, 1, 150, 4_000, 17, 333, 1_500, 60, 900];
 const KILLS_OF_THE_BROKER: [usize; 2] = [3, 8];

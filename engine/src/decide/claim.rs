@@ -1,8 +1,10 @@
 //! Which runs a worker gets: workflows take turns, then their lanes, within the limits.
 
+use std::collections::HashSet;
+
 use keyway_storage::{
     event::{ClaimedRun, EventKind, LaneId, RunsClaimed, WorkflowId},
-    limits::{CLAIM_RUNS_MAX, LEASE_GRACE_MS, LEASES_MAX, REPLAY_RUNS_BUSY_MAX},
+    limits::{CLAIM_RUNS_MAX, CLAIM_WORKFLOWS_MAX, LEASE_GRACE_MS, LEASES_MAX, REPLAY_RUNS_BUSY_MAX},
     place::{Offset, RunKey, Timestamp},
 };
 
@@ -78,7 +80,9 @@ impl<'a> Picks<'a> {
     fn candidates(&mut self, demand: usize) -> Candidates<'a> {
         let queue = &self.state.queue;
         let mut candidates: Candidates<'a> = Vec::new();
-        for workflow in queue.ready_workflows().take(demand) {
+        let spent = self.permits.spent();
+        let ready = queue.ready_workflows().take(CLAIM_WORKFLOWS_MAX);
+        for workflow in ready.filter(|workflow| !spent.contains(workflow)).take(demand) {
             let mut runs = Vec::new();
             for (id, lane) in queue.ready_lanes(workflow) {
                 if runs.len() >= demand {
@@ -125,6 +129,11 @@ impl Permits {
     pub fn allows(&self, workflow: WorkflowId) -> bool {
         let own = self.workflows.iter().find(|(id, _)| *id == workflow);
         self.project > 0 && own.is_none_or(|(_, left)| *left > 0)
+    }
+
+    /// The workflows that have reached their limit.
+    fn spent(&self) -> HashSet<WorkflowId> {
+        self.workflows.iter().filter(|(_, left)| *left == 0).map(|(id, _)| *id).collect()
     }
 
     fn use_one(&mut self, workflow: WorkflowId) {

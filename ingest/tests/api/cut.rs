@@ -55,7 +55,12 @@ fn until_cut(world: &World, orders: u64, letters: u64) {
 
 /// The rows are those that the base and what is left of the log give.
 fn same(world: &World) {
-    assert_eq!(difference(&world.api.readers[0].settled()).unwrap(), None);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let differs = || difference(&world.api.readers[0].settled()).unwrap();
+    // The shard goes on by itself: what it commits while it is looked at is a difference that is soon none.
+    while let Some(difference) = differs() {
+        assert!(Instant::now() < deadline, "{difference}");
+    }
 }
 
 fn events(world: &World) -> String {

@@ -4,6 +4,7 @@
 
 mod access;
 mod bulk;
+mod claims;
 mod cursor;
 mod cut;
 mod event;
