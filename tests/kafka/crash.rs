@@ -45,9 +45,13 @@ fn whatever_is_killed_each_message_becomes_one_work_order_and_keys_keep_their_or
         is_read(&server, PARTITIONS as usize);
     }
     assert_eq!(client.count(&setting.topic, PARTITIONS), count, "the broker has each message once");
-    while orders(&server) < count as u64 {
-        let before = orders(&server);
-        eventually("more came in", || orders(&server) > before);
+    let mut seen = orders(&server);
+    while seen < count as u64 {
+        let before = seen;
+        eventually("more came in", || {
+            seen = orders(&server);
+            seen > before
+        });
     }
     is_idle(&server);
     let shown = orders(&server);
