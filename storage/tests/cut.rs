@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/block.rs"]
+mod block;
+#[path = "common/folder.rs"]
+mod folder;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,26 +17,19 @@ use std::{
 
 use bytes::Bytes;
 use keyway_storage::{
-    block::Block,
     directory::{DataDir, Durability, FORMAT, Store},
     event::{CutAway, EventKind, Opened},
     key::{Key, Tag},
     log::Log,
-    place::{Offset, ShardId, Span, Timestamp},
+    place::{Offset, ShardId, Span},
     rows::Rows,
 };
 
+use block::block_of;
+use folder::copy;
+
 const SHARD: ShardId = ShardId(0);
 const DENSE: Offset = Offset(4);
-
-fn block_of(first: u64, kinds: &[EventKind]) -> Block {
-    let mut block = Block::new(SHARD);
-    block.begin(Offset(first), Timestamp(1_000 * first));
-    for kind in kinds {
-        block.push(kind);
-    }
-    block
-}
 
 fn opened(boot: u64) -> EventKind {
     Opened { boot }.into()
@@ -144,17 +142,6 @@ fn fixture(home: &Path) -> PathBuf {
         ["tables", "blobs"].iter().for_each(|folder| fs::create_dir_all(keyspace.join(folder)).unwrap());
     }
     path
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => fs::copy(entry.path(), target).map(drop).unwrap(),
-        }
-    }
 }
 
 #[test]

@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/folder.rs"]
+mod folder;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -21,6 +24,8 @@ use keyway_storage::{
     place::{Offset, ShardId, Timestamp},
     rows::Rows,
 };
+
+use folder::copy;
 
 const SHARD: ShardId = ShardId(0);
 /// Flips per file: more in a small one than it has bytes makes no sense, so every byte of those.
@@ -77,17 +82,6 @@ fn read_all(path: &Path) -> Result<String, String> {
 fn inspect(path: &Path) -> Result<Vec<Fault>, String> {
     let data = DataDir::open_existing(path).map_err(|error| error.to_string())?;
     data.inspect(SHARD).map_err(|error| error.to_string())
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

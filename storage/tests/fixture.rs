@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/folder.rs"]
+mod folder;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -28,6 +31,8 @@ use keyway_storage::{
     place::{Offset, Place, RunKey, ShardId, Timestamp},
     table::{CountsRow, Table},
 };
+
+use folder::copy;
 
 /// Every so many bytes one bit is flipped: a prime, so that all bits of a byte and all fields come up.
 const STEP: usize = 11;
@@ -202,18 +207,6 @@ fn write(path: &Path) {
     store.log.append(&mut block).unwrap();
     store.state.put(Key::new(Tag::Counts), counts().to_value());
     store.state.commit(store.log.live().end).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target)
-        } else {
-            fs::copy(entry.path(), target).map(drop).unwrap()
-        }
-    }
 }
 
 /// A copy of the fixture of format 1 in `home`.

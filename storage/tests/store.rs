@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/block.rs"]
+mod block;
+#[path = "common/folder.rs"]
+mod folder;
+
 use bytes::Bytes;
 use keyway_storage::{
-    block::{Block, PackedBlock},
+    block::PackedBlock,
     directory::{DataDir, Durability},
     error::OpenError,
     event::{EventKind, LaneId, Opened, Position, Received, TriggerId, WorkflowId},
@@ -15,6 +20,8 @@ use keyway_storage::{
     rows::Rows,
 };
 use proptest::prelude::*;
+
+use block::block_of;
 
 const SHARD: ShardId = ShardId(0);
 
@@ -31,15 +38,6 @@ fn received(body: &[u8]) -> EventKind {
         replays: None,
     }
     .into()
-}
-
-fn block_of(first: u64, kinds: &[EventKind]) -> Block {
-    let mut block = Block::new(SHARD);
-    block.begin(Offset(first), Timestamp(1_000 * first));
-    for kind in kinds {
-        block.push(kind);
-    }
-    block
 }
 
 #[test]
@@ -151,7 +149,7 @@ fn a_torn_journal_tail_loses_nothing_that_append_returned_for() {
     // What the disk holds at this moment, with half of another write behind it.
     for torn in [1usize, 5, 100, 4_000] {
         let copy = copies.join(format!("{torn}"));
-        copy_dir(&path, &copy);
+        folder::copy(&path, &copy);
         let journal = newest_journal(&copy.join("shard-000"));
         let bytes = std::fs::read(&journal).unwrap();
         let used = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
@@ -166,19 +164,6 @@ fn a_torn_journal_tail_loses_nothing_that_append_returned_for() {
     }
     drop(store);
     assert!(shard.exists());
-}
-
-fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 fn newest_journal(shard: &std::path::Path) -> std::path::PathBuf {

@@ -2,14 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/block.rs"]
+mod block;
+
 use bytes::Bytes;
 use keyway_storage::{
-    block::Block,
     directory::{DataDir, Durability},
     event::{Content, EventKind, LaneId, Opened, Position, Received, TriggerId, WorkflowId, wiped_at},
     log::Log,
     place::{Offset, ShardId, Span, Timestamp},
 };
+
+use block::block_of;
 
 const SHARD: ShardId = ShardId(0);
 const WIPED: Timestamp = Timestamp(5_000_000);
@@ -39,15 +43,6 @@ fn received(body: Bytes) -> EventKind {
         replays: None,
     }
     .into()
-}
-
-fn block_of(first: u64, kinds: &[EventKind]) -> Block {
-    let mut block = Block::new(SHARD);
-    block.begin(Offset(first), Timestamp(1_000 * first));
-    for kind in kinds {
-        block.push(kind);
-    }
-    block
 }
 
 fn wiped(mut kind: EventKind) -> EventKind {

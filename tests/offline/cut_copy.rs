@@ -1,5 +1,8 @@
 //! Copies of a data dir whose history was cut: through an export, with another number of shards, and byte by byte.
 
+#[path = "../../storage/tests/common/folder.rs"]
+mod folder;
+
 use std::{fs, io::Write, path::Path, process::Stdio};
 
 use serde_json::Value;
@@ -13,6 +16,8 @@ use crate::{
     cut::{INPUTS, LIMIT_BYTES, retention, send},
     furnish::{PROJECT, TRIGGER, offline},
 };
+
+use folder::copy;
 
 /// A home folder whose server cut its history, and stopped with runs that wait, and the answer to a key that was
 /// sent before all else; it may go on cutting, or not.
@@ -63,17 +68,6 @@ fn answers(home: &Path) -> Vec<Value> {
     found.push(keyed(&server));
     assert_eq!(server.stop().code(), Some(0));
     found
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 /// A home folder with the same project, and no data dir.
