@@ -141,6 +141,8 @@ const _: () = assert!(CLAIM_WORKFLOWS_MAX > CLAIM_RUNS_MAX as usize);
 pub const LOG_BYTES_MAX: usize = 1_000_000;
 /// Most bytes of one log line; what is longer is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 16_384;
+/// What a log line counts beside its text, for its time, level and step: empty lines have a bound too.
+pub const LOG_LINE_OVERHEAD_BYTES: usize = 32;
 /// Text values of a credential from this length on are taken out of log lines.
 pub const SECRET_CHARACTERS_MIN: usize = 4;
 /// Memory of one run's JavaScript: the largest state, parsed, takes up to twenty times its text.

@@ -1,8 +1,10 @@
 //! What a run writes: its log lines, bounded, and with the secrets taken out.
 
+use std::ops::Range;
+
 use keyway_storage::{
     event::{Level, LogLine, LogSource},
-    limits::{LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, SECRET_CHARACTERS_MIN},
+    limits::{LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINE_OVERHEAD_BYTES, SECRET_CHARACTERS_MIN},
     place::Timestamp,
 };
 use serde_json::Value;
@@ -35,12 +37,15 @@ impl Lines {
         if self.full {
             return;
         }
-        let mut message = self.redact(message);
-        if message.len() > LOG_LINE_BYTES_MAX {
+        // A job prints whatever it has memory for: what comes after the cut is not even looked at.
+        let looked_at = &message[..message.floor_char_boundary(LOG_LINE_BYTES_MAX + self.secret_bytes())];
+        let whole = looked_at.len() == message.len();
+        let mut message = self.without_secrets(looked_at, whole);
+        if !whole || message.len() > LOG_LINE_BYTES_MAX {
             message.truncate(message.floor_char_boundary(LOG_LINE_BYTES_MAX));
             message.push_str(" [line truncated]");
         }
-        self.bytes += message.len();
+        self.bytes += message.len() + LOG_LINE_OVERHEAD_BYTES;
         let mut line = LogLine { step: self.step, level, source, at, message: message.into() };
         if self.bytes > LOG_BYTES_MAX {
             self.full = true;
@@ -55,10 +60,43 @@ impl Lines {
         std::mem::take(&mut self.lines)
     }
 
+    /// How many characters of a line can matter, the one that says that there are more among them; 0 when none do any more.
+    pub fn room(&self) -> usize {
+        if self.full { 0 } else { LOG_LINE_BYTES_MAX + self.secret_bytes() + 1 }
+    }
+
     /// A text without the secrets that are known so far.
     pub fn redact(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "[REDACTED]"))
+        self.without_secrets(text, true)
     }
+
+    /// The length of the longest secret.
+    fn secret_bytes(&self) -> usize {
+        self.secrets.first().map_or(0, String::len)
+    }
+
+    /// A text without its secrets; of one that goes on, without its end, where a secret may only begin.
+    fn without_secrets(&self, text: &str, whole: bool) -> String {
+        let begun = if whole { 0 } else { self.secret_bytes().saturating_sub(1) };
+        let end = text.floor_char_boundary(text.len().saturating_sub(begun));
+        let mut hidden: Vec<_> = self.secrets.iter().flat_map(|secret| places(text, secret)).collect();
+        hidden.sort_unstable_by_key(|place| place.start);
+        let (mut shown, mut at) = (String::with_capacity(end), 0);
+        for place in hidden {
+            // One that begins in another is part of what is hidden already.
+            if place.start >= at {
+                shown.push_str(&text[at.min(end)..place.start.min(end)]);
+                shown.push_str("[REDACTED]");
+            }
+            at = at.max(place.end);
+        }
+        shown.push_str(&text[at.min(end)..end]);
+        shown
+    }
+}
+
+fn places(text: &str, secret: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices(secret).map(|(start, secret)| start..start + secret.len())
 }
 
 fn collect_secrets(value: &Value, secrets: &mut Vec<String>) {

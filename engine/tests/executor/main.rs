@@ -5,6 +5,7 @@
 mod fresh;
 mod language;
 mod limit;
+mod log;
 mod pool;
 mod rehearsal;
 mod script;

@@ -1,6 +1,6 @@
 // The console: log lines, with values shown as text.
 
-const { __define: define, __log: emit } = globalThis;
+const { __define: define, __log: emit, __room: room } = globalThis;
 
 // JSON of a value; what JSON has no word for is left out, and a value inside itself is named.
 const textOf = value => {
@@ -28,7 +28,13 @@ const shown = value => {
 };
 define('__shown', shown);
 
-const method = level => (...args) => emit(level, args.map(shown).join(' ').toWellFormed());
+// No more of a line is made than what can be of use: nothing once the run has written all that it may.
+const method = level => (...args) => {
+  const units = room();
+  if (units === 0) return;
+  const texts = args.map(value => shown(value).slice(0, units));
+  emit(level, (texts.length === 1 ? texts[0] : texts.join(' ').slice(0, units)).toWellFormed());
+};
 const nothing = () => {};
 define('console', {
   debug: method(0), trace: method(0), log: method(1), info: method(1), dir: method(1), table: method(1), group: method(1),

@@ -53,14 +53,16 @@ impl Host {
 
 /// Gives a context its harness, which asks for parts by name, and what these call of ours; returns the functions of ours.
 pub(super) fn install<'js>(host: &Rc<Host>, ctx: &Ctx<'js>) -> rquickjs::Result<Vec<Function<'js>>> {
-    let [loading, logging, locating] = [(); 3].map(|()| Rc::clone(host));
+    let [loading, logging, locating, looking] = [(); 4].map(|()| Rc::clone(host));
     let load = move |ctx: Ctx<'_>, name: String| load(&loading, &ctx, Parts::called(&name));
     let log = move |level: u8, message: String| logging.log(level, &message);
+    let room = move || looking.lines.borrow().room() as u32;
     let line = move |line: u32| locating.source_line(line);
     let uuid = || uuid::Uuid::new_v4().to_string();
     let named = [
         ("__load", Function::new(ctx.clone(), load)?),
         ("__log", Function::new(ctx.clone(), log)?),
+        ("__room", Function::new(ctx.clone(), room)?),
         ("__line", Function::new(ctx.clone(), line)?),
         ("__uuid", Function::new(ctx.clone(), uuid)?),
     ];
