@@ -1,6 +1,14 @@
 //! Scripts: what the compiler makes of a job, and which sources it refuses where.
 
-use keyway_engine::executor::script::{SyntaxMistake, check, check_expression, compile};
+use std::{
+    sync::{Arc, Barrier},
+    thread,
+};
+
+use keyway_engine::executor::{
+    sandbox::Scripts,
+    script::{SyntaxMistake, check, check_expression, compile},
+};
 use serde_json::json;
 
 use crate::rehearsal::run;
@@ -150,4 +158,22 @@ fn a_condition_is_one_expression() {
     }
     let mistakes = check_expression("state.a +\n  +").unwrap_err();
     assert!(mistakes[0].line >= 2, "{mistakes:?}");
+}
+
+#[test]
+fn a_source_is_compiled_once_however_many_threads_want_it_at_once() {
+    let (scripts, ready) = (Scripts::default(), Barrier::new(8));
+    let job = |_| {
+        ready.wait();
+        scripts.job("fn(s => s)").unwrap()
+    };
+    let compiled: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|n| scope.spawn(move || job(n))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(compiled.iter().all(|other| Arc::ptr_eq(other, &compiled[0])));
+    // Another version of the workflow, and a condition of the same text, are others.
+    assert!(!Arc::ptr_eq(&scripts.job("fn(s => ({}))").unwrap(), &compiled[0]));
+    assert!(!Arc::ptr_eq(&scripts.condition("fn(s => s)").unwrap(), &compiled[0]));
+    assert!(Arc::ptr_eq(&scripts.job("fn(s => s)").unwrap(), &compiled[0]));
 }

@@ -146,6 +146,7 @@ pub fn load_error(script: &Script) -> Option<(Option<u32>, String)> {
         compiler.compile("job", &script.text).err().map(|error| of_source(script, error))
     })
 }
+
 /// Scripts by their source, compiled once for all threads.
 #[derive(Default)]
 pub struct Scripts {
@@ -154,11 +155,14 @@ pub struct Scripts {
 
 #[derive(Default)]
 struct Cache {
-    compiled: HashMap<u128, Compiled>,
+    slots: HashMap<u128, Slot>,
     bytes: usize,
 }
 
 type Compiled = Result<Arc<Bytecode>, JobError>;
+
+/// Empty while the first thread that wants it compiles it; the others wait.
+type Slot = Arc<OnceLock<Compiled>>;
 
 impl Scripts {
     /// The bytecode of a job.
@@ -172,25 +176,41 @@ impl Scripts {
     }
 
     fn get(&self, key: u128, script: impl FnOnce() -> Result<Script, Vec<SyntaxMistake>>) -> Compiled {
-        if let Some(compiled) = lock(&self.cache).compiled.get(&key) {
-            return compiled.clone();
-        }
-        let crash = |message: String| JobError::new("RuntimeCrash", Severity::Crash, message);
-        let compiled = match script() {
-            Ok(script) => Bytecode::of(&script)
-                .map(Arc::new)
-                .map_err(|(_, message)| crash(format!("SyntaxError: {message}"))),
-            Err(mistakes) => Err(crash(describe(&mistakes))),
-        };
-        let bytes = compiled.as_ref().map_or(0, |compiled| compiled.image.0.len());
+        let slot = self.slot(key);
+        slot.get_or_init(|| {
+            let compiled = compiled(script());
+            self.count(key, &slot, compiled.as_ref().map_or(0, |compiled| compiled.image.0.len()));
+            compiled
+        })
+        .clone()
+    }
+
+    fn slot(&self, key: u128) -> Slot {
         let mut cache = lock(&self.cache);
         // What is still in use comes back at once, and costs a millisecond each.
-        if cache.compiled.len() >= SCRIPTS_CACHED_MAX || cache.bytes + bytes > SCRIPTS_CACHED_BYTES_MAX {
+        if cache.slots.len() >= SCRIPTS_CACHED_MAX && !cache.slots.contains_key(&key) {
             *cache = Cache::default();
         }
+        Arc::clone(cache.slots.entry(key).or_default())
+    }
+
+    fn count(&self, key: u128, slot: &Slot, bytes: usize) {
+        let mut cache = lock(&self.cache);
+        if cache.bytes + bytes > SCRIPTS_CACHED_BYTES_MAX {
+            *cache = Cache::default();
+            cache.slots.insert(key, Arc::clone(slot));
+        }
         cache.bytes += bytes;
-        cache.compiled.insert(key, compiled.clone());
-        compiled
+    }
+}
+
+fn compiled(script: Result<Script, Vec<SyntaxMistake>>) -> Compiled {
+    let crash = |message: String| JobError::new("RuntimeCrash", Severity::Crash, message);
+    match script {
+        Ok(script) => Bytecode::of(&script)
+            .map(Arc::new)
+            .map_err(|(_, message)| crash(format!("SyntaxError: {message}"))),
+        Err(mistakes) => Err(crash(describe(&mistakes))),
     }
 }
 
