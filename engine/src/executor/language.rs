@@ -1,6 +1,6 @@
 //! The language: the operations of `@openfn/language-common`, in parts that a run loads only where it names them.
 //!
-//! Absent are lodash, hashes, and all that needs network: jobs that name them are told so where that can be seen.
+//! Absent is what needs network or Node: jobs that name it are told so where that can be seen.
 //!
 //! Invariant: a part comes after those that it builds on.
 
@@ -37,8 +37,12 @@ pub(super) struct Part {
 /// What every run needs.
 pub(super) const HARNESS: &str = include_str!("language/harness.js");
 
+/// lodash as it is published, with the one name under which it looks for its surroundings.
+const LODASH: &str =
+    concat!("const self = globalThis;\n", include_str!("language/lodash/lodash.min.js"), "\n");
+
 /// All else, in the order in which it is loaded.
-pub(super) const PARTS: [Part; 13] = [
+pub(super) const PARTS: [Part; 16] = [
     Part { name: "console", source: include_str!("language/console.js"), names: &["console"], on: &[] },
     Part { name: "trouble", source: include_str!("language/trouble.js"), names: &[], on: &[0] },
     Part {
@@ -92,28 +96,32 @@ pub(super) const PARTS: [Part; 13] = [
     Part { name: "cursor", source: include_str!("language/cursor.js"), names: &["cursor"], on: &[0, 4, 5] },
     Part { name: "csv", source: include_str!("language/csv.js"), names: &["parseCsv"], on: &[0, 4, 5] },
     Part {
+        name: "absent",
+        source: include_str!("language/absent.js"),
+        names: &["get", "http", "post", "request"],
+        on: &[],
+    },
+    Part {
         name: "util",
         source: include_str!("language/util.js"),
         names: &["parseDate", "util"],
-        on: &[0, 4, 5, 7],
+        on: &[0, 4, 5, 7, 9],
     },
-    Part { name: "date", source: include_str!("language/date.js"), names: &["dateFns"], on: &[] },
+    Part { name: "format", source: include_str!("language/format.js"), names: &[], on: &[] },
+    Part { name: "reading", source: include_str!("language/reading.js"), names: &[], on: &[11] },
+    Part { name: "date", source: include_str!("language/date.js"), names: &["dateFns"], on: &[11, 12] },
     Part { name: "schema", source: include_str!("language/schema.js"), names: &["validate"], on: &[0, 4, 5] },
-    Part {
-        name: "absent",
-        source: include_str!("language/absent.js"),
-        names: &["_", "get", "http", "post", "request"],
-        on: &[],
-    },
+    // No job loads it by its name: a variable of that name is mostly not lodash. The harness does where it is.
+    Part { name: "lodash", source: LODASH, names: &[], on: &[2] },
 ];
 
 /// A set of parts.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Parts(u16);
+pub struct Parts(u32);
 
 impl Parts {
-    /// All that there are.
-    const ALL: Self = Self((1 << PARTS.len()) - 1);
+    /// All that jobs load by their names.
+    const ALL: Self = Self((1 << (PARTS.len() - 1)) - 1);
 
     /// The parts that a program names, and what the compiler made of it calls.
     pub fn of(program: &Program, compiled: &str) -> Self {

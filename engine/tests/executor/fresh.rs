@@ -19,12 +19,13 @@ const VANDALS: &[&str] = &[
     "fn(s => { const a = []; while (true) a.push(new Array(10000).fill(7)); })",
     "fn(s => { const f = () => f() + 1; return f(); })",
     "fn(s => { while (true) {} })",
+    "fn(s => { _.mixin({ left: () => 1 }); _.templateSettings = null; globalThis._ = 7; return s; })",
 ];
 
 /// Names what is not as in a fresh one, after using most of the language.
 const LOOK: &str = "fn(s => { console.log('looked'); return s; }); each('$.data[*]', fn(s => s)); \
     fn(s => ({ left: [typeof left, {}.left === undefined, [1].map(n => n + 1)[0], Math.random() < 1, \
-        Object.isFrozen(Object.prototype), util.uuid().length, s.data === undefined] }))";
+        Object.isFrozen(Object.prototype), util.uuid().length, s.data === undefined, typeof _.left, _.size([1])] }))";
 
 #[test]
 fn what_a_run_leaves_behind_is_not_there_for_the_next() {

@@ -17,7 +17,7 @@ fn state() -> Value {
 }
 
 /// Each body leaves what it found in `r`.
-fn check(table: &[(&str, Value)]) {
+pub fn check(table: &[(&str, Value)]) {
     for (body, expected) in table {
         let run = run(body, state());
         assert_eq!(run.end().state, RunState::Success, "{body}: {:?}", run.end().error);
@@ -25,11 +25,11 @@ fn check(table: &[(&str, Value)]) {
     }
 }
 
-fn value(expression: &str, expected: Value) -> (String, Value) {
+pub fn value(expression: &str, expected: Value) -> (String, Value) {
     (format!("fn(s => ({{ r: {expression} }}))"), expected)
 }
 
-fn check_values(table: Vec<(String, Value)>) {
+pub fn check_values(table: Vec<(String, Value)>) {
     let table: Vec<(&str, Value)> =
         table.iter().map(|(body, value)| (body.as_str(), value.clone())).collect();
     check(&table);
@@ -96,6 +96,25 @@ fn values_are_made_of_others() {
         ),
         value("util.uuid() === util.uuid()", json!(false)),
         value("util.parseDate('2 days ago') instanceof Date", json!(true)),
+        value("[parseDate('today') instanceof Date, parseDate('some day')]", json!([true, "some day"])),
+        value(
+            "util.makeBasicAuthHeader('amina', 'hunter22')",
+            json!({"Authorization": "Basic YW1pbmE6aHVudGVyMjI="}),
+        ),
+        value("util.assertRelativeUrl('/a/b') ?? 'relative'", json!("relative")),
+        value(
+            "(() => { try { util.assertRelativeUrl('https://x/a') } catch (e) { return [e.code, e.url] } })()",
+            json!(["UNEXPECTED_ABSOLUTE_URL", "https://x/a"]),
+        ),
+        value(
+            "util.normalizeOauthConfig({ access_token: 't', x: 1 })",
+            json!({"access_token": "t", "accessToken": "t", "x": 1}),
+        ),
+        value("util.normalizeOauthConfig({ accessToken: 't' })", json!({"accessToken": "t"})),
+        value(
+            "(() => { try { util.normalizeOauthConfig({ access_token: 't', accessToken: 't' }) } catch (e) { return e.message.slice(0, 4) } })()",
+            json!("Both"),
+        ),
         value(
             "(() => { try { util.throwError('CODE', { description: 'd', x: 1 }) } catch (e) { return [e.message, e.code, e.x] } })()",
             json!(["CODE: d", "CODE", 1]),
@@ -122,6 +141,15 @@ fn operations_work_on_items() {
             json!([6, 7, 8]),
         ),
         ("combine(fn(s => ({ a: 1 })), async s => ({ r: s.a + 1 }))", json!(2)),
+        (
+            "combine(fn(s => ({ a: 1 })), fn(s => ({ r: Object.keys(s) }))); fn(s => ({ r: [s.r, Object.keys(s)] }))",
+            json!([["a"], ["r"]]),
+        ),
+        ("each('$.data.list[*]', fn(s => ({ ...s, r: [...(s.r ?? []), index()(s)] })))", json!([0, 1, 2])),
+        (
+            "group([{ 'a.b': 1 }, { a: { b: 2 } }], 'a.b'); fn(s => ({ r: Object.keys(s.data) }))",
+            json!(["1", "2"]),
+        ),
         ("execute(fn(s => ({ ...s, n: 1 })), s => ({ r: s.n + 1 }))", json!(2)),
         (
             "group($.data.list, 'tag'); fn(s => ({ r: Object.entries(s.data).map(([k, v]) => k + v.length) }))",
@@ -176,6 +204,13 @@ fn a_cursor_takes_values_and_dates_in_words() {
 }
 
 #[test]
+fn what_operations_write_has_their_level() {
+    let run = run("debug($.data.a, 'x'); fn(s => { util.normalizeOauthConfig({}); return s; })", state());
+    assert_eq!(run.lines()[0], "Debug {\"b\":1,\"dotted.key\":2} x");
+    assert!(run.lines()[1].starts_with("Info Key \"access_token\" not found"), "{:?}", run.lines());
+}
+
+#[test]
 fn an_operation_that_fails_is_an_adaptor_error_at_its_line() {
     let table = [
         ("fn(s => s);\nassert(false, 'not so');", "AdaptorError", "not so", 2),
@@ -202,16 +237,6 @@ fn an_operation_that_fails_is_an_adaptor_error_at_its_line() {
 }
 
 #[test]
-fn what_needs_network_or_node_says_that_it_is_not_here() {
-    for body in ["fn(s => _.get(s, 'a'))", "http.get('/x')"] {
-        let run = run(body, json!({}));
-        let (state, _, message) = run.error();
-        assert_eq!(state, RunState::Failed, "{body}");
-        assert!(message.contains("is not available in keyway's own executor"), "{body}: {message}");
-    }
-}
-
-#[test]
 fn a_name_of_the_language_may_be_declared_by_the_job() {
     check(&[
         ("const map = x => x + 1; const log = 5; fn(s => ({ r: map(log) }))", json!(6)),
@@ -224,51 +249,6 @@ fn a_name_of_the_language_may_be_declared_by_the_job() {
             json!("$.data.x"),
         ),
         ("fn(s => ({ r: typeof globalThis['each'] }))", json!("function")),
-    ]);
-}
-
-#[test]
-fn dates_are_formatted_read_and_reckoned_with() {
-    let day = "new Date(2026, 0, 31, 14, 3, 9, 5)";
-    let shown = |expression: &str, expected: &str| {
-        let text = format!("dateFns.format({expression}, \"yyyy-MM-dd'T'HH:mm:ss.SSS\")");
-        value(&text, json!(expected))
-    };
-    check_values(vec![
-        value(
-            &format!("dateFns.format({day}, 'd MMM yyyy, h:mm a (EEEE) yy')"),
-            json!("31 Jan 2026, 2:03 PM (Saturday) 26"),
-        ),
-        shown("dateFns.parse('05/02/2026 07:08', 'dd/MM/yyyy HH:mm', new Date())", "2026-02-05T07:08:00.000"),
-        shown(
-            "dateFns.parse('Feb 5, 26 1:08 pm', 'MMM d, yy h:mm a', new Date())",
-            "2026-02-05T13:08:00.000",
-        ),
-        value(
-            "dateFns.parse('2026-02-05T07:08+02:00', \"yyyy-MM-dd'T'HH:mmxxx\", new Date()).toISOString()",
-            json!("2026-02-05T05:08:00.000Z"),
-        ),
-        value("dateFns.isValid(dateFns.parse('31/02/2026', 'dd/MM/yyyy', new Date()))", json!(false)),
-        shown(&format!("dateFns.addMonths({day}, 1)"), "2026-02-28T14:03:09.005"),
-        shown(&format!("dateFns.subYears({day}, 1)"), "2025-01-31T14:03:09.005"),
-        shown(&format!("dateFns.addDays({day}, 1)"), "2026-02-01T14:03:09.005"),
-        shown(&format!("dateFns.subHours({day}, 15)"), "2026-01-30T23:03:09.005"),
-        shown(&format!("dateFns.startOfMonth({day})"), "2026-01-01T00:00:00.000"),
-        shown(&format!("dateFns.endOfDay({day})"), "2026-01-31T23:59:59.999"),
-        shown(&format!("dateFns.endOfYear({day})"), "2026-12-31T23:59:59.999"),
-        shown("dateFns.parseISO('2026-03-04')", "2026-03-04T00:00:00.000"),
-        value(&format!("dateFns.differenceInDays({day}, new Date(2026, 0, 29, 15))"), json!(1)),
-        value(&format!("dateFns.differenceInMinutes({day}, new Date(2026, 0, 31, 14))"), json!(3)),
-        value(
-            &format!(
-                "[dateFns.isAfter({day}, 0), dateFns.isBefore({day}, 0), dateFns.isSameDay({day}, {day})]"
-            ),
-            json!([true, false, true]),
-        ),
-        value(
-            "(() => { try { dateFns.format(new Date(NaN), 'y') } catch (e) { return e.message } })()",
-            json!("Invalid time value"),
-        ),
     ]);
 }
 

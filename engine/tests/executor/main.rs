@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dates;
+mod exports;
 mod fresh;
 mod language;
 mod limit;
+mod lodash;
 mod log;
 mod pool;
 mod rehearsal;

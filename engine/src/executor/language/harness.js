@@ -10,6 +10,27 @@ define('__define', define);
 
 define('fn', func => state => func(state));
 
+// lodash, which is large, loads where it is first used.
+const lazy = () =>
+  Object.defineProperty(globalThis, '_', {
+    configurable: true,
+    get() {
+      // It looks itself whether there is another.
+      define('_', undefined);
+      try {
+        load('lodash');
+      } catch (error) {
+        lazy();
+        throw error;
+      }
+      return globalThis._;
+    },
+    set(value) {
+      define('_', value);
+    },
+  });
+lazy();
+
 const serialised = value => {
   try {
     return JSON.stringify(value) ?? '';

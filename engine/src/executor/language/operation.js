@@ -74,11 +74,7 @@ const map = (path, callback) => async state => {
   return { ...state, data };
 };
 
-const combine = (...operations) => state =>
-  chain(operations, state, (s, operation) => {
-    const result = operation(s);
-    return isPromise(result) ? result.then(r => ({ ...s, ...r })) : { ...s, ...result };
-  });
+const combine = (...operations) => state => chain(operations, state, (before, operation) => operation({ ...before }));
 
 const join = (targetPath, sourcePath, targetKey) => state =>
   jsonPath(targetPath, state).map(item => ({ [targetKey]: sourceValue(sourcePath)(state), ...item }));
@@ -92,7 +88,7 @@ const group = (list, keyPath, callback = state => state) => state => {
   const path = resolved(state, keyPath);
   const groups = {};
   for (const item of resolved(state, asData(list, state))) {
-    const key = jsonPath(path, item)[0];
+    const key = Object.hasOwn(Object(item), path) ? item[path] : jsonPath(path, item)[0];
     if (key !== undefined) (groups[key] ??= []).push(item);
   }
   return callback({ ...state, data: groups });

@@ -1,6 +1,6 @@
-// The `util` namespace of @openfn/language-common, without its HTTP part.
+// The `util` namespace of @openfn/language-common, without what sends requests.
 
-const { __define: define, __parseDate: parseDate, __resolved: resolved, __uuid: uuid } = globalThis;
+const { __absent: absent, __define: define, __parseDate: parseDate, __resolved: resolved, __uuid: uuid } = globalThis;
 
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 
@@ -50,12 +50,40 @@ const throwError = (code, { description, fix, ...extras } = {}) => {
 const normalizeOauthConfig = configuration => {
   const { access_token: token, accessToken } = configuration;
   if (token && accessToken) {
-    throw new Error('Both "accessToken" & "access_token" keys found in configuration; please use only "access_token".');
+    throw new Error(
+      'Both "accessToken" & "access_token" keys found in configuration; please use only "access_token" for OAuth2 credentials.'
+    );
   }
-  return token ? { ...configuration, accessToken: token } : configuration;
+  if (token) return { ...configuration, accessToken: token };
+  console.log('Key "access_token" not found in state.configuration; is this a standard OAuth 2.0 JSON credential?');
+  if (accessToken) console.log('Using "accessToken" from state.configuration');
+  return configuration;
+};
+
+// What adaptors for HTTP check and send along.
+const makeBasicAuthHeader = (username, password) => ({
+  Authorization: `Basic ${encode(`${username}:${password}`, { parseJson: false })}`,
+});
+
+const assertRelativeUrl = path => {
+  if (!/https?:\/\//.test(path)) return;
+  const error = new Error('UNEXPECTED_ABSOLUTE_URL');
+  throw Object.assign(error, {
+    code: 'UNEXPECTED_ABSOLUTE_URL',
+    description: 'The URL is absolute (https://...), and only a path (/a/b/c) is supported',
+    url: path,
+    fix: 'Take the protocol and the host out of the URL',
+  });
 };
 
 const expandReferences = (state, ...values) => values.map(value => resolved(state, value));
 
-define('util', { decode, encode, expandReferences, normalizeOauthConfig, parseDate, throwError, uuid });
+const util = {
+  ERROR_ABSOLUTE_URL: 'Absolute URLs not supported',
+  ERROR_URL_MISMATCH: 'Target origin does not match baseUrl origin',
+  assertRelativeUrl, decode, encode, expandReferences, makeBasicAuthHeader, normalizeOauthConfig, parseDate, throwError, uuid,
+};
+absent(util, 'util.', ['del', 'enableMockClient', 'generateAgentKey', 'get', 'logResponse', 'post', 'put', 'request'], 'jobs have no network here');
+absent(util, 'util.', ['encodeFormBody', 'parseUrl'], 'it builds on what only Node has');
+define('util', util);
 define('parseDate', parseDate);
