@@ -1,6 +1,6 @@
 //! Run and work order states, in the words of OpenFn.
 //!
-//! Source: OpenFn Lightning's run and work order states (2.18); see the table in README.
+//! Source: OpenFn Lightning's run and work order states (2.18), word for word.
 
 use keyway_storage::event::RunState;
 
