@@ -14,3 +14,4 @@ mod order;
 mod paths;
 mod sync;
 mod tls;
+mod trouble;
