@@ -143,6 +143,8 @@ pub const LOG_BYTES_MAX: usize = 1_000_000;
 pub const LOG_LINE_BYTES_MAX: usize = 16_384;
 /// What a log line counts beside its text, for its time, level and step: empty lines have a bound too.
 pub const LOG_LINE_OVERHEAD_BYTES: usize = 32;
+/// Longest message of an error beside the state, which has the whole one: a run has one for each step, and they share a block.
+pub const ERROR_MESSAGE_BYTES_MAX: usize = 16_384;
 /// Text values of a credential from this length on are taken out of log lines.
 pub const SECRET_CHARACTERS_MIN: usize = 4;
 /// Memory of one run's JavaScript: the largest state, parsed, takes up to twenty times its text.

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use keyway_storage::{
     event::{Level, LogLine, LogSource},
-    limits::{LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINE_OVERHEAD_BYTES, SECRET_CHARACTERS_MIN},
+    limits::{
+        ERROR_MESSAGE_BYTES_MAX, LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINE_OVERHEAD_BYTES,
+        SECRET_CHARACTERS_MIN,
+    },
     place::Timestamp,
 };
 use serde_json::Value;
@@ -37,14 +40,7 @@ impl Lines {
         if self.full {
             return;
         }
-        // A job prints whatever it has memory for: what comes after the cut is not even looked at.
-        let looked_at = &message[..message.floor_char_boundary(LOG_LINE_BYTES_MAX + self.secret_bytes())];
-        let whole = looked_at.len() == message.len();
-        let mut message = self.without_secrets(looked_at, whole);
-        if !whole || message.len() > LOG_LINE_BYTES_MAX {
-            message.truncate(message.floor_char_boundary(LOG_LINE_BYTES_MAX));
-            message.push_str(" [line truncated]");
-        }
+        let message = self.cut(message, LOG_LINE_BYTES_MAX, " [line truncated]");
         self.bytes += message.len() + LOG_LINE_OVERHEAD_BYTES;
         let mut line = LogLine { step: self.step, level, source, at, message: message.into() };
         if self.bytes > LOG_BYTES_MAX {
@@ -65,9 +61,22 @@ impl Lines {
         if self.full { 0 } else { LOG_LINE_BYTES_MAX + self.secret_bytes() + 1 }
     }
 
-    /// A text without the secrets that are known so far.
-    pub fn redact(&self, text: &str) -> String {
-        self.without_secrets(text, true)
+    /// The message of an error, without the secrets that are known so far.
+    pub fn error_message(&self, text: &str) -> String {
+        self.cut(text, ERROR_MESSAGE_BYTES_MAX, " [truncated]")
+    }
+
+    /// A text without its secrets; of a longer one so many bytes, and a mark that says so.
+    fn cut(&self, text: &str, bytes_max: usize, mark: &str) -> String {
+        // A job writes whatever it has memory for: what comes after the cut is not even looked at.
+        let looked_at = &text[..text.floor_char_boundary(bytes_max + self.secret_bytes())];
+        let whole = looked_at.len() == text.len();
+        let mut shown = self.without_secrets(looked_at, whole);
+        if !whole || shown.len() > bytes_max {
+            shown.truncate(shown.floor_char_boundary(bytes_max));
+            shown.push_str(mark);
+        }
+        shown
     }
 
     /// The length of the longest secret.

@@ -176,7 +176,10 @@ impl Sandbox {
                 let error = self.error_of(&ctx, &error);
                 match error.severity {
                     Severity::Kill | Severity::Cancel => error,
-                    _ => JobError::new("EdgeConditionError", Severity::Crash, error.message),
+                    _ => {
+                        let message = self.host.lines.borrow().error_message(&error.message);
+                        JobError::new("EdgeConditionError", Severity::Crash, message)
+                    }
                 }
             })
         })

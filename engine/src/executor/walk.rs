@@ -148,7 +148,7 @@ impl<'a> Walk<'a> {
             let place = error.pos.map_or_else(String::new, |pos| format!(" (line {})", pos.line));
             let text = format!("{} aborted with error: {}{place}", job.name, error.message);
             self.lines.borrow_mut().write(Level::Error, LogSource::Runtime, now(), &text);
-            error.message = self.lines.borrow().redact(&error.message);
+            error.message = self.lines.borrow().error_message(&error.message);
         }
         self.report_lines();
         let finished = StepFinished {

@@ -1,7 +1,10 @@
 //! Trouble in a job: each kind ends the run in its own state, with its own name.
 
 use keyway_engine::executor::{sandbox::Halt, walk::no_watch};
-use keyway_storage::event::{ExitReason, RunState};
+use keyway_storage::{
+    event::{ExitReason, RunState},
+    limits::ERROR_MESSAGE_BYTES_MAX,
+};
 use serde_json::json;
 
 use crate::rehearsal::{project, run, walk};
@@ -90,6 +93,24 @@ fn each_kind_of_trouble_has_its_state_and_its_name() {
         assert_eq!((found, name), (state, kind), "{body}: {text}");
         assert!(text.starts_with(message), "{body}: {text}");
     }
+}
+
+#[test]
+fn the_message_of_an_error_is_cut_where_it_stands_beside_the_state() {
+    let run = run("fn(s => { throw new Error('é'.repeat(1_000_000)); })", json!({}));
+    let expected = format!("{} [truncated]", "é".repeat(ERROR_MESSAGE_BYTES_MAX / 2));
+    assert_eq!(run.error(), (RunState::Failed, "JobError", expected.as_str()));
+    assert_eq!(run.steps()[0].error.as_ref().unwrap().message.len(), expected.len());
+    assert_eq!(run.state()["errors"]["job"]["message"].as_str().unwrap().len(), 2_000_000);
+}
+
+#[test]
+fn a_condition_that_throws_whatever_it_has_memory_for_ends_its_run_alone() {
+    let thrown = "(() => { throw new Error('x'.repeat(200_000_000)); })()";
+    let jobs = [("a", "fn(s => s)"), ("b", "fn(s => s)")];
+    let run = walk(&project(&jobs, &[("a", "b", thrown)], ""), &json!({}), no_watch());
+    let expected = format!("{} [truncated]", "x".repeat(ERROR_MESSAGE_BYTES_MAX));
+    assert_eq!(run.error(), (RunState::Crashed, "EdgeConditionError", expected.as_str()));
 }
 
 #[test]
