@@ -2,9 +2,10 @@
 
 const { __define: define, __resolved: resolved, composeNextState } = globalThis;
 
-// The rows of a text, each a list of fields.
-function* rowsOf(text, { delimiter, quote, escape }) {
-  let [row, field, quoted, at] = [[], '', false, 0];
+// The rows of a text, each a list of fields, with the line that it ends in and whether that holds nothing at all.
+function* rowsOf(text, { delimiter, quote, escape, trim, ltrim, rtrim }, nameOf) {
+  let [row, field, quoted, closed, at, line] = [[], '', false, false, 0, 1];
+  const begun = () => (trim || ltrim ? field.trim() !== '' : field !== '');
   while (at < text.length) {
     const char = text[at];
     if (quoted && char === escape && text[at + 1] === quote) {
@@ -12,25 +13,39 @@ function* rowsOf(text, { delimiter, quote, escape }) {
       at += 2;
       continue;
     }
-    if (char === quote && (quoted || field.trim() === '')) {
-      if (!quoted) field = '';
-      quoted = !quoted;
-    } else if (!quoted && text.startsWith(delimiter, at)) {
+    if (quoted && char === quote) {
+      [quoted, closed] = [false, true];
+    } else if (quoted) {
+      if (char === '\n') line++;
+      field += char;
+    } else if (text.startsWith(delimiter, at)) {
       row.push(field);
-      field = '';
+      [field, closed] = ['', false];
       at += delimiter.length;
       continue;
-    } else if (!quoted && (char === '\n' || char === '\r')) {
+    } else if (char === '\n' || char === '\r') {
       if (char === '\r' && text[at + 1] === '\n') at++;
-      yield [...row, field];
-      [row, field] = [[], ''];
+      yield [[...row, field], line, row.length === 0 && !closed];
+      [row, field, closed] = [[], '', false];
+      line++;
+    } else if (closed) {
+      if (!(trim || rtrim) || /\S/.test(char)) {
+        const instead = 'delimiter, record delimiter, trimable character (if activated) or comment';
+        throw new Error(`Invalid Closing Quote: got "${char}" at line ${line} instead of ${instead}`);
+      }
+    } else if (char === quote) {
+      if (begun()) {
+        const place = JSON.stringify(nameOf(row.length));
+        throw new Error(`Invalid Opening Quote: a quote is found on field ${place} at line ${line}, value is ${JSON.stringify(field)}`);
+      }
+      [field, quoted] = ['', true];
     } else {
       field += char;
     }
     at++;
   }
-  if (quoted) throw new Error('Quote Not Closed: the parsing is finished with an opening quote');
-  if (field !== '' || row.length > 0) yield [...row, field];
+  if (quoted) throw new Error(`Quote Not Closed: the parsing is finished with an opening quote at line ${line}`);
+  if (field !== '' || row.length > 0 || closed) yield [[...row, field], line, row.length === 0 && !closed];
 }
 
 const defaults = {
@@ -46,15 +61,16 @@ const trimmed = (text, options) => {
 // Objects by the names of the columns, or the rows as they are when `columns` is false.
 function* recordsOf(text, options) {
   let names = Array.isArray(options.columns) ? options.columns : undefined;
-  for (const fields of rowsOf(options.bom ? text.replace(/^\uFEFF/, '') : text, options)) {
+  const rows = rowsOf(options.bom ? text.replace(/^\uFEFF/, '') : text, options, index => names?.[index] ?? index);
+  for (const [fields, line, bare] of rows) {
     const row = fields.map(field => trimmed(field, options));
-    if (options.skip_empty_lines && row.length === 1 && row[0] === '') continue;
+    if (options.skip_empty_lines && bare && row[0] === '') continue;
     if (!options.columns) {
       yield row;
     } else if (!names) {
       names = typeof options.columns === 'function' ? options.columns(row) : row;
     } else if (row.length !== names.length) {
-      throw new Error(`Invalid Record Length: columns length is ${names.length}, got ${row.length}`);
+      throw new Error(`Invalid Record Length: columns length is ${names.length}, got ${row.length} on line ${line}`);
     } else {
       yield Object.fromEntries(names.map((name, at) => [name, row[at]]));
     }

@@ -87,7 +87,7 @@ const merge = (dataSource, extra) => state => {
 const group = (list, keyPath, callback = state => state) => state => {
   const path = resolved(state, keyPath);
   const groups = {};
-  for (const item of resolved(state, asData(list, state))) {
+  for (const item of Object.values(resolved(state, asData(list, state)) ?? {})) {
     const key = Object.hasOwn(Object(item), path) ? item[path] : jsonPath(path, item)[0];
     if (key !== undefined) (groups[key] ??= []).push(item);
   }
@@ -129,7 +129,7 @@ const as = (key, operation) => async state => {
   const name = resolved(state, key);
   const before = state.data;
   const { data, ...rest } = await operation(state);
-  return { ...state, ...rest, [name]: data, data: before };
+  return { ...state, [name]: data, data: before, ...rest };
 };
 
 const operations = {

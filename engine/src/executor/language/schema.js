@@ -12,26 +12,22 @@ const same = (a, b) => {
 const length = text => [...text].length;
 const pointer = key => String(key).replace(/~/g, '~0').replace(/\//g, '~1');
 
-// Each test: what it is about, when it fails, and the message; the words are those of ajv.
+// Each test: what it is about, when it fails, the message, and what else is told; the words are those of ajv.
+const compared = sign => n => ({ comparison: sign, limit: n });
 const plain = {
-  type: [null, (v, types) => ![].concat(types).some(type => isOf(v, type)), types => `must be ${[].concat(types).join(',')}`],
-  enum: [null, (v, values) => !values.some(value => same(v, value)), () => 'must be equal to one of the allowed values'],
-  const: [null, (v, value) => !same(v, value), () => 'must be equal to constant'],
-  minimum: ['number', (v, n) => v < n, n => `must be >= ${n}`],
-  maximum: ['number', (v, n) => v > n, n => `must be <= ${n}`],
-  exclusiveMinimum: ['number', (v, n) => v <= n, n => `must be > ${n}`],
-  exclusiveMaximum: ['number', (v, n) => v >= n, n => `must be < ${n}`],
-  multipleOf: ['number', (v, n) => !Number.isInteger(v / n), n => `must be multiple of ${n}`],
+  type: [null, (v, types) => ![].concat(types).some(type => isOf(v, type)), types => `must be ${[].concat(types).join(',')}`, type => ({ type })],
+  enum: [null, (v, values) => !values.some(value => same(v, value)), () => 'must be equal to one of the allowed values', allowedValues => ({ allowedValues })],
+  const: [null, (v, value) => !same(v, value), () => 'must be equal to constant', allowedValue => ({ allowedValue })],
+  minimum: ['number', (v, n) => v < n, n => `must be >= ${n}`, compared('>=')],
+  maximum: ['number', (v, n) => v > n, n => `must be <= ${n}`, compared('<=')],
+  exclusiveMinimum: ['number', (v, n) => v <= n, n => `must be > ${n}`, compared('>')],
+  exclusiveMaximum: ['number', (v, n) => v >= n, n => `must be < ${n}`, compared('<')],
+  multipleOf: ['number', (v, n) => !Number.isInteger(v / n), n => `must be multiple of ${n}`, multipleOf => ({ multipleOf })],
   minLength: ['string', (v, n) => length(v) < n, n => `must NOT have fewer than ${n} characters`],
   maxLength: ['string', (v, n) => length(v) > n, n => `must NOT have more than ${n} characters`],
-  pattern: ['string', (v, p) => !new RegExp(p, 'u').test(v), p => `must match pattern "${p}"`],
+  pattern: ['string', (v, p) => !new RegExp(p, 'u').test(v), p => `must match pattern "${p}"`, pattern => ({ pattern })],
   minItems: ['array', (v, n) => v.length < n, n => `must NOT have fewer than ${n} items`],
   maxItems: ['array', (v, n) => v.length > n, n => `must NOT have more than ${n} items`],
-  uniqueItems: [
-    'array',
-    (v, unique) => unique && v.some((item, at) => v.slice(0, at).some(other => same(item, other))),
-    () => 'must NOT have duplicate items',
-  ],
   minProperties: ['object', (v, n) => Object.keys(v).length < n, n => `must NOT have fewer than ${n} properties`],
   maxProperties: ['object', (v, n) => Object.keys(v).length > n, n => `must NOT have more than ${n} properties`],
 };
@@ -49,11 +45,11 @@ const first = (items, test) => {
   return undefined;
 };
 
-// The first thing that is wrong with a value, if something is.
+// The first thing that is wrong with a value, if something is, after what led to it.
 const check = (schema, value, root, path, at) => {
   if (schema === true) return undefined;
-  const wrong = (keyword, params, message) => ({ instancePath: path, schemaPath: `${at}/${keyword}`, keyword, params, message });
-  if (schema === false) return { instancePath: path, schemaPath: at, keyword: 'false schema', params: {}, message: 'boolean schema is false' };
+  const wrong = (keyword, params, message) => [{ instancePath: path, schemaPath: `${at}/${keyword}`, keyword, params, message }];
+  if (schema === false) return wrong('false schema', {}, 'boolean schema is false');
   const within = (inner, key, part) => check(inner, value[key], root, `${path}/${pointer(key)}`, `${at}/${part}`);
   const here = (inner, part) => check(inner, value, root, path, `${at}/${part}`);
   const known = key => Object.hasOwn(schema.properties ?? {}, key)
@@ -67,9 +63,17 @@ const check = (schema, value, root, path, at) => {
       return check(target, value, root, path, ref);
     },
     allOf: list => first(list.entries(), ([index, inner]) => here(inner, `allOf/${index}`)),
-    anyOf: list => (list.some((inner, index) => !here(inner, `anyOf/${index}`)) ? undefined : wrong('anyOf', {}, 'must match a schema in anyOf')),
-    oneOf: list => (list.filter((inner, index) => !here(inner, `oneOf/${index}`)).length === 1
-      ? undefined : wrong('oneOf', {}, 'must match exactly one schema in oneOf')),
+    anyOf: list => {
+      const each = list.map((inner, index) => here(inner, `anyOf/${index}`));
+      return each.includes(undefined) ? undefined : [...each.flat(), ...wrong('anyOf', {}, 'must match a schema in anyOf')];
+    },
+    oneOf: list => {
+      const each = list.map((inner, index) => here(inner, `oneOf/${index}`));
+      const passing = [...each.keys()].filter(index => each[index] === undefined);
+      if (passing.length === 1) return undefined;
+      const [told, passingSchemas] = passing.length === 0 ? [each.flat(), null] : [[], passing.slice(0, 2)];
+      return [...told, ...wrong('oneOf', { passingSchemas }, 'must match exactly one schema in oneOf')];
+    },
     not: inner => (here(inner, 'not') ? undefined : wrong('not', {}, 'must NOT be valid')),
     if: inner => {
       const branch = here(inner, 'if') ? 'else' : 'then';
@@ -80,16 +84,35 @@ const check = (schema, value, root, path, at) => {
     required: keys => first(keys, key => !Object.hasOwn(value, key) && wrong('required', { missingProperty: key }, `must have required property '${key}'`)),
     properties: inner => first(Object.keys(inner).filter(key => Object.hasOwn(value, key)), key => within(inner[key], key, `properties/${pointer(key)}`)),
     patternProperties: inner => first(Object.keys(inner), pattern =>
-      first(Object.keys(value).filter(key => new RegExp(pattern, 'u').test(key)), key => within(inner[pattern], key, `patternProperties/${pointer(pattern)}`))),
+      first(Object.keys(value).filter(key => new RegExp(pattern, 'u').test(key)), key => within(inner[pattern], key, `patternProperties/${encodeURIComponent(pointer(pattern))}`))),
     additionalProperties: inner => first(Object.keys(value).filter(key => !known(key)), key => (inner === false
       ? wrong('additionalProperties', { additionalProperty: key }, 'must NOT have additional properties')
       : within(inner, key, 'additionalProperties'))),
-    propertyNames: inner => first(Object.keys(value), key => check(inner, key, root, path, `${at}/propertyNames`)),
+    propertyNames: inner => first(Object.keys(value), propertyName => {
+      const told = check(inner, propertyName, root, path, `${at}/propertyNames`)?.map(error => ({ ...error, propertyName }));
+      return told && [...told, ...wrong('propertyNames', { propertyName }, 'property name must be valid')];
+    }),
+    dependencies: all => first(Object.keys(all).filter(key => Object.hasOwn(value, key)), property => {
+      const needed = all[property];
+      if (!Array.isArray(needed)) return here(needed, `dependencies/${pointer(property)}`);
+      const missingProperty = needed.find(key => !Object.hasOwn(value, key));
+      const params = { property, missingProperty, depsCount: needed.length, deps: needed.join(', ') };
+      const what = needed.length === 1 ? 'property' : 'properties';
+      return missingProperty && wrong('dependencies', params, `must have ${what} ${params.deps} when property ${property} is present`);
+    }),
   };
   const ofArray = {
     prefixItems: list => first(list.slice(0, value.length).keys(), index => within(list[index], index, `prefixItems/${index}`)),
     items: inner => first([...value.keys()].slice(schema.prefixItems?.length ?? 0), index =>
       (Array.isArray(inner) ? inner[index] !== undefined && within(inner[index], index, `items/${index}`) : within(inner, index, 'items'))),
+    uniqueItems: unique => {
+      if (!unique) return undefined;
+      for (let i = value.length - 1; i > 0; i--) {
+        const j = value.findIndex((item, index) => index < i && same(item, value[i]));
+        if (j >= 0) return wrong('uniqueItems', { i, j }, `must NOT have duplicate items (items ## ${j} and ${i} are identical)`);
+      }
+      return undefined;
+    },
     contains: inner => (value.some((_, index) => !within(inner, index, 'contains')) ? undefined : wrong('contains', { minContains: 1 }, 'must contain at least 1 valid item(s)')),
   };
   return first(Object.entries(schema), ([keyword, argument]) => {
@@ -98,9 +121,9 @@ const check = (schema, value, root, path, at) => {
     if (Object.hasOwn(ofObject, keyword)) return typeOf(value) === 'object' ? ofObject[keyword](argument) : undefined;
     if (Object.hasOwn(ofArray, keyword)) return Array.isArray(value) ? ofArray[keyword](argument) : undefined;
     if (!Object.hasOwn(plain, keyword)) throw new Error(`the keyword "${keyword}" of this schema is not supported here`);
-    const [type, fails, message] = plain[keyword];
+    const [type, fails, message, told = limit => ({ limit })] = plain[keyword];
     const failed = (type === null || typeOf(value) === type) && fails(value, argument);
-    return failed ? wrong(keyword, { [type === null ? keyword : 'limit']: argument }, message(argument)) : undefined;
+    return failed ? wrong(keyword, told(argument), message(argument)) : undefined;
   });
 };
 
@@ -111,7 +134,7 @@ define('validate', (schema = 'schema', data = 'data') => async state => {
   const rules = found(givenSchema);
   if (typeOf(rules) !== 'object') throw new TypeError('validate needs a schema, which is an object');
   state.validationErrors ??= [];
-  const error = check(rules, found(givenData), rules, '', '#');
-  if (error) state.validationErrors.push({ data: state.data, errors: [error] });
+  const errors = check(rules, found(givenData), rules, '', '#');
+  if (errors) state.validationErrors.push({ data: state.data, errors });
   return state;
 });

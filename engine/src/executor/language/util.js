@@ -32,7 +32,13 @@ const decode = (base64, options = { parseJson: true }) => {
       text += '%' + ((bits >> count) & 255).toString(16).padStart(2, '0');
     }
   }
-  text = decodeURIComponent(text);
+  text = text.replace(/%[0-7].|%[cd].%[89ab].|%e.(?:%[89ab].){2}|%f.(?:%[89ab].){3}|%../g, letter => {
+    try {
+      return decodeURIComponent(letter);
+    } catch {
+      return '\uFFFD';
+    }
+  });
   if (!options.parseJson || !/^[[{]/.test(text)) return text;
   try {
     return JSON.parse(text);
