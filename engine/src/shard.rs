@@ -433,7 +433,7 @@ impl Shard {
         self.callers.clear();
         self.permits.keyring.give_back(self.keys.drain(..));
         // What it was about to note is not in the log: it is looked for anew.
-        self.sweep.wake();
+        self.sweep.restart();
         for receipts in &mut self.receipts {
             for receipt in receipts.iter_mut() {
                 self.permits.give_back_claimed(&receipt.answer);

@@ -2,8 +2,8 @@
 
 mod reading;
 
-use keyway_engine::project::{Condition, OnFailure, Ordering, Retry, workflow_id};
-use keyway_storage::event::{JobId, MadeId, TriggerId};
+use keyway_engine::project::{Condition, OnFailure, Ordering, Retention, Retry, workflow_id};
+use keyway_storage::event::{Content, JobId, MadeId, TriggerId};
 use reading::{BellSettings, read, read_again, read_with, shown};
 
 const WHOLE: &str = "
@@ -202,6 +202,26 @@ workflows:
     let workflows = read(text).expect("it has no mistakes").project.workflows;
     let days: Vec<_> = workflows.iter().map(|it| it.retention.history_days).collect();
     assert_eq!(days, [Some(90), Some(2)]);
+}
+
+#[test]
+fn a_limit_of_the_project_is_not_one_of_each_workflow() {
+    let text = "
+history_retention_bytes: 5000000
+dataclip_retention_bytes: 2000000
+workflows:
+  a: {}
+  b: {dataclip_retention_bytes: 1048576, log_retention_bytes: 18446744073709551615, history_retention_bytes: 3000000}
+";
+    let project = read(text).expect("it has no mistakes").project;
+    let bytes = |retention: &Retention| Content::ALL.map(|content| retention.bytes(content));
+    assert_eq!(bytes(&project.retention), [Some(2_000_000), None, Some(5_000_000)]);
+    let workflows: Vec<_> = project.workflows.iter().map(|it| bytes(&it.retention)).collect();
+    assert_eq!(workflows, [[None; 3], [Some(1_048_576), Some(u64::MAX), Some(3_000_000)]]);
+    let lone = "{name: w, log_retention_bytes: 2000000, steps: [{id: a, expression: ''}]}";
+    let lone = read(lone).expect("it has no mistakes").project;
+    assert_eq!(bytes(&lone.retention), [None; 3]);
+    assert_eq!(bytes(&lone.workflows[0].retention), [None, Some(2_000_000), None]);
 }
 
 #[test]

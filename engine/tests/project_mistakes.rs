@@ -65,12 +65,28 @@ fn a_wrong_retention_is_refused() {
         ("history_retention_period: §ever\nworkflows: {}\n", &["this must be a whole number, not text"]),
         ("history_retention_period: §0\nworkflows: {}\n", &["0 is not a whole number of days from 1 on"]),
         ("history_retention_bytes: §5\nworkflows: {}\n", &["5 is not a whole number in the allowed range"]),
-        ("workflows: {w: {§history_retention_bytes: 5000000}}\n", &["unknown key"]),
+        (
+            "dataclip_retention_bytes: §0\nworkflows: {}\n",
+            &["0 is not a whole number in the allowed range (from 1048576)"],
+        ),
+        ("log_retention_bytes: §-1\nworkflows: {}\n", &["-1 is not a whole number in the allowed range"]),
+        ("workflows: {w: {history_retention_bytes: §1048575}}\n", &["allowed range (from 1048576)"]),
+        ("workflows: {w: {dataclip_retention_bytes: §1.5}}\n", &["1.5 is not a whole number"]),
+        ("workflows: {w: {log_retention_bytes: §much}}\n", &["this must be a whole number, not text"]),
+        (
+            "workflows: {w: {§log_retention_byte: 5000000}}\n",
+            &["unknown key `log_retention_byte` (did you mean `log_retention_bytes`?)"],
+        ),
+        ("workflows: {w: {jobs: {j: {body: x, §history_retention_bytes: 5000000}}}}\n", &["unknown key"]),
         ("retention_policy: §erase\nworkflows: {}\n", &["`erase` is not a word that is known here"]),
         ("workflows: {w: {zero_persistence: §yes please}}\n", &["this must be true or false"]),
         (
             "workflows: {w: {zero_persistence: true, dataclip_retention_period: §7}}\n",
             &["`zero_persistence` keeps no bodies, so there is no time to keep them (name one of both)"],
+        ),
+        (
+            "workflows: {w: {zero_persistence: true, dataclip_retention_bytes: §5000000}}\n",
+            &["`zero_persistence` keeps no bodies, so there is nothing to limit (name one of both)"],
         ),
         ("workflows: {w: {§retention: 7}}\n", &["unknown key `retention`"]),
     ]);

@@ -174,6 +174,12 @@ impl PackedBlock {
             .ok_or_else(|| Damage::new("event", "its kind is unknown to this version"))
     }
 
+    /// How many bytes an event has.
+    pub fn event_bytes(&self, offset: Offset) -> usize {
+        let entry = self.entry(offset);
+        entry.end.saturating_sub(entry.start)
+    }
+
     /// An event; its bodies are slices of the block.
     pub fn event(&self, offset: Offset) -> Result<Event, Damage> {
         let entry = self.entry(offset);

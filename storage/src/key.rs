@@ -48,7 +48,7 @@ pub enum Tag {
     Notice = 41,
     /// Last delivered warning: as `Embargo` -> time (u64 LE).
     Told = 42,
-    /// How far content was wiped: content (u8), seconds for which it is kept (u64) -> `WipeRow`.
+    /// How far content was wiped: content (u8), what bounds it (u64) -> `WipeRow`.
     Wipe = 50,
     /// What was cut off the history: - -> `CutRow`.
     Cut = 51,

@@ -461,6 +461,8 @@ pub const WIPE_GRACE_MS: u64 = 5_000;
 pub const WIPE_ENDS_PER_TURN_MAX: usize = 64;
 /// Most events that are looked at after one turn for such ends; each costs a look at its kind.
 pub const WIPE_LOOKS_PER_TURN_MAX: usize = 16_384;
+/// As so many looks counts the end of something that is kept otherwise: it is read to know whose it is.
+pub const WIPE_LOOKS_PER_OTHER_END: usize = 32;
 /// Offsets without anything to wipe after which it is noted how far the look has come: a start looks at no more anew.
 pub const WIPE_NOTE_OFFSETS: u64 = 65_536;
 /// Bytes that were taken out after which the disk gets them back.
@@ -474,8 +476,10 @@ pub const SHRINK_ROOM_BYTES_MIN: u64 = 512 << 20;
 const _: () = assert!(SHRINK_ROOM_BYTES_MIN > 4 * DISK_RESERVE_BYTES);
 // Whoever waits for an end longest is told before its content goes.
 const _: () = assert!(WIPE_GRACE_MS > SETTLE_MS);
-/// Smallest limit of the history's bytes: below it, what is open and the blocks of one turn are all that there is.
-pub const HISTORY_BYTES_MIN: u64 = 1 << 20;
+/// Smallest limit of bytes that are kept: below it, what is open and the blocks of one turn are all that there is.
+pub const RETENTION_BYTES_MIN: u64 = 1 << 20;
+/// Most parts in which the bytes of what ended are counted, for each limit: what is not exact is less than one of them.
+pub const TALLY_CHUNKS_MAX: usize = 256;
 /// How often a shard looks whether its log is larger than it may be.
 pub const CUT_INTERVAL_MS: u64 = 1_000;
 /// Most work orders and dead letters whose history is cut after one turn. Bounds the event that names them.

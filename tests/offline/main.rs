@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bytes;
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;

@@ -1,10 +1,10 @@
 //! Content that is wiped and history that is cut in the world: what ended goes, and everything else goes on as before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyway_engine::{
     refold::{Blind, Ends, Refold},
-    retention::{BY_BYTES, Look, Pass, Slice},
+    retention::{Bound, Look, Pass, Scale, Slice, Tally, old_enough},
 };
 use keyway_storage::{
     block::{Block, PackedBlock},
@@ -21,6 +21,7 @@ impl World {
         let shard = ShardId(self.random.below(usize::from(SHARDS)) as u8);
         match self.random.below(4) {
             0 => self.wipe(shard),
+            _ if self.has_cuts && self.random.one_in(3) => self.relieve(shard),
             _ => self.cut(shard),
         }
     }
@@ -32,7 +33,7 @@ impl World {
         let (reader, excess) = (self.reader(shard), 1 + self.random.below(4_000) as u64);
         let own = &self.shards[usize::from(shard.0)];
         reader.stats.note_tail(own.log.live().end);
-        let pass = Pass::begin((content, BY_BYTES), Offset(0), excess, &own.state, &reader, self.now);
+        let pass = Pass::begin((content, Bound::All), Offset(0), excess, &own.state, &reader, self.now);
         let pass = pass.unwrap();
         let slice = Look::at(&pass, &own.state, &reader, self.now).unwrap();
         assert_eq!(slice.carried, [], "no trigger here has a state of its own");
@@ -71,6 +72,43 @@ impl World {
         let noted = pass.note(slice, count, 0);
         self.cuts += count;
         self.append(shard, cut.map(EventKind::from).into_iter().chain(noted).collect(), true);
+        if !self.random.one_in(3) {
+            self.retire(shard);
+        }
+    }
+
+    /// A workflow, or all of them, has more history than it may; at times there is a crash before it has not.
+    fn relieve(&mut self, shard: ShardId) {
+        let trigger = self.random.pick(&self.triggers).unwrap();
+        let workflow = self.project.trigger(trigger).unwrap().0.id;
+        let bound = if self.random.one_in(3) { Bound::All } else { Bound::Workflow(workflow) };
+        let shares = BTreeMap::from([((Content::History, bound), self.random.below(3_000) as u64)]);
+        let mut tally = Tally::default();
+        for round in 0.. {
+            assert!(round < 1_000, "there is always too much");
+            self.append(shard, vec![], true);
+            let reader = self.reader(shard);
+            let own = &self.shards[usize::from(shard.0)];
+            reader.stats.note_tail(own.log.live().end);
+            tally.tune(&shares, old_enough(&reader, 0, self.now).unwrap(), &own.state).unwrap();
+            while tally.wanted().is_some() {
+                Scale::new(&mut tally, &own.state, &reader).weigh().unwrap();
+            }
+            let Some(excess) = tally.excess() else { break };
+            let mut pass = Pass::relieve(excess, &own.state).unwrap();
+            let mut slice = Look::at(&pass, &own.state, &reader, self.now).unwrap();
+            slice.weighed.iter().for_each(|gone| tally.take(gone));
+            let cut = slice.take_cut();
+            let count = cut.as_ref().map_or(0, HistoryCut::count);
+            let noted = pass.note(slice, count, 0);
+            let (rule, next) = pass.progress();
+            tally.pass(rule, next);
+            self.relieved += count;
+            self.append(shard, cut.map(EventKind::from).into_iter().chain(noted).collect(), true);
+            if self.random.one_in(16) {
+                return self.crash();
+            }
+        }
         if !self.random.one_in(3) {
             self.retire(shard);
         }

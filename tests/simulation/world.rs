@@ -93,9 +93,11 @@ pub struct World {
     pub replays: Vec<ReplayId>,
     has_replays: bool,
     has_reshards: bool,
-    has_cuts: bool,
+    pub has_cuts: bool,
     /// How many work orders were cut.
     pub cuts: u64,
+    /// How many because a workflow had more bytes than it may.
+    pub relieved: u64,
     /// Which shard owns what.
     pub routes: Routes,
     pub project: Arc<Project>,
@@ -105,7 +107,7 @@ pub struct World {
     pub now: Timestamp,
     /// Runs that a worker has, by shard and worker.
     working: Vec<(ShardId, u32, RunClaim)>,
-    triggers: Vec<TriggerId>,
+    pub triggers: Vec<TriggerId>,
     numbers: u64,
     /// Whether events are printed: one seed is looked at.
     trace: bool,
@@ -140,6 +142,7 @@ impl World {
             has_reshards: seed % SEEDS_PER_REPLAY == 2,
             has_cuts: seed.is_multiple_of(SEEDS_PER_CUT),
             cuts: 0,
+            relieved: 0,
             routes: Routes::plain(SHARDS),
             shards: Vec::new(),
             permits: PermitPool::default(),

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use keyway_storage::{
     event::Content,
-    limits::{HISTORY_BYTES_MIN, RETENTION_DAYS_MAX},
+    limits::{RETENTION_BYTES_MIN, RETENTION_DAYS_MAX},
 };
 
 use super::{Field, Section};
@@ -20,8 +20,12 @@ pub struct Retention {
     pub log_days: Option<u64>,
     /// Work orders and dead letters, with all that the log has of them, in days; `None` keeps them for ever.
     pub history_days: Option<u64>,
-    /// Most bytes of all logs; beyond them the oldest history goes, however young it is. Only a project has it.
+    /// Most bytes of a project's logs, or of what ended of a workflow; beyond them the oldest history goes, however young.
     pub history_bytes: Option<u64>,
+    /// Most bytes of bodies and states, of all workflows together or of one; beyond them the oldest go.
+    pub dataclip_bytes: Option<u64>,
+    /// Most bytes of log lines, likewise.
+    pub log_bytes: Option<u64>,
 }
 
 /// What OpenFn's `retention_policy` says of bodies and states.
@@ -42,6 +46,15 @@ impl Retention {
         days.map(|days| days * DAY_SECONDS)
     }
 
+    /// Most bytes of content; `None` is no limit.
+    pub fn bytes(&self, content: Content) -> Option<u64> {
+        match content {
+            Content::Dataclips => self.dataclip_bytes,
+            Content::LogLines => self.log_bytes,
+            Content::History => self.history_bytes,
+        }
+    }
+
     /// What the file says for all workflows.
     pub(super) fn of_project(section: &Section<'_>) -> Self {
         let retention = Self::default().read_days(section);
@@ -51,21 +64,23 @@ impl Retention {
             ("erase_all", Policy::Erase),
         ];
         let erase = section.choice("retention_policy", &policies) == Some(Policy::Erase);
-        let history_bytes = section.number("history_retention_bytes", HISTORY_BYTES_MIN..=u64::MAX);
-        Self { history_bytes, ..retention.erased(erase) }
+        retention.erased(erase).read_bytes(section)
     }
 
     /// What the file says for a workflow; what it does not say holds as for all.
     pub(super) fn of_workflow(self, section: &Section<'_>) -> Self {
-        let retention = self.read_days(section);
+        let retention = self.read_days(section).read_bytes(section);
         let Some(field) = section.field("zero_persistence") else { return retention };
         let zero = field.flag() == Some(true);
-        let days = section.field("dataclip_retention_period");
-        if let Some(days) = days.filter(|_| zero) {
-            days.mistake(
-                "`zero_persistence` keeps no bodies, so there is no time to keep them",
-                "name one of both",
-            );
+        let without = [
+            ("dataclip_retention_period", "no time to keep them"),
+            ("dataclip_retention_bytes", "nothing to limit"),
+        ];
+        for (key, nothing) in without {
+            if let Some(other) = section.field(key).filter(|_| zero) {
+                let message = format!("`zero_persistence` keeps no bodies, so there is {nothing}");
+                other.mistake(message, "name one of both");
+            }
         }
         retention.erased(zero)
     }
@@ -82,6 +97,17 @@ impl Retention {
             dataclip_days: dataclips
                 .map_or(self.dataclip_days, |field| days(&field, 1..=RETENTION_DAYS_MAX, hint)),
             log_days: log.map_or(self.log_days, |field| days(&field, 0..=RETENTION_DAYS_MAX, "")),
+            ..self
+        }
+    }
+
+    /// Limits are not handed on: one of the project is of all its workflows together.
+    fn read_bytes(self, section: &Section<'_>) -> Self {
+        let bytes = |key| section.number(key, RETENTION_BYTES_MIN..=u64::MAX);
+        Self {
+            history_bytes: bytes("history_retention_bytes"),
+            dataclip_bytes: bytes("dataclip_retention_bytes"),
+            log_bytes: bytes("log_retention_bytes"),
             ..self
         }
     }

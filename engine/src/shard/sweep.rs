@@ -16,7 +16,7 @@ use keyway_storage::{
 use super::{Fatal, Shard, cut::Cut};
 use crate::{
     project::Project,
-    retention::{BY_BYTES, Look, Pass, Rule, Slice, rules},
+    retention::{Bound, Look, Pass, Rule, Scale, Slice, Tally, old_enough, rules, shares},
 };
 
 /// What is being swept, and when it is time again.
@@ -26,6 +26,8 @@ pub struct Sweep {
     /// How far each rule's last pass came, where the log does not say it yet.
     seen: BTreeMap<Rule, Offset>,
     pass: Option<Pass>,
+    /// How much there is of what is bounded in bytes; looked at behind the rules.
+    tally: Tally,
     /// What the next turn appends.
     events: Vec<EventKind>,
     /// Bytes that went since the disk got some back, and since when.
@@ -44,6 +46,7 @@ impl Default for Sweep {
             rules,
             seen,
             pass: None,
+            tally: Tally::default(),
             events: Vec::new(),
             loose: None,
             shrink_from: Timestamp(0),
@@ -58,7 +61,8 @@ impl Sweep {
         let shrink = self
             .loose
             .map_or(Timestamp::NEVER, |(_, since)| since.plus_millis(WIPE_SHRINK_MS).max(self.shrink_from));
-        match self.pass.is_some() || !self.rules.is_empty() || !self.events.is_empty() {
+        let is_under_way = self.pass.is_some() || !self.rules.is_empty() || self.tally.is_under_way();
+        match is_under_way || !self.events.is_empty() {
             true => Timestamp(0),
             // While someone exports it waits, and whatever else is to be done waits behind it.
             false if self.is_cutting() => self.cut.as_ref().map_or(Timestamp(0), Cut::due).min(shrink),
@@ -75,8 +79,15 @@ impl Sweep {
         self.events.drain(..)
     }
 
-    /// Looks anew, under other rules.
+    /// Looks anew, under other rules. What was counted stays so.
     pub fn wake(&mut self) {
+        let tally = std::mem::take(&mut self.tally);
+        self.restart();
+        self.tally = tally;
+    }
+
+    /// Looks and counts anew: the log does not have what was noted last.
+    pub fn restart(&mut self) {
         *self = Self { loose: self.loose, shrink_from: self.shrink_from, ..Self::default() };
     }
 
@@ -98,15 +109,16 @@ impl Sweep {
         }
     }
 
-    fn begin(&mut self, project: &Project, now: Timestamp) {
+    fn begin(&mut self, project: &Project, shares: &BTreeMap<Rule, u64>, now: Timestamp) {
         self.rules = rules(project);
-        let millis = self.rules.iter().map(|(_, seconds)| match *seconds {
-            BY_BYTES => CUT_INTERVAL_MS,
-            0 => WIPE_SOON_MS,
-            _ => WIPE_INTERVAL_MS,
+        let all = || self.rules.iter().chain(shares.keys());
+        let millis = all().map(|(_, bound)| match *bound {
+            Bound::Workflow(_) | Bound::All => CUT_INTERVAL_MS,
+            Bound::Seconds(0) => WIPE_SOON_MS,
+            Bound::Seconds(_) => WIPE_INTERVAL_MS,
         });
         self.due = millis.min().map_or(Timestamp::NEVER, |millis| now.plus_millis(millis));
-        match self.rules.iter().any(|(content, _)| *content == Content::History) {
+        match all().any(|(content, _)| *content == Content::History) {
             true => self.cut.get_or_insert_default().begin(),
             false => self.cut = None,
         }
@@ -123,11 +135,13 @@ impl Shard {
             return Ok(!self.sweep.events.is_empty());
         }
         if self.sweep.pass.is_none() && self.sweep.rules.is_empty() {
+            if self.sweep.tally.is_under_way() {
+                return self.weigh();
+            }
             if self.sweep.is_cutting() {
                 return self.cut(now);
             }
-            let project = self.state.project().clone();
-            self.sweep.begin(&project, now);
+            self.begin_sweep(now)?;
         }
         let pass = match self.sweep.pass.take() {
             Some(pass) => Some(pass),
@@ -137,8 +151,30 @@ impl Shard {
         let over = self.sweep_slice(&mut pass, now)?;
         let (rule, next) = pass.progress();
         self.sweep.seen.insert(rule, next);
+        self.sweep.tally.pass(rule, next);
         if !over {
             self.sweep.pass = Some(pass);
+        }
+        Ok(true)
+    }
+
+    fn begin_sweep(&mut self, now: Timestamp) -> Result<(), Fatal> {
+        let project = self.state.project().clone();
+        let shares = shares(&project, self.catalog.shards() as u64);
+        self.sweep.begin(&project, &shares, now);
+        let end = match shares.is_empty() {
+            true => Offset(0),
+            false => old_enough(&self.reader(), 0, now)?,
+        };
+        Ok(self.sweep.tally.tune(&shares, end, &self.state)?)
+    }
+
+    /// Weighs the next ends, and begins a pass over the oldest of what there is too much of.
+    fn weigh(&mut self) -> Result<bool, Fatal> {
+        let reader = self.reader().remembering();
+        Scale::new(&mut self.sweep.tally, &self.state, &reader).weigh()?;
+        if let Some(excess) = self.sweep.tally.excess() {
+            self.sweep.pass = Some(Pass::relieve(excess, &self.state)?);
         }
         Ok(true)
     }
@@ -146,7 +182,7 @@ impl Shard {
     fn next_pass(&mut self, now: Timestamp) -> Result<Option<Pass>, Fatal> {
         let Some(rule) = self.sweep.rules.pop_front() else { return Ok(None) };
         let seen = self.sweep.seen.get(&rule).copied().unwrap_or_default();
-        let excess_bytes = if rule.1 == BY_BYTES { self.excess_bytes() } else { 0 };
+        let excess_bytes = if rule.1 == Bound::All { self.excess_bytes() } else { 0 };
         Ok(Some(Pass::begin(rule, seen, excess_bytes, &self.state, &self.reader().remembering(), now)?))
     }
 
@@ -168,6 +204,7 @@ impl Shard {
             self.sweep.events = std::mem::take(&mut slice.carried);
             return Ok(false);
         }
+        let weighed = std::mem::take(&mut slice.weighed);
         if pass.content() == Content::History {
             let cut = slice.take_cut();
             let count = cut.as_ref().map_or(0, |cut| cut.count());
@@ -176,10 +213,12 @@ impl Shard {
             }
             self.sweep.events.extend(cut.map(EventKind::from));
             self.sweep.events.extend(pass.note(slice, count, 0));
+            weighed.iter().for_each(|gone| self.sweep.tally.take(gone));
             return Ok(pass.is_over());
         }
         let Some((events, bytes)) = self.wipe(&slice, pass.content(), now)? else { return Ok(true) };
         self.sweep.events.extend(pass.note(slice, events, bytes));
+        weighed.iter().for_each(|gone| self.sweep.tally.take(gone));
         self.sweep.loosen(bytes, now);
         Ok(pass.is_over())
     }

@@ -13,13 +13,13 @@ use keyway_storage::{
 use super::State;
 
 impl State {
-    /// How far content was wiped that is kept for so many seconds.
-    pub fn wipe(&self, content: Content, seconds: u64) -> Result<WipeRow, ReadError> {
-        let value = self.rows.get(&WipeRow::key(content, seconds))?;
+    /// How far content was wiped for a bound, given as its number.
+    pub fn wipe(&self, content: Content, bound: u64) -> Result<WipeRow, ReadError> {
+        let value = self.rows.get(&WipeRow::key(content, bound))?;
         Ok(value.map_or(Ok(WipeRow::default()), |value| WipeRow::from_value(&value))?)
     }
 
-    /// How far each content was wiped, by how many seconds it is kept.
+    /// How far each content was wiped, by the number of what bounds it.
     pub fn wipes(&self) -> Result<BTreeMap<(Content, u64), WipeRow>, ReadError> {
         let prefix = Key::new(Tag::Wipe);
         let rows = self.rows.scan(prefix, prefix.prefix_end(), usize::MAX)?;

@@ -4,6 +4,7 @@
 
 mod access;
 mod bulk;
+mod bytes;
 mod claims;
 mod cursor;
 mod cut;

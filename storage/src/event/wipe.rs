@@ -69,7 +69,7 @@ pub struct KeptCursor {
 pub struct Wiped {
     /// What was wiped.
     pub content: Content,
-    /// Of workflows that keep it for so many seconds.
+    /// Of workflows that keep it for so many seconds; from 2^63 on a number that stands for a bound of its bytes.
     pub seconds: u64,
     /// Hash of which workflows keep it for how long: under other rules everything is looked at anew.
     #[serde(with = "super::text::hash")]

@@ -9,7 +9,7 @@ use crate::{
     place::{Offset, Timestamp},
 };
 
-/// Key: content (u8), seconds for which it is kept (u64). How far it was wiped, and how much went.
+/// Key: content (u8), what bounds it (u64, as in `Wiped`). How far it was wiped, and how much went.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Debug, Default)]
 pub struct WipeRow {
     /// Hash of the rules under which it was looked at.
@@ -27,16 +27,16 @@ pub struct WipeRow {
 }
 
 impl WipeRow {
-    /// The key of what is kept for so many seconds.
-    pub fn key(content: Content, seconds: u64) -> Key {
-        Key::new(Tag::Wipe).u8(content as u8).u64(seconds)
+    /// The key of what is kept within this bound.
+    pub fn key(content: Content, bound: u64) -> Key {
+        Key::new(Tag::Wipe).u8(content as u8).u64(bound)
     }
 
     /// What the key of such a row says.
     pub fn from_key(key: &Key) -> Result<(Content, u64), Damage> {
         let damaged = || Damage::new("row", "the key of a wipe is not one");
-        let (content, seconds) = key.get(1..).and_then(<[u8]>::split_first).ok_or_else(damaged)?;
+        let (content, bound) = key.get(1..).and_then(<[u8]>::split_first).ok_or_else(damaged)?;
         let content = Content::ALL.into_iter().find(|it| *it as u8 == *content).ok_or_else(damaged)?;
-        Ok((content, u64::from_be_bytes(seconds.try_into().map_err(|_| damaged())?)))
+        Ok((content, u64::from_be_bytes(bound.try_into().map_err(|_| damaged())?)))
     }
 }

@@ -1,12 +1,12 @@
 //! The own fields of each kind of event. Bodies are shown as the JSON that they are, else as base64.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyway_engine::{retention::BY_BYTES, run::run_state_name, state::Part};
+use keyway_engine::{project::Workflow, retention::Bound, run::run_state_name, state::Part};
 use keyway_storage::{
     event::{
         Cause, CursorFate, CursorSet, CursorState, DeadLettered, Event, EventKind, FinalState, LaneId,
         LetterEnd, MoveReason, Position, Received, RunError, RunFinished, RunRequested, RunsClaimed,
-        StepFinished, StepInput, TriggerSchedule,
+        StepFinished, StepInput, TriggerSchedule, Wiped,
     },
     id::What,
     place::{Offset, Place, RunKey, Timestamp},
@@ -87,6 +87,7 @@ pub fn add(document: Document, call: &Call, event: &Event) -> Result<Document, A
             .with("work_order_id", it.work_order.map(|at| ids.at(What::WorkOrder, at)).transpose()?.flatten())
             .with("message", &*it.message),
         EventKind::CursorSet(it) => cursor_set(document, &ids, it)?,
+        EventKind::Wiped(it) => wiped(document, call, it)?,
         _ => system(document, &event.kind),
     })
 }
@@ -132,12 +133,6 @@ fn system(document: Document, kind: &EventKind) -> Document {
             };
             document.with("schedules", it.schedules.iter().map(schedule).collect::<Vec<_>>())
         }
-        EventKind::Wiped(it) => document
-            .with("content", it.content.name())
-            .with("kept_seconds", (it.seconds != BY_BYTES).then_some(it.seconds))
-            .with("before", it.before.0)
-            .with("wiped_events", it.events)
-            .with("wiped_bytes", it.bytes),
         EventKind::HistoryCut(it) => document
             .with("work_orders", it.orders().map(|offset| offset.0).collect::<Vec<_>>())
             .with("dead_letters", it.letters.iter().map(|offset| offset.0).collect::<Vec<_>>()),
@@ -312,6 +307,24 @@ fn replayed(document: Document, request: &[u8]) -> Document {
         .with("topic", &request["topic"])
         .with("partition", &request["partition"])
         .with("kafka_offset", &request["offset"])
+}
+
+/// What was wiped, and what bounded it.
+fn wiped(document: Document, call: &Call, it: &Wiped) -> Result<Document, ApiError> {
+    let document =
+        document.with("content", it.content.name()).with("kept_seconds", Bound::seconds(it.seconds));
+    let document = match Bound::is_of_workflow(it.seconds) {
+        true => {
+            let project = call.current()?;
+            let of = |workflow: &&Workflow| Bound::Workflow(workflow.id).number() == it.seconds;
+            let workflow = project.iter().flat_map(|project| &project.workflows).find(of);
+            document.with("bounded_by", "workflow_bytes").with("workflow", workflow.map(|it| it.key.as_str()))
+        }
+        false if Bound::seconds(it.seconds).is_some() => document.with("bounded_by", "seconds"),
+        false => document.with("bounded_by", "project_bytes"),
+    };
+    let document = document.with("before", it.before.0);
+    Ok(document.with("wiped_events", it.events).with("wiped_bytes", it.bytes))
 }
 
 fn lane(lane: LaneId) -> Value {
