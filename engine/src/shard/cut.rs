@@ -37,9 +37,14 @@ pub struct Cut {
     is_under_way: bool,
     /// The base while it is folded.
     base: Option<(Refold, Offset)>,
-    /// The first block that was not looked at since something was cut.
+    /// The first block that was never looked at.
     next: Offset,
+    /// Parts of the log before it that are to be looked at again, for what was cut of them since: by their first offset,
+    /// the one behind their last.
+    again: BTreeMap<Offset, Offset>,
     in_force: BTreeMap<InForce, Offset>,
+    /// The same of the parts that are looked at again, which lie before it.
+    in_force_again: BTreeMap<InForce, Offset>,
     events: u64,
     bytes: u64,
     /// Until then someone exports the log with its base.
@@ -65,10 +70,37 @@ impl Cut {
         self.held_since = None;
     }
 
-    /// Takes note of what goes.
-    pub fn note(&mut self, cut: &HistoryCut) {
+    /// Takes note of what goes; it ended before an offset.
+    pub fn note(&mut self, cut: &HistoryCut, end: Offset) {
         let oldest = cut.orders().chain(cut.letters.iter().copied()).min();
-        self.next = oldest.map_or(self.next, |oldest| oldest.min(self.next));
+        let Some(mut first) = oldest.filter(|oldest| *oldest < self.next) else { return };
+        let mut end = end.min(self.next);
+        while let Some((&other, &other_end)) = self.again.range(..=end).next_back()
+            && other_end >= first
+        {
+            self.again.remove(&other);
+            (first, end) = (first.min(other), end.max(other_end));
+        }
+        self.again.insert(first, end);
+    }
+
+    /// Where to look next.
+    fn wanted(&self, dense: Offset) -> Option<Offset> {
+        let again = self.again.keys().next().copied();
+        again.or_else(|| (self.next < dense).then_some(self.next))
+    }
+
+    /// All that is wanted before an offset was looked at.
+    fn advance(&mut self, to: Offset) {
+        if self.again.is_empty() {
+            self.next = to;
+        }
+        while let Some(part) = self.again.first_entry().filter(|part| *part.key() < to) {
+            let end = part.remove();
+            if end > to {
+                self.again.insert(to, end);
+            }
+        }
     }
 }
 
@@ -144,13 +176,14 @@ impl Shard {
     fn trim(&mut self, cut: &mut Cut, now: Timestamp) -> Result<bool, Fatal> {
         let dense = self.log.live().first;
         let (mut looks, mut gone, mut bytes) = (0, Vec::new(), 0);
-        while cut.next < dense && looks < CUT_EVENTS_PER_TURN_MAX {
-            let Some(block) = self.reader.block_from(cut.next)?.filter(|it| it.span().end <= dense) else {
+        while let Some(next) = cut.wanted(dense).filter(|_| looks < CUT_EVENTS_PER_TURN_MAX) {
+            let block = self.reader.block_from(next)?.filter(|it| it.span().end <= dense);
+            let Some(block) = block else {
+                cut.again.clear();
                 cut.next = dense;
                 break;
             };
             looks += 1 + block.span().len();
-            cut.next = block.span().end;
             let needed = self.needed(cut, &block)?;
             bytes += match needed.is_empty() {
                 true => {
@@ -160,13 +193,14 @@ impl Shard {
                 }
                 false => self.rewrite_needed(cut, &block, &needed)?,
             };
+            cut.advance(block.span().end);
         }
         if !gone.is_empty() {
             self.log.retire(dense, &gone)?;
         }
         cut.bytes += bytes;
         self.sweep.loosen(bytes, now);
-        if cut.next < dense {
+        if cut.wanted(dense).is_some() {
             return Ok(true);
         }
         cut.is_under_way = false;
@@ -274,7 +308,8 @@ impl Shard {
         at: Offset,
         needed: &mut BTreeSet<Offset>,
     ) -> Result<bool, Fatal> {
-        let before = cut.in_force.insert(what, at).filter(|before| *before < at);
+        let in_force = if at < cut.next { &mut cut.in_force_again } else { &mut cut.in_force };
+        let before = in_force.insert(what, at).filter(|before| *before < at);
         let Some(before) = before else { return Ok(true) };
         if self.is_in_force(what, before)? {
             return Ok(true);

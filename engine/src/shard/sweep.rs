@@ -208,11 +208,11 @@ impl Shard {
         if pass.content() == Content::History {
             let cut = slice.take_cut();
             let count = cut.as_ref().map_or(0, |cut| cut.count());
+            let noted = pass.note(slice, count, 0);
             if let (Some(cut), Some(trim)) = (&cut, &mut self.sweep.cut) {
-                trim.note(cut);
+                trim.note(cut, pass.progress().1);
             }
-            self.sweep.events.extend(cut.map(EventKind::from));
-            self.sweep.events.extend(pass.note(slice, count, 0));
+            self.sweep.events.extend(cut.map(EventKind::from).into_iter().chain(noted));
             weighed.iter().for_each(|gone| self.sweep.tally.take(gone));
             return Ok(pass.is_over());
         }
