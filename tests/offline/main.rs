@@ -7,6 +7,7 @@ mod bytes;
 mod common;
 mod cut;
 mod cut_copy;
+mod cut_reshard;
 mod export;
 mod full;
 mod furnish;

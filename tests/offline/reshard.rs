@@ -17,7 +17,7 @@ const PLAIN: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f12";
 const SERIAL: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f13";
 const KEYS: u64 = 9;
 
-const PROJECT: &str = r#"
+pub const PROJECT: &str = r#"
 id: 3f1b6c1e-6a5e-4c1e-9b57-0f6f0f7f1a11
 name: clinic
 workflows:
@@ -44,25 +44,25 @@ workflows:
 "#;
 
 /// What was sent, in its order: to which webhook, with which body and idempotency key, and what became of it.
-struct Sent {
-    path: &'static str,
-    body: Value,
-    once: Option<String>,
-    work_order: String,
+pub struct Sent {
+    pub path: &'static str,
+    pub body: Value,
+    pub once: Option<String>,
+    pub work_order: String,
 }
 
 /// Chance that is the same on every machine.
-struct Chance(u64);
+pub struct Chance(pub u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
 
 /// Posts an input; gives its work order, and whether it was there before.
-fn send(server: &Keyway, path: &str, body: &Value, once: Option<&str>) -> (String, bool) {
+pub fn send(server: &Keyway, path: &str, body: &Value, once: Option<&str>) -> (String, bool) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut request = agent.post(format!("{}{path}", server.url));
     if let Some(once) = once {
@@ -76,10 +76,22 @@ fn send(server: &Keyway, path: &str, body: &Value, once: Option<&str>) -> (Strin
 }
 
 fn traffic(server: &Keyway, chance: &mut Chance, count: u64, sent: &mut Vec<Sent>) {
+    traffic_with(server, chance, count, sent, |_| Value::Null);
+}
+
+/// Sends so many inputs, each with something that its body has, too.
+pub fn traffic_with(
+    server: &Keyway,
+    chance: &mut Chance,
+    count: u64,
+    sent: &mut Vec<Sent>,
+    more: impl Fn(&mut Chance) -> Value,
+) {
     for _ in 0..count {
         let n = sent.len();
         let path = [KEYED, KEYED, KEYED, PLAIN, SERIAL][chance.below(5) as usize];
-        let body = json!({ "n": n, "key": chance.below(KEYS), "bad": chance.below(9) == 0 });
+        let bad = |chance: &mut Chance| chance.below(9) == 0;
+        let body = json!({ "n": n, "key": chance.below(KEYS), "bad": bad(chance), "more": more(chance) });
         let once = (chance.below(3) == 0).then(|| format!("once-{n}"));
         let (work_order, repeated) = send(server, path, &body, once.as_deref());
         assert!(!repeated);
@@ -88,14 +100,14 @@ fn traffic(server: &Keyway, chance: &mut Chance, count: u64, sent: &mut Vec<Sent
 }
 
 /// Whether nothing goes on any more; what a blocked key holds back waits on.
-fn is_quiet(server: &Keyway, blocked: u64) -> bool {
+pub fn is_quiet(server: &Keyway, blocked: u64) -> bool {
     let status = server.get("/api/status").1["data"].take();
     let runs = |state: &str| status["runs"][state].as_u64().unwrap();
     runs("claimed") + runs("started") == 0 && runs("available") == blocked
 }
 
 /// How many work orders wait behind a failed one of their key.
-fn held_back(sent: &[Sent]) -> u64 {
+pub fn held_back(sent: &[Sent]) -> u64 {
     let mut blocked = BTreeMap::<u64, u64>::new();
     for it in sent.iter().filter(|it| it.path == KEYED) {
         let key = it.body["key"].as_u64().unwrap();
@@ -109,7 +121,7 @@ fn held_back(sent: &[Sent]) -> u64 {
 }
 
 /// What the API says of everything.
-fn all_answers(server: &Keyway) -> Vec<Value> {
+pub fn all_answers(server: &Keyway) -> Vec<Value> {
     let get = |path: &str| server.get(path).1["data"].take();
     let mut answers =
         vec![get("/api/work_orders?page_size=1000&include=input"), get("/api/runs?page_size=1000")];
@@ -147,7 +159,7 @@ fn check_order(server: &Keyway, sent: &[Sent]) {
     }
 }
 
-fn home_with(project: &str) -> tempfile::TempDir {
+pub fn home_with(project: &str) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("project.yaml"), project).unwrap();
     home
