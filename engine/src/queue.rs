@@ -3,7 +3,9 @@
 //! Invariant: a work order with an open run is either waiting in exactly one lane or counted in exactly one lane's
 //! `busy`. Memory is bounded by the number of lanes, not by what waits in them: the backlog is on disk.
 
+mod backlog;
 pub mod lane;
+pub mod old;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -12,18 +14,20 @@ use keyway_storage::{
     error::ReadError,
     event::{LaneId, WorkflowId},
     key::{Key, Tag},
-    limits::{LANE_FRONT_ENTRIES_MAX, LANES_MAX, REQUEUED_MAX},
+    limits::{LANES_MAX, REQUEUED_MAX},
     place::{Offset, RunKey, Timestamp},
     rows::Rows,
-    table::{AgainRow, HoldRow, Table, WaitingEntry, WaitingRow, lane_key},
+    table::{AgainRow, HoldRow, Table, WaitingEntry, lane_key},
 };
 
+use backlog::Backlog;
 use lane::{Lane, Waiting};
 
 /// Everything that waits in one shard.
 #[derive(Debug, Default)]
 pub struct Queue {
     lanes: BTreeMap<LaneId, Lane>,
+    backlog: Backlog,
     ready: BTreeMap<WorkflowId, Ready>,
     /// Workflows with ready lanes, in the order of their turns.
     turns: BTreeMap<u64, WorkflowId>,
@@ -33,7 +37,6 @@ pub struct Queue {
     short: BTreeSet<LaneId>,
     /// First runs that were cancelled while they waited.
     gone: HashSet<Offset>,
-    dirty: Vec<LaneId>,
     requeued: usize,
     next_turn: u64,
 }
@@ -108,31 +111,14 @@ impl Queue {
 
     /// Puts a new work order at the end of its lane.
     pub fn push(&mut self, id: LaneId, entry: WaitingEntry, rows: &mut Rows) -> Result<(), ReadError> {
+        self.backlog.push(id, entry, rows)?;
         let lane = self.lanes.entry(id).or_default();
-        let bucket = WaitingRow::bucket(entry.offset);
-        match &mut lane.tail {
-            Some((tail, row)) if *tail == bucket => row.push(entry),
-            tail => {
-                let key = WaitingRow::key(id, bucket);
-                let mut row = match tail.take() {
-                    Some((old, row)) => {
-                        store::put_tail(rows, id, old, &row);
-                        WaitingRow::default()
-                    }
-                    None => WaitingRow(rows.get(&key)?.map_or_else(Vec::new, Vec::from)),
-                };
-                row.push(entry);
-                *tail = Some((bucket, row));
-            }
+        let was_empty = lane.is_empty();
+        lane.append(entry);
+        // One in which something waits already stays where it is among the ready ones.
+        if was_empty {
+            self.settle(id, rows);
         }
-        if lane.more.is_none() && lane.front.len() < LANE_FRONT_ENTRIES_MAX {
-            lane.front.push_back(entry);
-            lane.loaded = entry.offset.advance(1);
-        } else {
-            lane.more.get_or_insert(bucket);
-        }
-        self.touch(id);
-        self.settle(id, rows);
         Ok(())
     }
 
@@ -277,11 +263,7 @@ impl Queue {
             self.unready(id);
         }
         if idle {
-            let lane = self.lanes.remove(&id).expect("it was just there");
-            if let Some((bucket, _)) = lane.tail {
-                rows.delete(WaitingRow::key(id, bucket));
-            }
-            rows.delete(lane_key(Tag::Head, id));
+            self.lanes.remove(&id);
         }
     }
 
@@ -327,14 +309,6 @@ impl Queue {
             self.next_turn += 1;
             ready.turn = self.next_turn;
             self.turns.insert(self.next_turn, workflow);
-        }
-    }
-
-    fn touch(&mut self, id: LaneId) {
-        let lane = self.lanes.get_mut(&id).expect("only known lanes are touched");
-        if !lane.dirty {
-            lane.dirty = true;
-            self.dirty.push(id);
         }
     }
 

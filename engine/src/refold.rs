@@ -16,6 +16,7 @@ use keyway_storage::{
 
 use crate::{
     projection::{Views, no_base},
+    queue::old::{is_old, renew},
     shard::ShardReader,
     state::State,
 };
@@ -207,6 +208,11 @@ impl Refold {
 
 /// Takes up what stands for the part of a log that was cut, in rows that do not reflect it.
 pub fn restore(rows: &mut Rows, base: Option<RowsReader>, dense: Offset) -> Result<(), ReadError> {
+    let io = |error: CommitError| ReadError::Io(error.to_string());
+    if is_old(&rows.reader()) {
+        // They are derived anew, so that they are again what the log says byte for byte.
+        rows.clear().map_err(io)?;
+    }
     if rows.watermark() >= dense {
         return Ok(());
     }
@@ -215,7 +221,6 @@ pub fn restore(rows: &mut Rows, base: Option<RowsReader>, dense: Offset) -> Resu
     if watermark < dense {
         return Err(no_base());
     }
-    let io = |error: CommitError| ReadError::Io(error.to_string());
     if rows.watermark() > Offset(0) {
         rows.clear().map_err(io)?;
     }
@@ -224,6 +229,7 @@ pub fn restore(rows: &mut Rows, base: Option<RowsReader>, dense: Offset) -> Resu
         rows.commit(Offset(0)).map_err(io)?;
         last = rows.copy(&base, last, RESTORE_ROWS_MAX)?;
     }
+    renew(rows)?;
     rows.commit(watermark).map_err(io)
 }
 

@@ -13,7 +13,9 @@ use keyway_storage::{
     place::{Offset, Place, ShardId},
     routes::Routes,
     rows::RowsReader,
-    table::{HoldRow, LeaseRow, ReplayRow, Table, WaitingRow, lane_from_key},
+    table::{
+        BacklogRow, Bitmap, HoldRow, LeaseRow, ReplayRow, Table, bucket_from_key, lane_from_key, taken_key,
+    },
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -64,12 +66,15 @@ struct Binding<'a> {
 impl Binding<'_> {
     /// What waits for its first run.
     fn waiting(&mut self, shard: &Holding) -> Result<(), ReadError> {
-        for row in tagged(&shard.state, Tag::Waiting) {
+        for row in tagged(&shard.state, Tag::Backlog) {
             let (key, value) = row?;
-            let (lane, bucket) = lane_from_key(&key);
-            if is_ordered(lane) {
-                for entry in WaitingRow::entries(&value, bucket)? {
-                    self.work_order(shard, entry.offset)?;
+            let (owner, bucket) = bucket_from_key(&key)?;
+            let taken = shard.state.get(&taken_key(owner, bucket))?;
+            let taken = taken.map_or(Ok(Bitmap::default()), |taken| Bitmap::from_value(&taken))?;
+            for entry in BacklogRow::entries(&value, owner, bucket) {
+                let entry = entry?;
+                if is_ordered(entry.lane) && !taken.contains(entry.waiting.offset) {
+                    self.work_order(shard, entry.waiting.offset)?;
                 }
             }
         }

@@ -20,7 +20,7 @@ pub enum Tag {
     Cursor = 14,
     /// Work order of which a run ended: offset -> `WorkOrderRow`.
     WorkOrder = 15,
-    /// First runs that wait: lane (18), bucket -> `WaitingRow`.
+    /// First runs that wait, as versions before wrote them: lane (18), bucket -> `WaitingRow`.
     Waiting = 16,
     /// Open run: offset of the work order -> `LeaseRow`.
     Lease = 17,
@@ -30,7 +30,7 @@ pub enum Tag {
     Again = 19,
     /// Open dead letter: offset -> -.
     DeadLetter = 20,
-    /// Where a lane's waiting first runs begin: lane (18) -> offset (u64 LE).
+    /// Where a lane's waiting first runs begin, as versions before wrote it: lane (18) -> offset (u64 LE).
     Head = 21,
     /// First runs that were cancelled while they waited: offset -> -.
     Gone = 22,
@@ -80,6 +80,10 @@ pub enum Tag {
     Bulk = 57,
     /// Replay: its UUID (16) -> `ReplayRow`.
     Replay = 37,
+    /// First runs that came to wait: workflow (u64), bucket -> `BacklogRow`.
+    Backlog = 60,
+    /// Those of a `Backlog` that wait no longer, while others do: workflow (u64), bucket -> `Bitmap`.
+    Taken = 61,
 }
 
 /// A key, held inline.

@@ -118,8 +118,8 @@ pub const ORDERING_PARTITIONS: u16 = 1_024;
 pub const LANES_MAX: usize = 262_144;
 /// Most first runs of a lane in memory behind those that were read from disk. At least a claim's demand.
 pub const LANE_FRONT_ENTRIES_MAX: usize = 1_024;
-/// Rows that are read when a lane's front is empty: up to 256 first runs each.
-pub const LANE_REFILL_ROWS: usize = 4;
+/// Rows of the backlog that are read at once when a lane's front is empty, and at a start: up to 256 first runs each.
+pub const BACKLOG_ROWS_PER_READ: usize = 64;
 /// Most runs of a shard that wait again: expired, retried, asked for. They are kept in memory.
 pub const REQUEUED_MAX: usize = 262_144;
 /// Most open runs of a shard: those that workers have.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the same events give the same rows, byte for byte. A row is the rkyv archive of its struct.
 
+mod backlog;
 mod bitmap;
 mod cut;
 mod history;
@@ -22,11 +23,12 @@ use rkyv::{
     util::AlignedVec,
 };
 
+pub use backlog::{BacklogEntry, BacklogRow, WaitingEntry, WaitingRow, bucket_from_key, taken_key};
 pub use bitmap::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_key};
 pub use cut::CutRow;
 pub use history::{CountsRow, OpenRow, PositionRow, ProjectRow, RunRow, WorkOrderRow};
 pub use once::{OnceEnd, OnceRow};
-pub use queue::{AgainRow, HoldRow, LeaseRow, WaitingEntry, WaitingRow, lane_from_key, lane_key};
+pub use queue::{AgainRow, HoldRow, LeaseRow, lane_from_key, lane_key};
 pub use replay::{ReplayRow, ReplayState};
 pub use schedule::{CursorRow, ScheduleRow};
 pub use warning::{Subject, notice_key};

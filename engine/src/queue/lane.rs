@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use keyway_storage::{
     event::LaneId,
-    limits::ORDERING_PARTITIONS,
+    limits::{LANE_FRONT_ENTRIES_MAX, ORDERING_PARTITIONS},
     place::Offset,
-    table::{AgainRow, WaitingEntry, WaitingRow},
+    table::{AgainRow, BacklogRow, WaitingEntry},
 };
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -92,16 +92,12 @@ pub struct Lane {
     pub again: BTreeMap<Offset, AgainRow>,
     /// Runs that a worker has.
     pub busy: u32,
-    /// First runs before this offset are gone.
-    pub head: Offset,
+    /// How many first runs wait, those included that are not loaded.
+    pub firsts: u64,
     /// First runs before this offset are loaded or gone.
     pub loaded: Offset,
-    /// The first bucket on disk with first runs that are not loaded.
-    pub more: Option<u64>,
-    /// The row that new first runs are added to.
-    pub tail: Option<(u64, WaitingRow)>,
-    /// Whether rows of the lane must be written at the next commit.
-    pub dirty: bool,
+    /// The bucket of the backlog from which on first runs are not loaded, if some are not.
+    pub next: u64,
     /// Its place among the ready lanes of its workflow.
     pub ready: Option<u64>,
 }
@@ -109,12 +105,45 @@ pub struct Lane {
 impl Lane {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.front.is_empty() && self.again.is_empty() && self.more.is_none()
+        self.firsts == 0 && self.again.is_empty()
     }
 
     /// Whether first runs wait and none of them is loaded.
     pub fn is_short(&self) -> bool {
-        self.front.is_empty() && self.more.is_some()
+        self.firsts > 0 && self.front.is_empty()
+    }
+
+    fn has_more(&self) -> bool {
+        self.firsts > self.front.len() as u64
+    }
+
+    /// Adds a first run behind all others.
+    pub fn append(&mut self, entry: WaitingEntry) {
+        let is_all = !self.has_more();
+        self.firsts += 1;
+        if is_all && self.front.len() < LANE_FRONT_ENTRIES_MAX {
+            self.front.push_back(entry);
+            self.loaded = entry.offset.advance(1);
+        } else if is_all {
+            self.next = BacklogRow::bucket(entry.offset);
+        }
+    }
+
+    /// Takes in a first run that was read in a bucket, where all buckets from `begin` on were read before.
+    pub fn read(&mut self, entry: WaitingEntry, bucket: u64, begin: u64) {
+        let is_next = self.has_more() && self.next >= begin && entry.offset >= self.loaded;
+        if is_next && self.front.len() < LANE_FRONT_ENTRIES_MAX {
+            self.front.push_back(entry);
+            self.loaded = entry.offset.advance(1);
+            self.next = bucket;
+        }
+    }
+
+    /// Takes the first of the loaded first runs out.
+    pub fn pop(&mut self) -> Option<WaitingEntry> {
+        let entry = self.front.pop_front()?;
+        self.firsts -= 1;
+        Some(entry)
     }
 
     /// Waiting runs in the order in which they are due, as far as they are loaded.

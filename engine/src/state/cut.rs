@@ -10,11 +10,14 @@ use keyway_storage::{
 };
 
 use super::State;
+use crate::queue::old::renew;
 
 impl State {
     /// The empty base of these rows, or what was folded into it so far.
     pub fn make_base(&self) -> Result<Rows, ReadError> {
-        self.rows.make_base()
+        let mut base = self.rows.make_base()?;
+        renew(&mut base)?;
+        Ok(base)
     }
 
     /// How much history is gone.

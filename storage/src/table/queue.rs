@@ -3,73 +3,10 @@
 use rkyv::{Archive, Deserialize, Serialize};
 
 use crate::{
-    error::Damage,
     event::{Cause, ClaimedRun, LaneId, WorkflowId},
     key::{Key, Tag},
     place::{Offset, Timestamp},
 };
-
-use super::bitmap::BUCKET_OFFSETS;
-
-/// A work order that waits for its first run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WaitingEntry {
-    /// Its `Received`.
-    pub offset: Offset,
-    /// Hash of its ordering key.
-    pub key: Option<u64>,
-}
-
-/// Key: lane (18), bucket. Work orders of 256 neighbouring offsets that wait for their first run in a lane.
-///
-/// Value: for each, its offset in the bucket (u8), then 0, or 1 and the hash of its key (u64, little-endian).
-/// Rows are only added to at the end and deleted whole; the lane's `Head` says which entries are gone.
-#[derive(Clone, Default, Debug)]
-pub struct WaitingRow(pub Vec<u8>);
-
-impl WaitingRow {
-    /// The bucket that an offset belongs to.
-    pub fn bucket(offset: Offset) -> u64 {
-        offset.0 / BUCKET_OFFSETS
-    }
-
-    /// The key of a bucket of a lane.
-    pub fn key(lane: LaneId, bucket: u64) -> Key {
-        lane_key(Tag::Waiting, lane).u64(bucket)
-    }
-
-    /// Adds a work order behind the others.
-    pub fn push(&mut self, entry: WaitingEntry) {
-        self.0.push((entry.offset.0 % BUCKET_OFFSETS) as u8);
-        match entry.key {
-            None => self.0.push(0),
-            Some(key) => {
-                self.0.push(1);
-                self.0.extend_from_slice(&key.to_le_bytes());
-            }
-        }
-    }
-
-    /// The work orders of a row of this bucket.
-    pub fn entries(value: &[u8], bucket: u64) -> Result<Vec<WaitingEntry>, Damage> {
-        let damaged = || Damage::new("row", "a waiting entry is cut short");
-        let mut entries = Vec::new();
-        let mut rest = value;
-        while let [low, flag, tail @ ..] = rest {
-            let offset = Offset(bucket * BUCKET_OFFSETS + u64::from(*low));
-            let (key, tail) = match flag {
-                0 => (None, tail),
-                _ => {
-                    let (key, tail) = tail.split_first_chunk::<8>().ok_or_else(damaged)?;
-                    (Some(u64::from_le_bytes(*key)), tail)
-                }
-            };
-            entries.push(WaitingEntry { offset, key });
-            rest = tail;
-        }
-        if rest.is_empty() { Ok(entries) } else { Err(damaged()) }
-    }
-}
 
 /// Key: lane (18), offset of the work order. A run that waits again: expired, retried or asked for.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
