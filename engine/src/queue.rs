@@ -114,7 +114,7 @@ impl Queue {
         self.backlog.push(id, entry, rows)?;
         let lane = self.lanes.entry(id).or_default();
         let was_empty = lane.is_empty();
-        lane.append(entry);
+        lane.append(id, entry);
         // One in which something waits already stays where it is among the ready ones.
         if was_empty {
             self.settle(id, rows);

@@ -118,6 +118,8 @@ pub const ORDERING_PARTITIONS: u16 = 1_024;
 pub const LANES_MAX: usize = 262_144;
 /// Most first runs of a lane in memory behind those that were read from disk. At least a claim's demand.
 pub const LANE_FRONT_ENTRIES_MAX: usize = 1_024;
+/// The same of a lane whose runs go one at a time: there may be a thousand of them, and each takes little in a turn.
+pub const LANE_FRONT_ORDERED_MAX: usize = 64;
 /// Rows of the backlog that are read at once when a lane's front is empty, and at a start: up to 256 first runs each.
 pub const BACKLOG_ROWS_PER_READ: usize = 64;
 /// Most runs of a shard that wait again: expired, retried, asked for. They are kept in memory.

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use keyway_storage::{
     event::LaneId,
-    limits::{LANE_FRONT_ENTRIES_MAX, ORDERING_PARTITIONS},
+    limits::{LANE_FRONT_ENTRIES_MAX, LANE_FRONT_ORDERED_MAX, ORDERING_PARTITIONS},
     place::Offset,
-    table::{AgainRow, BacklogRow, WaitingEntry},
+    table::{AgainRow, BacklogEntry, BacklogRow, WaitingEntry},
 };
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -50,6 +50,11 @@ pub fn lane_of(workflow: &Workflow, trigger: &Trigger, key: Option<u64>, stream:
 /// Most runs of a lane at once.
 pub fn width(lane: LaneId) -> u32 {
     if matches!(lane.number, NONE | RERUN | REPLAYED) { u32::MAX } else { 1 }
+}
+
+/// Most first runs of a lane that are kept in memory: one whose runs go one at a time is read again in time.
+fn front_max(lane: LaneId) -> usize {
+    if width(lane) == 1 { LANE_FRONT_ORDERED_MAX } else { LANE_FRONT_ENTRIES_MAX }
 }
 
 /// The lane that a failure holds: the key's own, the whole lane, or the work order's own where there is no order.
@@ -118,10 +123,10 @@ impl Lane {
     }
 
     /// Adds a first run behind all others.
-    pub fn append(&mut self, entry: WaitingEntry) {
+    pub fn append(&mut self, id: LaneId, entry: WaitingEntry) {
         let is_all = !self.has_more();
         self.firsts += 1;
-        if is_all && self.front.len() < LANE_FRONT_ENTRIES_MAX {
+        if is_all && self.front.len() < front_max(id) {
             self.front.push_back(entry);
             self.loaded = entry.offset.advance(1);
         } else if is_all {
@@ -130,11 +135,12 @@ impl Lane {
     }
 
     /// Takes in a first run that was read in a bucket, where all buckets from `begin` on were read before.
-    pub fn read(&mut self, entry: WaitingEntry, bucket: u64, begin: u64) {
-        let is_next = self.has_more() && self.next >= begin && entry.offset >= self.loaded;
-        if is_next && self.front.len() < LANE_FRONT_ENTRIES_MAX {
-            self.front.push_back(entry);
-            self.loaded = entry.offset.advance(1);
+    pub fn read(&mut self, entry: BacklogEntry, bucket: u64, begin: u64) {
+        let waiting = entry.waiting;
+        let is_next = self.has_more() && self.next >= begin && waiting.offset >= self.loaded;
+        if is_next && self.front.len() < front_max(entry.lane) {
+            self.front.push_back(waiting);
+            self.loaded = waiting.offset.advance(1);
             self.next = bucket;
         }
     }

@@ -30,9 +30,9 @@ impl Queue {
             queue.gone.insert(Offset(u64::from_be_bytes(offset)));
         }
         let lanes = &mut queue.lanes;
-        let backlog =
-            Backlog::open(rows, |entry| lanes.entry(entry.lane).or_default().append(entry.waiting))?;
-        queue.backlog = backlog;
+        queue.backlog = Backlog::open(rows, |entry| {
+            lanes.entry(entry.lane).or_default().append(entry.lane, entry.waiting);
+        })?;
         for (key, value) in scan_tag(rows, Tag::Again, REQUEUED_MAX)? {
             let (id, offset) = lane_from_key(&key);
             queue.lanes.entry(id).or_default().again.insert(Offset(offset), AgainRow::from_value(&value)?);
@@ -71,7 +71,7 @@ impl Queue {
                 for entry in BacklogRow::entries(value, owner, bucket) {
                     let entry = entry?;
                     if let Some(lane) = self.lanes.get_mut(&entry.lane) {
-                        lane.read(entry.waiting, bucket, begin);
+                        lane.read(entry, bucket, begin);
                     }
                 }
             }
