@@ -31,8 +31,12 @@ fn body() -> String {
 
 /// So many work orders whose runs have ended.
 fn ended(world: &World, trigger: &str, count: usize) -> Vec<String> {
+    ended_with(world, trigger, count, &body())
+}
+
+fn ended_with(world: &World, trigger: &str, count: usize, body: &str) -> Vec<String> {
     let one = |_| {
-        let order = world.receive(0, trigger, &body());
+        let order = world.receive(0, trigger, body);
         world.run(0, &["{}"]);
         world.pass(SECOND / 10);
         order
@@ -118,6 +122,28 @@ fn a_workflow_with_too_much_history_loses_what_ended_first_and_another_keeps_eve
     orders.extend(ended(&world, WEBHOOK, 5));
     assert_eq!(settled(&world, "cut_work_orders") as usize, gone + 5);
     assert_eq!(last_ones(&orders, |order| is_there(&world, order)), kept);
+}
+
+#[test]
+fn however_small_they_are_no_more_go_than_are_too_much() {
+    let world = limited("history_retention_bytes");
+    let small = format!("\"{}\"", "x".repeat(BODY_BYTES / 10));
+    let (mut orders, mut others) = (Vec::new(), Vec::new());
+    for _ in 0..120 {
+        orders.extend(ended_with(&world, WEBHOOK, 4, &small));
+        others.extend(ended_with(&world, OTHER, 1, &small));
+    }
+    let gone = settled(&world, "cut_work_orders") as usize;
+    let kept = last_ones(&orders, |order| is_there(&world, order));
+    assert_eq!(gone + kept, orders.len());
+    assert!((8 * FIT..10 * FIT).contains(&kept), "{kept}");
+    assert!(others.iter().all(|order| is_there(&world, order)));
+    // One after the other: those that are counted together do not go together.
+    for more in 1..4 {
+        orders.extend(ended_with(&world, WEBHOOK, 1, &small));
+        assert_eq!(settled(&world, "cut_work_orders") as usize, gone + more);
+        assert_eq!(last_ones(&orders, |order| is_there(&world, order)), kept);
+    }
 }
 
 #[test]
@@ -223,6 +249,12 @@ fn what_is_gone_for_another_reason_is_not_counted() {
     world.at(0);
     let orders = ended(&world, WEBHOOK, FIT - 10);
     let others = ended(&world, OTHER, 5);
+    // They were counted before their time was over.
+    world.pass(10 * SECOND);
+    (0..50).for_each(|_| {
+        world.turn(0);
+        world.pass(SECOND / 10);
+    });
     world.pass(DAY);
     assert_eq!(settled(&world, "wiped_dataclips"), 10, "the time of the others is over");
     assert!(orders.iter().all(|order| has_body(&world, order)));
