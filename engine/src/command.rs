@@ -185,9 +185,9 @@ pub struct Rerun {
     pub work_order: Offset,
     /// Its workflow.
     pub workflow: WorkflowId,
-    /// The lane and ordering key of its `Received`.
+    /// The lane of its `Received`.
     pub lane: LaneId,
-    /// Hash of its ordering key.
+    /// The hash by which that lane tells its key from others.
     pub key: Option<u64>,
     /// The `ProjectApplied` whose jobs it executes; `None` is the project in force.
     pub project: Option<Offset>,

@@ -1,7 +1,7 @@
 //! Turns a command into the events that record it, or into a refusal.
 //!
-//! Pure: no clock, no network, no randomness; `now` comes in with the call, and the only disk is the rows that the
-//! state reads through. The same state and command give the same events on every machine, which is what makes a
+//! Pure: no clock, no network, no randomness; `now` comes in with the call, and the only disk is the rows and the log
+//! that the state reads through. The same state and command give the same events on every machine, which is what makes a
 //! failing simulation seed worth keeping.
 
 mod bulk;

@@ -20,6 +20,7 @@ use keyway_storage::{
     table::{AgainRow, HoldRow, Table, WaitingEntry, lane_key},
 };
 
+use crate::project::{Trigger, Workflow};
 use backlog::Backlog;
 use lane::{Lane, Waiting};
 
@@ -56,6 +57,17 @@ impl Queue {
     /// Whether nothing of a lane waits or is with a worker.
     pub fn is_idle(&self, lane: LaneId) -> bool {
         self.lanes.get(&lane).is_none_or(|lane| lane.is_empty() && lane.busy == 0)
+    }
+
+    /// The lane in which a new input waits: that of before, as long as anything is in it that it must not overtake.
+    pub fn lane_for(&self, workflow: &Workflow, trigger: &Trigger, key: Option<u64>, stream: u64) -> LaneId {
+        let lane = lane::lane_of(workflow, trigger, key, stream);
+        let waits = |former: &LaneId| {
+            let held = lane::key_lane(*former, key);
+            let holds = |lane: LaneId| self.holds.contains_key(&lane) || !self.is_idle(lane);
+            holds(*former) || held.is_some_and(holds)
+        };
+        lane::former_lane(lane, trigger, key, stream).filter(waits).unwrap_or(lane)
     }
 
     /// Whether another run may wait again.

@@ -42,11 +42,17 @@ use replay::Replays;
 /// Gives the project that an event put into force.
 pub type Projects = Arc<dyn Fn(Offset, Option<&ProjectApplied>) -> Option<Arc<Project>> + Send + Sync>;
 
+/// Reads from the log which trigger a work order came in through; `None` if its input is not there.
+pub type Origins = Box<dyn Fn(Offset) -> Result<Option<TriggerId>, ReadError> + Send>;
+
 /// Everything that deciding reads.
 pub struct State {
     shard: ShardId,
     rows: Rows,
     projects: Projects,
+    origins: Option<Origins>,
+    /// Work orders that may not be in the log yet, in their order, with their triggers.
+    fresh: Vec<(Offset, TriggerId)>,
     project: Arc<Project>,
     project_at: Option<Offset>,
     pub(crate) queue: Queue,
@@ -84,6 +90,8 @@ impl State {
             shard,
             rows,
             projects,
+            origins: None,
+            fresh: Vec::new(),
             project,
             project_at,
             queue,
@@ -131,8 +139,14 @@ impl State {
         self.rows.watermark()
     }
 
+    /// Says where the triggers of work orders are read; without it only those since the last commit are known.
+    pub fn read_origins(&mut self, origins: Origins) {
+        self.origins = Some(origins);
+    }
+
     /// Commits what the events so far changed.
     pub fn commit(&mut self, watermark: Offset) -> Result<(), CommitError> {
+        self.fresh.clear();
         self.queue.flush(&mut self.rows);
         self.keys.flush(&mut self.rows);
         self.replays.flush(&mut self.rows);
@@ -148,7 +162,9 @@ impl State {
     pub fn roll_back(&mut self) -> Result<(), ReadError> {
         let mut rows = std::mem::replace(&mut self.rows, Rows::memory(Tag::Watermark));
         rows.discard();
+        let origins = self.origins.take();
         *self = Self::open(self.shard, rows, Arc::clone(&self.projects))?;
+        self.origins = origins;
         Ok(())
     }
 
@@ -234,6 +250,14 @@ impl State {
     pub fn work_order(&self, offset: Offset) -> Result<Option<WorkOrderRow>, ReadError> {
         let value = self.rows.get(&WorkOrderRow::key(offset))?;
         Ok(value.map(|value| WorkOrderRow::from_value(&value)).transpose()?)
+    }
+
+    /// The trigger that a work order came in through, as far as that can be told.
+    pub fn trigger_of(&self, work_order: Offset) -> Result<Option<TriggerId>, ReadError> {
+        match self.fresh.binary_search_by_key(&work_order, |(offset, _)| *offset) {
+            Ok(index) => Ok(Some(self.fresh[index].1)),
+            Err(_) => self.origins.as_ref().map_or(Ok(None), |read| read(work_order)),
+        }
     }
 
     /// The last position of a stream.

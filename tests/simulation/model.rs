@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use keyway_engine::queue::lane::line_key;
 use keyway_storage::{
     event::{Cause, Event, EventKind, LaneId, Position, TriggerId, WorkflowId},
     place::{Offset, Place, ShardId, Timestamp},
@@ -60,7 +61,7 @@ impl Model {
         let shard = event.place.shard;
         match &event.kind {
             EventKind::Received(received) => {
-                let (workflow, lane, key) = (received.workflow, received.lane, received.key);
+                let (workflow, lane, key) = (received.workflow, received.lane, line_key(received));
                 let number = self.received;
                 self.received += 1;
                 let (status, is_retried, by_hand) = (Status::Waiting, false, false);

@@ -1,6 +1,9 @@
 //! What people ask for in the world: the end of a run, another run, that a blocked lane go on.
 
-use keyway_engine::command::{Command, Release, Rerun};
+use keyway_engine::{
+    command::{Command, Release, Rerun},
+    queue::lane::line_key,
+};
 use keyway_storage::{
     event::{EventKind, StepInput},
     log::Log,
@@ -25,7 +28,7 @@ impl World {
             work_order: offset,
             workflow: received.workflow,
             lane: received.lane,
-            key: received.key,
+            key: line_key(&received),
             project: None,
             start: None,
             input: StepInput::Run,

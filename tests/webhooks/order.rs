@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, thread};
 
 use crate::common::{
     keyway::{Keyway, eventually},
-    tool,
+    stdout, tool,
     wire::{JSON, ask, on_both_runtimes, request},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -47,6 +47,14 @@ workflows:
     triggers:
       hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04, type: webhook, ordering: key, ordering_key: /key, on_failure: block_key}
     edges: *edges
+  two:
+    jobs: *jobs
+    triggers:
+      on: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f06, type: webhook, ordering: key, ordering_key: /key, on_failure: continue}
+      block: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f07, type: webhook, ordering: key, ordering_key: /key, on_failure: block_key}
+    edges:
+      a: {source_trigger: on, target_job: job, condition_type: always, enabled: true}
+      b: {source_trigger: block, target_job: job, condition_type: always, enabled: true}
   serial:
     concurrency: 1
     jobs: *jobs
@@ -59,6 +67,8 @@ const TENANTS: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 const RETRIED: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
 const BLOCKING: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04";
 const SERIAL: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f05";
+const GOES_ON: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f06";
+const BLOCKS: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f07";
 const FLAGS: &[&str] = &["--shards", "2", "--executors", "4"];
 
 /// Sends a body; gives the ids of the work order and its first run.
@@ -191,6 +201,34 @@ fn a_blocked_key_is_shown_survives_a_crash_and_goes_on_when_someone_decides() {
     assert_eq!(order(&server, &failing)["state"], "failed", "it was passed over");
     assert_eq!(ask_for(&server, &["skip-key", BLOCKING, &base64]), 1, "it is not blocked any more");
     assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn a_trigger_that_goes_on_after_a_failure_does_so_beside_one_of_its_workflow_that_blocks() {
+    // One shard, so that nothing but their triggers keeps equal keys apart.
+    on_both_runtimes(PROJECT, &["--shards", "1", "--executors", "4"], |server| {
+        let fails = json!({"key": "a", "fail": true});
+        let (blocking, first) = send(server, BLOCKS, "", &fails);
+        assert_eq!(server.ended_run(&first)["state"], "failed");
+        let (_, behind) = send(server, BLOCKS, "", &json!({"key": "a"}));
+        for _ in 0..2 {
+            let (_, failing) = send(server, GOES_ON, "", &fails);
+            let (_, next) = send(server, GOES_ON, "", &json!({"key": "a"}));
+            assert_eq!(server.ended_run(&failing)["state"], "failed");
+            assert_eq!(server.ended_run(&next)["state"], "success");
+        }
+        assert_eq!(trigger(server, GOES_ON)["blocked_keys"], json!([]));
+        let blocked = &trigger(server, BLOCKS)["blocked_keys"];
+        assert_eq!((blocked.as_array().unwrap().len(), &blocked[0]["work_order_id"]), (1, &json!(blocking)));
+        assert_eq!(run(server, &behind)["state"], "available");
+        // What a person reads says the same.
+        let shown = tool().args(["triggers", "show", BLOCKS, "--server", &server.api]).output().unwrap();
+        let shown = stdout(&shown);
+        assert!(shown.contains(&STANDARD.encode("a")), "{shown}");
+        assert!(shown.contains(&blocking), "{shown}");
+        assert_eq!(ask_for(server, &["skip-key", BLOCKS, &STANDARD.encode("a")]), 0);
+        assert_eq!(server.ended_run(&behind)["state"], "success");
+    });
 }
 
 #[test]

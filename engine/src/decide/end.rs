@@ -1,6 +1,7 @@
 //! What follows the end of a run: a retry, a hold, or nothing.
 
 use keyway_storage::{
+    error::ReadError,
     event::{Cause, EventKind, Held, LaneId, RunFinished, RunRequested, StepInput, WorkflowId},
     limits::RUNS_PER_WORK_ORDER_MAX,
     place::{Offset, RunKey, Timestamp},
@@ -26,11 +27,17 @@ pub struct Ending {
 }
 
 /// Records the end of a run, and what follows it.
-pub fn end(state: &State, ending: &Ending, finished: RunFinished, now: Timestamp, out: &mut Vec<EventKind>) {
+pub fn end(
+    state: &State,
+    ending: &Ending,
+    finished: RunFinished,
+    now: Timestamp,
+    out: &mut Vec<EventKind>,
+) -> Result<(), ReadError> {
     let failed = is_failure(finished.state);
     out.push(EventKind::RunFinished(finished));
-    let Some(workflow) = state.project().workflow(ending.workflow).filter(|_| failed) else { return };
-    let on_failure = on_failure_of(workflow, ending.lane);
+    let Some(workflow) = state.project().workflow(ending.workflow).filter(|_| failed) else { return Ok(()) };
+    let on_failure = on_failure_of(state, workflow, ending)?;
     let work_order = ending.run.work_order;
     let held = match on_failure {
         OnFailure::Continue => LaneId { number: PRIVATE, key: work_order.0, ..ending.lane },
@@ -46,6 +53,7 @@ pub fn end(state: &State, ending: &Ending, finished: RunFinished, now: Timestamp
         let until = Timestamp::NEVER;
         out.push(EventKind::Held(Held { lane: held, work_order, until, cause: Cause::Blocked }));
     }
+    Ok(())
 }
 
 /// The next run of a work order, from the trigger's edges, on the project in force.
@@ -61,11 +69,25 @@ pub fn next_run(state: &State, ending: &Ending, lane: LaneId) -> EventKind {
     })
 }
 
-fn on_failure_of(workflow: &Workflow, lane: LaneId) -> OnFailure {
-    // Without an order there is no one to wait. A lane does not say which trigger filled it: the strictest counts.
-    if matches!(lane.number, NONE | RERUN | PRIVATE | REPLAYED) {
-        return OnFailure::Continue;
+/// What the trigger of a run says of failures.
+fn on_failure_of(state: &State, workflow: &Workflow, ending: &Ending) -> Result<OnFailure, ReadError> {
+    // Without an order there is no one to wait.
+    if matches!(ending.lane.number, NONE | RERUN | PRIVATE | REPLAYED) {
+        return Ok(OnFailure::Continue);
     }
+    let mut said = workflow.triggers.iter().map(|trigger| trigger.on_failure);
+    let first = said.next().unwrap_or(OnFailure::Continue);
+    if said.all(|other| other == first) {
+        return Ok(first);
+    }
+    // A lane does not say which trigger filled it, and most often need not.
+    let Some(id) = state.trigger_of(ending.run.work_order)? else { return Ok(strictest(workflow)) };
+    // Nobody could release what a trigger that is gone blocked.
+    let own = workflow.triggers.iter().find(|trigger| trigger.id == id);
+    Ok(own.map_or(OnFailure::Continue, |trigger| trigger.on_failure))
+}
+
+fn strictest(workflow: &Workflow) -> OnFailure {
     let strictness = |on_failure: &OnFailure| match on_failure {
         OnFailure::Continue => 0,
         OnFailure::Retry => 1,

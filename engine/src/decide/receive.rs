@@ -12,7 +12,6 @@ use super::warn::warn;
 use crate::{
     command::{Answer, Input, Move, Refusal, Unusable},
     project::Ordering,
-    queue::lane::lane_of,
     state::State,
 };
 
@@ -45,7 +44,7 @@ pub fn receive(
             return Ok(Answer::DeadLettered(place));
         }
     };
-    let lane = lane_of(workflow, trigger, input.key, input.stream);
+    let lane = state.queue.lane_for(workflow, trigger, input.key, input.stream);
     if trigger.ordering == Ordering::Alone
         && let Some(due) = tick(&input.position)
         && !state.queue.is_idle(lane)

@@ -17,7 +17,7 @@ use keyway_storage::{
 
 use crate::{
     command::{Answer, Refusal, ReplayEnd, ReplayId, ReplayItem, ReplayWish},
-    queue::lane::{NONE, REPLAYED, lane_of},
+    queue::lane::{NONE, REPLAYED},
     state::{Part, State},
 };
 
@@ -145,7 +145,7 @@ fn decide_item(
         Ok(body) => body,
         Err(reason) => return Ok(Err(Hindrance::Unusable(reason))),
     };
-    let mut lane = lane_of(workflow, trigger, item.key, item.stream);
+    let mut lane = state.queue.lane_for(workflow, trigger, item.key, item.stream);
     if lane.number == NONE && position != Position::None {
         // Many at once, and nobody waits for them: live inputs go first.
         lane.number = REPLAYED;

@@ -43,7 +43,7 @@ pub fn report(
                 }
                 let ending =
                     Ending { run, workflow: lease.workflow, lane: lease.claimed.lane, key: lease.key };
-                end(state, &ending, finished, now, out);
+                end(state, &ending, finished, now, out)?;
                 leave(state, ending.workflow, cursor, now, out)?;
                 return Ok(Answer::Done);
             }

@@ -67,6 +67,6 @@ fn expire(
     };
     let ending = Ending { run, workflow: lease.workflow, lane: lease.claimed.lane, key: lease.key };
     let lost = finished.state == RunState::Lost;
-    end(state, &ending, finished, now, out);
+    end(state, &ending, finished, now, out)?;
     if lost { warn_of_loss(state, lease.workflow, run.work_order, now, out) } else { Ok(()) }
 }

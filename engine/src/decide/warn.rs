@@ -39,9 +39,13 @@ pub fn warn_of_loss(
     out: &mut Vec<EventKind>,
 ) -> Result<(), ReadError> {
     let key = state.project().workflow(workflow).map_or("(gone)", |workflow| &workflow.key);
-    let message = format!("A run of workflow `{key}` is lost: its executor was not heard of again.").into();
+    let trigger = state.trigger_of(work_order)?;
+    let by = trigger.and_then(|id| state.project().trigger(id));
+    let by = by.map_or(String::new(), |(_, trigger)| format!(", trigger `{}`,", trigger.key));
+    let message =
+        format!("A run of workflow `{key}`{by} is lost: its executor was not heard of again.").into();
     let work_order = Some(work_order);
-    warn(state, Warned { workflow, trigger: None, concern: Concern::RunLost, work_order, message }, now, out)
+    warn(state, Warned { workflow, trigger, concern: Concern::RunLost, work_order, message }, now, out)
 }
 
 /// Takes in a warning from outside.

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use keyway_storage::{
-    event::LaneId,
+    event::{LaneId, Received, TriggerId},
     limits::{LANE_FRONT_ENTRIES_MAX, LANE_FRONT_ORDERED_MAX, ORDERING_PARTITIONS},
     place::Offset,
     table::{AgainRow, BacklogEntry, BacklogRow, WaitingEntry},
 };
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::project::{Ordering, Trigger, Workflow};
 
@@ -28,12 +28,15 @@ pub const PRIVATE: u16 = 3;
 pub const REPLAYED: u16 = 4;
 /// The one lane of a trigger whose inputs run one at a time; the lane's key is a hash of the trigger.
 pub const TRIGGER: u16 = 5;
-/// The first of the lanes that inputs are spread over by key or stream.
+/// The first of the lanes that inputs are spread over by key or stream. Up to `OWN`, equal keys of two triggers of a
+/// workflow are one key: inputs got there before triggers were told apart.
 pub const KEYED: u16 = 16;
+/// The first of the lanes that inputs are spread over by their trigger, and its key or stream.
+pub const OWN: u16 = KEYED + ORDERING_PARTITIONS;
 
 /// The lane in which an input waits.
 pub fn lane_of(workflow: &Workflow, trigger: &Trigger, key: Option<u64>, stream: u64) -> LaneId {
-    let spread = |hash: u64| KEYED + (hash % u64::from(ORDERING_PARTITIONS)) as u16;
+    let spread = |hash: u64| OWN + spot(of_trigger(trigger.id, hash));
     let number = match (workflow.concurrency, trigger.ordering, key) {
         (_, Ordering::All | Ordering::Alone, _) => {
             let key = xxh3_64(&trigger.id.0).max(1);
@@ -45,6 +48,32 @@ pub fn lane_of(workflow: &Workflow, trigger: &Trigger, key: Option<u64>, stream:
         (_, Ordering::Key | Ordering::None, _) => NONE,
     };
     LaneId { owner: workflow.id.0, number, key: 0 }
+}
+
+/// The lane in which an input waited before triggers were told apart; `None` where nothing else came of that.
+pub fn former_lane(lane: LaneId, trigger: &Trigger, key: Option<u64>, stream: u64) -> Option<LaneId> {
+    let hash = match trigger.ordering {
+        Ordering::Partition => stream,
+        _ => key?,
+    };
+    (lane.number >= OWN).then_some(LaneId { number: KEYED + spot(hash), ..lane })
+}
+
+/// The hash by which its lane tells an input's key from others.
+pub fn line_key(input: &Received) -> Option<u64> {
+    match input.lane.number {
+        OWN.. => input.key.map(|key| of_trigger(input.trigger, key)),
+        _ => input.key,
+    }
+}
+
+/// One hash of both; 0 stands for no key in a lane's id.
+fn of_trigger(trigger: TriggerId, hash: u64) -> u64 {
+    xxh3_64_with_seed(&trigger.0, hash).max(1)
+}
+
+fn spot(hash: u64) -> u16 {
+    (hash % u64::from(ORDERING_PARTITIONS)) as u16
 }
 
 /// Most runs of a lane at once.

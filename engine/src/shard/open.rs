@@ -23,7 +23,7 @@ use crate::{
     projection::Views,
     refold::restore,
     source::{Batch, Positions, Source},
-    state::{Projects, State},
+    state::{Origins, Projects, State},
     stats::Stats,
 };
 
@@ -122,7 +122,8 @@ impl Shard {
         });
         let base = setup.state.base()?.map(|base| base.reader());
         restore(&mut setup.state, base, setup.log.live().first)?;
-        let state = State::open(id, setup.state, projects)?;
+        let mut state = State::open(id, setup.state, projects)?;
+        state.read_origins(origins(reader.clone()));
         setup.permits.keyring.add_shard(id, state.reader());
         let time = ShardTime::new((setup.clock)(), last_time(&reader, setup.log.live().end)?);
         let mut shard = Self {
@@ -258,4 +259,14 @@ pub fn last_time(reader: &LogReader, end: Offset) -> Result<Timestamp, ReadError
         return Ok(Timestamp(0));
     }
     Ok(reader.block(Offset(end.0 - 1))?.map_or(Timestamp(0), |block| block.at()))
+}
+
+/// Reads triggers from a shard's log.
+fn origins(reader: LogReader) -> Origins {
+    Box::new(move |work_order| {
+        Ok(match reader.event(work_order)?.map(|event| event.kind) {
+            Some(EventKind::Received(received)) => Some(received.trigger),
+            _ => None,
+        })
+    })
 }

@@ -17,6 +17,7 @@ use keyway_storage::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Part, State};
+use crate::queue::lane::line_key;
 
 impl State {
     pub(super) fn fold(&mut self, event: &Event) -> Result<(), ReadError> {
@@ -112,7 +113,8 @@ impl State {
         if is_read(&received.position) {
             self.open.add_run(received.trigger, offset, &self.rows)?;
         }
-        self.queue.push(received.lane, WaitingEntry { offset, key: received.key }, &mut self.rows)
+        self.fresh.push((offset, received.trigger));
+        self.queue.push(received.lane, WaitingEntry { offset, key: line_key(received) }, &mut self.rows)
     }
 
     fn fold_position(&mut self, offset: Offset, at: Timestamp, trigger: TriggerId, position: &Position) {

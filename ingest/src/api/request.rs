@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use keyway_engine::{
     command::{Answer, Command, Rerun},
     project::Project,
+    queue::lane::line_key,
     view::{
         order::{Run, WorkOrder},
         run::state_of,
@@ -132,7 +133,7 @@ pub fn whole(order: &WorkOrder, version: Version) -> Rerun {
         work_order: order.event.place.offset,
         workflow: order.received.workflow,
         lane: order.received.lane,
-        key: order.received.key,
+        key: line_key(&order.received),
         project: (version == Version::Original).then_some(order.received.project),
         start: None,
         input: StepInput::Run,

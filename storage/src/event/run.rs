@@ -192,7 +192,7 @@ pub struct RunRequested {
     pub origin: u8,
     /// The lane in which it waits.
     pub lane: LaneId,
-    /// Hash of its ordering key.
+    /// The hash by which the lane tells its ordering key from others.
     #[serde(with = "super::text::maybe_hash")]
     pub key: Option<u64>,
 }
