@@ -85,6 +85,7 @@ fn lost_runs_are_told_once_in_an_embargo_and_a_refusing_server_is_tried_again() 
     let told: Value = serde_json::from_str(&asked[0].body).unwrap();
     assert_eq!(told["kind"], "run_lost");
     assert_eq!((&told["project"], &told["workflow"]), (&"clinic".into(), &"intake".into()));
+    assert_eq!((&told["trigger"], &told["trigger_id"]), (&"webhook".into(), &HOOK[3..].into()));
     assert!(orders.iter().any(|order| told["work_order_id"] == order.as_str()), "{told}");
 
     let messages = mail.messages();
@@ -123,6 +124,39 @@ fn a_mail_server_that_hangs_delays_neither_the_url_nor_the_end_of_the_process() 
     let server = Keyway::start_with(home.path(), FLAGS, &variables);
     eventually("the URL is told again", || url.asked().len() > told);
     assert!(!server.trace().contains("SMTP_URL"));
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn an_attempt_at_a_mail_server_that_hangs_times_out_is_counted_and_made_again() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, mail) = (Fake::new(&[("POST /hook", 200, String::new())]), MailServer::silent());
+    // A test does not wait ten seconds for each attempt.
+    let pauses = [("KEYWAY_NOTICE_TIMEOUT_MS", "100"), ("KEYWAY_NOTICE_BACKOFF_MS", "1")];
+    let variables = [&[("SMTP_URL", mail.url.as_str())][..], &pauses].concat();
+    write_project(home.path(), &url.url);
+    lose_two_runs(home.path(), &variables);
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    eventually("the warnings are closed", || {
+        let warned = events(&server, "Warned").len();
+        warned > 0 && events(&server, "Noticed").len() == warned
+    });
+    let noticed = events(&server, "Noticed");
+    assert!(noticed.iter().all(|event| event["delivered"] == false), "{noticed:?}");
+    let trace = server.trace();
+    for attempt in 1..=6 {
+        let is_said = |line: &&str| {
+            line.contains("a warning was not delivered: e-mail: ")
+                && line.contains(&format!("attempt={attempt}"))
+        };
+        assert_eq!(trace.lines().filter(is_said).count(), noticed.len(), "{attempt}: {trace}");
+    }
+    let metrics = server.text("/metrics");
+    let failed =
+        metrics.lines().find_map(|it| it.strip_prefix("keyway_notices_total{result=\"failed_attempt\"} "));
+    // On a busy machine the URL may be too slow now and then, too.
+    assert!(failed.unwrap().parse::<usize>().unwrap() >= 6 * noticed.len(), "{metrics}");
+    assert!(url.asked().len() >= noticed.len());
     assert_eq!(server.stop().code(), Some(0));
 }
 

@@ -81,6 +81,15 @@ struct Attempts {
     posted: bool,
 }
 
+/// How long whoever delivers warnings waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Pauses {
+    /// Before the second attempt; doubles for each one after it.
+    pub backoff: Duration,
+    /// For a mail server or a URL, in one attempt.
+    pub timeout: Duration,
+}
+
 /// Delivers warnings.
 pub struct Notices {
     readers: Vec<ShardReader>,
@@ -88,8 +97,7 @@ pub struct Notices {
     catalog: Arc<Catalog>,
     ids: Ids,
     counts: Arc<NoticeCounts>,
-    /// Pause before the second attempt; doubles for each one after it.
-    backoff: Duration,
+    pauses: Pauses,
     attempts: HashMap<(ShardId, Offset), Attempts>,
 }
 
@@ -101,9 +109,9 @@ impl Notices {
         catalog: Arc<Catalog>,
         ids: Ids,
         counts: Arc<NoticeCounts>,
-        backoff: Duration,
+        pauses: Pauses,
     ) -> Self {
-        Self { readers, ports, catalog, ids, counts, backoff, attempts: HashMap::new() }
+        Self { readers, ports, catalog, ids, counts, pauses, attempts: HashMap::new() }
     }
 
     /// Delivers on a thread of its own until the other end of `stop` is gone.
@@ -157,7 +165,7 @@ impl Notices {
         let attempts = self.attempts.get_mut(&id).expect("it was put there above");
         attempts.subject = subject;
         attempts.count += 1;
-        let failures = attempts.attempt(notifications, &notice);
+        let failures = attempts.attempt(notifications, &notice, self.pauses.timeout);
         for failure in &failures {
             self.counts.failed_attempts.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(attempt = attempts.count, "a warning was not delivered: {failure}");
@@ -165,7 +173,7 @@ impl Notices {
         if failures.is_empty() || attempts.count >= NOTICE_ATTEMPTS_MAX {
             self.close(id, failures.is_empty());
         } else {
-            attempts.next = now + self.backoff * (1 << (attempts.count - 1));
+            attempts.next = now + self.pauses.backoff * (1 << (attempts.count - 1));
         }
         Ok(())
     }
@@ -249,16 +257,16 @@ impl Notices {
 
 impl Attempts {
     /// Tries whoever was not told yet. What failed, in words without secrets.
-    fn attempt(&mut self, notifications: &Notifications, notice: &Notice) -> Vec<String> {
+    fn attempt(&mut self, notifications: &Notifications, notice: &Notice, timeout: Duration) -> Vec<String> {
         let mut failures = Vec::new();
         if let Some(url) = notifications.webhook.as_ref().filter(|_| !self.posted) {
-            match post::send(url, notice) {
+            match post::send(url, notice, timeout) {
                 Ok(()) => self.posted = true,
                 Err(failure) => failures.push(failure),
             }
         }
         if let Some(email) = notifications.email.as_ref().filter(|_| !self.mailed) {
-            match mail::send(email, notice) {
+            match mail::send(email, notice, timeout) {
                 Ok(()) => self.mailed = true,
                 Err(failure) => failures.push(failure),
             }

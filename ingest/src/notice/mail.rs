@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use keyway_engine::project::Email;
-use keyway_storage::limits::NOTICE_TIMEOUT_MS;
 use lettre::{
     Message, SmtpTransport, Transport,
     message::header::ContentType,
@@ -19,7 +18,7 @@ use super::Notice;
 ///
 /// `smtps://` speaks TLS from the start; `smtp://` switches to it where the server offers it (STARTTLS, RFC 3207), and
 /// insists with `?tls=required`. The server's certificate must be signed by a public authority, or one of `smtp_ca`.
-pub fn send(email: &Email, notice: &Notice) -> Result<(), String> {
+pub fn send(email: &Email, notice: &Notice, timeout: Duration) -> Result<(), String> {
     let url = email.smtp_url.as_ref().map_err(|_| "e-mail: the secret of smtp_url is missing".to_owned())?;
     let failed = |error: &dyn std::fmt::Display| format!("e-mail: {}", words(error, &url.0));
     let message = message(email, notice).map_err(|error| failed(&error))?;
@@ -34,7 +33,7 @@ pub fn send(email: &Email, notice: &Notice) -> Result<(), String> {
         let ca = ca.as_ref().map_err(|_| "e-mail: the certificates of smtp_ca are missing".to_owned())?;
         builder = trust(builder, &with_tls, &ca.0).map_err(|error| failed(&error))?;
     }
-    let transport = builder.timeout(Some(Duration::from_millis(NOTICE_TIMEOUT_MS))).build();
+    let transport = builder.timeout(Some(timeout)).build();
     transport.send(&message).map(drop).map_err(|error| failed(&error))
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use clap::ValueEnum;
 use keyway_storage::limits::{
-    BODY_TIMEOUT_MS, HEADER_TIMEOUT_MS, NOTICE_BACKOFF_MS, PAYLOAD_BYTES_MAX, SHARDS_MAX,
+    BODY_TIMEOUT_MS, HEADER_TIMEOUT_MS, NOTICE_BACKOFF_MS, NOTICE_TIMEOUT_MS, PAYLOAD_BYTES_MAX, SHARDS_MAX,
 };
 
 /// Flags of `serve`.
@@ -72,6 +72,9 @@ pub struct Serve {
     /// Milliseconds before the delivery of a warning is tried again; doubles each time.
     #[arg(long, value_name = "MS", hide = true, default_value_t = NOTICE_BACKOFF_MS, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     pub notice_backoff_ms: u64,
+    /// Longest wait in milliseconds for a mail server or a URL that is told of a warning.
+    #[arg(long, value_name = "MS", hide = true, default_value_t = NOTICE_TIMEOUT_MS, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub notice_timeout_ms: u64,
     /// Answer GET /hello on the public listener: the bare stack, for measuring.
     #[arg(long, hide = true)]
     pub hello: bool,

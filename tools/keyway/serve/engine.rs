@@ -24,7 +24,7 @@ use keyway_engine::{
 use keyway_ingest::{
     api::{Access, Api, ProjectReader, ReplaySite, Replays},
     edge::Passage,
-    notice::{NoticeCounts, Notices},
+    notice::{NoticeCounts, Notices, Pauses},
     time,
     trigger::{Site, Sources, TRIGGERS},
 };
@@ -80,8 +80,11 @@ impl Engine {
         let notices = Arc::<NoticeCounts>::default();
         let (stop_notices, stopped) = bounded(0);
         let told = Arc::clone(&notices);
-        let backoff = Duration::from_millis(flags.notice_backoff_ms);
-        Notices::new(readers.clone(), ports.clone(), Arc::clone(&catalog), data.ids(), told, backoff)
+        let pauses = Pauses {
+            backoff: Duration::from_millis(flags.notice_backoff_ms),
+            timeout: Duration::from_millis(flags.notice_timeout_ms),
+        };
+        Notices::new(readers.clone(), ports.clone(), Arc::clone(&catalog), data.ids(), told, pauses)
             .start(stopped)
             .map_err(failed)?;
         let api = Arc::new(Api {
