@@ -15,6 +15,7 @@ use std::{
 
 use common::{
     code,
+    fake::Fake,
     keyway::{Keyway, eventually},
     mail::{Real, RealMailServer},
     stdout, tls, tool,
@@ -34,6 +35,14 @@ workflows:
              timezone: Africa/Nairobi}
     edges: {cron->pull: {source_trigger: cron, target_job: pull, condition_type: always, enabled: true}}
 "#;
+/// Another workflow, whose day is in no month.
+const NEVER: &str = r#"
+  never:
+    jobs: {pull: {name: Pull, adaptor: '@openfn/language-common@latest', body: "fn(state => state)"}}
+    triggers: {cron: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02, type: cron, cron_expression: '0 0 31 2 *'}}
+    edges: {cron->pull: {source_trigger: cron, target_job: pull, condition_type: always, enabled: true}}
+"#;
+const NEVER_TRIGGER: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 const FLAGS: &[&str] = &["--shards", "2", "--executors", "1"];
 
 fn second() -> u64 {
@@ -97,6 +106,50 @@ fn a_tick_is_made_once_over_a_crash_on_both_sides_of_its_minute() {
     assert!(!trigger["last_at"].is_null(), "{trigger}");
 }
 
+#[test]
+fn an_expression_that_never_fires_is_warned_of_and_has_no_next_time() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("project.yaml");
+    fs::write(&file, format!("{}{}", PROJECT.trim_end(), NEVER)).unwrap();
+    let warning = "no day of any year fits this expression, so it never ticks";
+    let validate = |flag: &[&str]| {
+        let output = tool().args(flag).arg("validate").arg(&file).output().unwrap();
+        assert_eq!(code(&output), 0, "it is no mistake");
+        stdout(&output)
+    };
+    let said = validate(&[]);
+    let line = said.lines().find(|line| line.contains(warning)).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.starts_with("warning: "), "{line}");
+    assert!(line.contains("project.yaml:14:"), "{line}");
+    let document: Value = serde_json::from_str(&validate(&["--json"])).unwrap();
+    assert_eq!((&document["valid"], document["warnings"].as_array().unwrap().len()), (&json!(true), 1));
+    assert!(document["warnings"][0]["message"].as_str().unwrap().contains(warning), "{document}");
+
+    let server = Keyway::start(home.path(), FLAGS);
+    assert!(server.trace().contains(warning), "{}", server.trace());
+    let shown = ask(&server, &["triggers", "show", NEVER_TRIGGER]);
+    assert_eq!((&shown["next_at"], &shown["next_times"]), (&Value::Null, &json!([])));
+    assert!(ask(&server, &["triggers", "show", TRIGGER])["next_at"].is_string());
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn a_tick_that_was_passed_over_is_printed_with_its_reason() {
+    let skipped = json!({
+        "due": "2026-05-21T10:02:00.000000Z",
+        "at": "2026-05-21T10:02:00.104000Z",
+        "reason": "an earlier one has not ended yet",
+    });
+    let attributes = json!({"name": "cron", "type": "cron", "last_skipped": skipped});
+    let item = json!({"data": {"type": "triggers", "id": TRIGGER, "attributes": attributes}});
+    let fake = Fake::new(&[(&format!("GET /api/triggers/{TRIGGER}"), 200, item.to_string())]);
+    let output = tool().args(["--server", &fake.url, "triggers", "show", TRIGGER]).output().unwrap();
+    let said = stdout(&output);
+    for part in ["last_skipped", "2026-05-21T10:02:00.000000Z", "an earlier one has not ended yet"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
 fn shown_in_words(server: &Keyway) {
     let shown = ask(server, &["triggers", "show", TRIGGER]);
     assert_eq!(shown["schedule"], "Every minute, Africa/Nairobi time.");
@@ -131,8 +184,8 @@ struct Warning {
 
 impl Warning {
     /// `ca` is what the mail server's certificate may be signed by.
-    fn start(real: Real, ca: tls::Pair) -> Option<Self> {
-        let mail = RealMailServer::start(real)?;
+    fn start(real: Real, ca: tls::Pair) -> Self {
+        let mail = RealMailServer::start(real);
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("ca.pem"), ca.chain).unwrap();
         let large = PROJECT.replace("n: (state.n || 0) + 1", "s: 'x'.repeat(9993)");
@@ -143,7 +196,7 @@ impl Warning {
         );
         fs::write(home.path().join("project.yaml"), format!("{large}{email}")).unwrap();
         let server = Keyway::start_with(home.path(), FLAGS, &[("SMTP_URL", &mail.url)]);
-        Some(Self { home, server, mail })
+        Self { home, server, mail }
     }
 
     fn count(&self, result: &str) -> u64 {
@@ -189,11 +242,11 @@ impl Warning {
 
 #[test]
 fn the_warning_of_a_large_cursor_reaches_real_mail_servers_over_tls_and_a_login() {
-    let Some(started) = Warning::start(Real::StartTls, tls::FIRST) else { return };
-    let implicit = Warning::start(Real::Implicit, tls::FIRST).unwrap();
-    let refused = Warning::start(Real::Refuse, tls::FIRST).unwrap();
-    let unsigned = Warning::start(Real::Implicit, tls::SECOND).unwrap();
-    let absent = Warning::start(Real::StartTls, tls::FIRST).unwrap();
+    let started = Warning::start(Real::StartTls, tls::FIRST);
+    let implicit = Warning::start(Real::Implicit, tls::FIRST);
+    let refused = Warning::start(Real::Refuse, tls::FIRST);
+    let unsigned = Warning::start(Real::Implicit, tls::SECOND);
+    let absent = Warning::start(Real::StartTls, tls::FIRST);
     absent.mail.end();
     eventually("the minute is nearly over", || second() % 60 >= 57);
     eventually("the minute begins", || !ticks(&started.server).is_empty());

@@ -36,6 +36,16 @@ pub fn adapter(name: &str) -> Option<(usize, &'static dyn Adapter)> {
     TRIGGERS.iter().copied().enumerate().find(|(_, adapter)| adapter.name() == name)
 }
 
+/// What people should know of triggers that one project file changes in another one.
+pub fn warn_of_changes(before: &Project, after: &Project) -> Vec<String> {
+    let warning = |(workflow, trigger): (&Workflow, &Trigger)| {
+        let (_, old) = before.trigger(trigger.id).filter(|(_, old)| old.kind == trigger.kind)?;
+        let said = adapter(trigger.kind)?.1.warn_of_change(old, trigger)?;
+        Some(format!("trigger `{}` of workflow `{}` {said}", trigger.key, workflow.key))
+    };
+    after.triggers().filter_map(warning).collect()
+}
+
 /// A trigger type that runs.
 pub trait Adapter: TriggerType {
     /// Makes what runs all triggers of this type in this process, once, before the doors open.
@@ -43,6 +53,11 @@ pub trait Adapter: TriggerType {
 
     /// What one of the shards must still offer under the project in force, before the next one replaces it at a start.
     fn leaving(&self, _shard: ShardId, _routes: &Routes, _next: &Arc<Project>) -> Option<Box<dyn Source>> {
+        None
+    }
+
+    /// What people should know of a trigger that a project file changes, to be read after its name.
+    fn warn_of_change(&self, _before: &Trigger, _after: &Trigger) -> Option<&'static str> {
         None
     }
 

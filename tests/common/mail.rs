@@ -17,6 +17,8 @@ use std::{
 
 use serde_json::Value;
 
+use super::clients;
+
 /// A mail server; it ends with the test's process.
 pub struct MailServer {
     /// `smtp://ADDR`.
@@ -95,9 +97,8 @@ pub struct RealMailServer {
 }
 
 impl RealMailServer {
-    /// `None` where `KEYWAY_TEST_CLIENTS`, a folder with the Python package `aiosmtpd`, is not set; `tools/test` fills it.
-    pub fn start(real: Real) -> Option<Self> {
-        let packages = std::env::var_os("KEYWAY_TEST_CLIENTS")?;
+    /// Starts one.
+    pub fn start(real: Real) -> Self {
         let common = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common");
         let (mode, scheme, query) = match real {
             Real::StartTls => ("starttls", "smtp", "?tls=required"),
@@ -107,7 +108,7 @@ impl RealMailServer {
         let mut child = Command::new("python3")
             .args([common.join("mail.py").to_str().unwrap(), mode])
             .args(["first.pem", "first.key"].map(|name| common.join("certificates").join(name)))
-            .env("PYTHONPATH", packages)
+            .env("PYTHONPATH", clients())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -122,7 +123,7 @@ impl RealMailServer {
             }
         });
         let url = format!("{scheme}://ward:p%40ss%3Aw0rd@localhost:{port}{query}");
-        Some(Self { child: Mutex::new(child), url, said })
+        Self { child: Mutex::new(child), url, said }
     }
 
     /// What it said of each message.

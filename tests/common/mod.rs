@@ -12,7 +12,11 @@ pub mod mail;
 pub mod tls;
 pub mod wire;
 
-use std::process::{Command, Output};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
 
 /// The tool under test, with an environment that no developer's shell has touched.
 pub fn tool() -> Command {
@@ -22,6 +26,17 @@ pub fn tool() -> Command {
     }
     command.env_remove("KAFKA_TRIGGERS_ENABLED").env_remove("RUST_LOG");
     command
+}
+
+/// The folder of Python packages that `tools/clients` installs; it does so when it is missing.
+pub fn clients() -> &'static Path {
+    static CLIENTS: OnceLock<PathBuf> = OnceLock::new();
+    CLIENTS.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/clients");
+        let output = Command::new(script).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        PathBuf::from(stdout(&output).trim())
+    })
 }
 
 /// What the tool prints on stdout.

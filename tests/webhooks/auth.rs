@@ -5,12 +5,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::common::{
-    keyway::Keyway,
+    code,
+    keyway::{Keyway, eventually},
+    stderr, stdout, tool,
     wire::{JSON, ask, on_both_runtimes_in, request},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -43,9 +44,12 @@ workflows:
       d: {source_trigger: partner, target_job: job, condition_type: always, enabled: true}
 "#;
 const OFFICE: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
-const GITHUB: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
-const BILLING: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
-const PARTNER: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04";
+/// GitHub's signatures.
+pub const GITHUB: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
+/// Stripe's signatures.
+pub const BILLING: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
+/// Those of Standard Webhooks, and a key.
+pub const PARTNER: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04";
 const BODY_BYTES_MAX: usize = 2_000;
 
 /// Each secret with the file it lies in.
@@ -62,7 +66,8 @@ fn secret(file: &str) -> &'static str {
     SECRETS.iter().find(|(name, _)| *name == file).unwrap().1
 }
 
-fn furnish(home: &Path) {
+/// A home folder with the project and its secrets.
+pub fn furnish(home: &Path) {
     fs::write(home.join("project.yaml"), PROJECT).unwrap();
     for (file, secret) in SECRETS {
         // Editors end the last line.
@@ -70,7 +75,8 @@ fn furnish(home: &Path) {
     }
 }
 
-fn on_both_runtimes(test: impl Fn(&Keyway)) {
+/// A test on both runtimes, in such a folder.
+pub fn on_both_runtimes(test: impl Fn(&Keyway)) {
     let max = BODY_BYTES_MAX.to_string();
     on_both_runtimes_in(furnish, &["--shards", "2", "--body-bytes-max", &max], test);
 }
@@ -85,21 +91,25 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn of_github(file: &str, body: &[u8]) -> String {
+/// The headers of a body that GitHub sends.
+pub fn of_github(file: &str, body: &[u8]) -> String {
     format!("{JSON}X-Hub-Signature-256: sha256={}\r\n", hex(&mac(secret(file).as_bytes(), &[body])))
 }
 
-fn of_stripe(time: u64, body: &[u8]) -> String {
+/// The same of Stripe.
+pub fn of_stripe(time: u64, body: &[u8]) -> String {
     let time = time.to_string();
     let signature = mac(secret("stripe").as_bytes(), &[time.as_bytes(), b".", body]);
     format!("{JSON}Stripe-Signature: t={time},v1={}\r\n", hex(&signature))
 }
 
-fn of_standard(id: &str, time: u64, body: &[u8]) -> String {
+/// The same of a sender of Standard Webhooks.
+pub fn of_standard(id: &str, time: u64, body: &[u8]) -> String {
     let time = time.to_string();
     let key = STANDARD.decode(&secret("standard")[6..]).unwrap();
     let signature = mac(&key, &[id.as_bytes(), b".", time.as_bytes(), b".", body]);
@@ -226,8 +236,11 @@ fn table() -> Vec<Row> {
 fn each_caller_gets_its_precise_answer() {
     on_both_runtimes(|server| {
         for (what, path, headers, body, status, expected) in table().into_iter().chain(spellings()) {
-            let (found, _, text) = ask(server, &request("POST", path, &headers, &body));
+            let (found, head, text) = ask(server, &request("POST", path, &headers, &body));
             assert_eq!(found, status, "{what}: {text}");
+            assert!(head.contains("\r\ncontent-type: application/json; charset=utf-8\r\n"), "{what}: {head}");
+            // A browser would ask its user for a password.
+            assert!(!head.contains("www-authenticate"), "{what}: {head}");
             if !expected.is_null() {
                 assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected, "{what}");
             }
@@ -249,11 +262,25 @@ fn each_caller_gets_its_precise_answer() {
     });
 }
 
+/// The headers that are kept of an accepted request.
+fn stored_headers(server: &Keyway, headers: &str) -> Value {
+    let (_, _, text) = ask(server, &request("POST", OFFICE, headers, b"{}"));
+    let ids: Value = serde_json::from_str(&text).unwrap();
+    server.ended_run(ids["run_id"].as_str().unwrap());
+    let path = format!("/api/work_orders/{}?include=input", ids["work_order_id"].as_str().unwrap());
+    server.get(&path).1["data"]["attributes"]["input"]["request"]["headers"].clone()
+}
+
 #[test]
 fn the_secrets_are_found_nowhere() {
+    ["io_uring", "epoll"].into_iter().for_each(are_nowhere);
+}
+
+fn are_nowhere(runtime: &str) {
     let home = tempfile::tempdir().unwrap();
     furnish(home.path());
-    let server = Keyway::start_with(home.path(), &["--shards", "2"], &[("RUST_LOG", "trace")]);
+    let flags = ["--shards", "2", "--runtime", runtime];
+    let server = Keyway::start_with(home.path(), &flags, &[("RUST_LOG", "trace")]);
     for (_, path, headers, body, _, _) in table() {
         // Its own secrets in a header of the caller's choice; those of other triggers mean nothing here.
         let own = match path {
@@ -265,25 +292,20 @@ fn the_secrets_are_found_nowhere() {
         let more = format!("{headers}x-copy: Token {}; {}\r\n", secret(own[0]), secret(own[1]));
         ask(&server, &request("POST", path, &more, &body));
     }
-    let headers =
-        format!("{}x-own: {}\r\ncookie: a=b\r\n", of_login("ops", secret("password")), secret("key"));
-    let (_, _, text) = ask(&server, &request("POST", OFFICE, &headers, b"{}"));
-    let ids: Value = serde_json::from_str(&text).unwrap();
-    let (_, order) =
-        server.get(&format!("/api/work_orders/{}?include=input", ids["work_order_id"].as_str().unwrap()));
-    let stored = &order["data"]["attributes"]["input"]["request"]["headers"];
+    let login = of_login("ops", secret("password"));
+    let more = format!("x-own: {}\r\ncookie: a=b\r\nproxy-authorization: Basic YTpi\r\n", secret("key"));
+    let stored = stored_headers(&server, &format!("{login}{more}"));
     assert_eq!(stored["authorization"], "Basic [REDACTED]");
-    assert_eq!(stored["x-own"], "[REDACTED]");
-    assert_eq!(stored["cookie"], "[REDACTED]");
+    for name in ["x-own", "cookie", "proxy-authorization"] {
+        assert_eq!(stored[name], "[REDACTED]", "{name}");
+    }
     // A caller's own credential that is none of ours stays.
-    let headers = format!("{}authorization: Bearer theirs\r\n", of_key(secret("key")));
-    let (_, _, text) = ask(&server, &request("POST", OFFICE, &headers, b"{}"));
-    let ids: Value = serde_json::from_str(&text).unwrap();
-    server.ended_run(ids["run_id"].as_str().unwrap());
-    let (_, order) =
-        server.get(&format!("/api/work_orders/{}?include=input", ids["work_order_id"].as_str().unwrap()));
-    let stored = &order["data"]["attributes"]["input"]["request"]["headers"];
-    assert_eq!(stored["authorization"], "Bearer theirs");
+    let stored =
+        stored_headers(&server, &format!("{}authorization: Bearer theirs\r\n", of_key(secret("key"))));
+    assert_eq!(
+        (&stored["authorization"], &stored["x-api-key"]),
+        (&json!("Bearer theirs"), &json!("[REDACTED]"))
+    );
 
     let mut seen = vec![("the traces".to_owned(), server.trace())];
     for path in [
@@ -334,34 +356,64 @@ fn a_secret_that_changes_counts_from_the_next_reload_on() {
     assert_eq!((told(&of_github("github", b"{}")), told(&new)), (200, 404));
     fs::write(home.path().join("github"), "changed").unwrap();
     server.signal("HUP");
-    crate::common::keyway::eventually("the new secret counts", || told(&new) == 200);
+    eventually("the new secret counts", || told(&new) == 200);
     assert_eq!((told(&of_github("github", b"{}")), told(&of_github("github-next", b"{}"))), (404, 200));
     assert_eq!(server.stop().code(), Some(0));
 }
 
-/// `KEYWAY_TEST_CLIENTS` names a folder with the Python packages `standardwebhooks` and `stripe`; `tools/test` fills one.
 #[test]
-fn the_official_clients_are_let_in() {
-    let Some(packages) = std::env::var_os("KEYWAY_TEST_CLIENTS") else { return };
+fn a_webhook_that_loses_its_methods_is_refused_or_said_to_be_open() {
     let home = tempfile::tempdir().unwrap();
     furnish(home.path());
-    let server = Keyway::start(home.path(), &["--shards", "1"]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ingest/tests/signatures/official.py");
-    let output = Command::new("python3").env("PYTHONPATH", packages).arg(script).arg("now").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let vectors: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(vectors.len(), 8);
-    for vector in &vectors {
-        let path = if vector["scheme"] == "stripe" { BILLING } else { PARTNER };
-        let headers: String = vector["headers"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, value)| format!("{name}: {}\r\n", value.as_str().unwrap()))
-            .collect();
-        let body = vector["body"].as_str().unwrap().as_bytes();
-        let (status, _, text) = ask(&server, &request("POST", path, &format!("{JSON}{headers}"), body));
-        assert_eq!(status, 200, "{text}");
-        assert_eq!(ask(&server, &request("POST", path, &format!("{JSON}{headers}"), b"{\"a\":0}")).0, 404);
+    let methods = ", webhook_auth_methods: [key, login]";
+    let file = home.path().join("other.yaml");
+    let server = Keyway::start(home.path(), &["--shards", "2"]);
+    let told = |arguments: &[&str]| {
+        let output = tool().args(arguments).arg(&file).output().unwrap();
+        (code(&output), stdout(&output), stderr(&output))
+    };
+    let apply = ["--server", &server.api, "apply"];
+    let is_open = || ask(&server, &request("POST", OFFICE, JSON, b"{}")).0 == 200;
+    // By the last of a list, by a list of nothing, by the method's own end.
+    for (from, to) in [
+        (methods, ", webhook_auth_methods: []"),
+        (methods, ", webhook_auth_methods:"),
+        (methods, ", webhook_auth_methods: [gone]"),
+        ("  key: {type: api, api_key: {file: key}}\n", ""),
+    ] {
+        fs::write(&file, PROJECT.replace(from, to)).unwrap();
+        for arguments in [&["validate"][..], &apply] {
+            let (code, said, _) = told(arguments);
+            assert_eq!(code, 3, "{to}: {said}");
+            assert!(said.contains("other.yaml:"), "{said}");
+        }
+        assert!(!is_open(), "nothing of a refused file counts");
     }
+    // Whoever takes the key out of the file wants everyone to come, and reads what that means.
+    fs::write(&file, PROJECT.replace(methods, "")).unwrap();
+    let warning =
+        "trigger `office` of workflow `w` no longer has a `webhook_auth_methods`: everyone may call it now";
+    let (code, _, said) = told(&apply);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(warning), "{said}");
+    assert!(is_open());
+    assert!(!told(&apply).2.contains(warning), "it is open already");
+    assert_eq!(server.stop().code(), Some(0));
+
+    // The file of the start closes it again; a start and a SIGHUP with the other file say so in the trace.
+    let server = Keyway::start(home.path(), &["--shards", "2"]);
+    assert_eq!(ask(&server, &request("POST", OFFICE, JSON, b"{}")).0, 401);
+    assert!(!server.trace().contains(warning));
+    fs::copy(&file, home.path().join("project.yaml")).unwrap();
+    server.signal("HUP");
+    eventually("the file is in force", || server.trace().contains("the project file is in force"));
+    assert!(server.trace().contains(warning), "{}", server.trace());
+    furnish(home.path());
+    server.signal("HUP");
+    eventually("it is closed again", || ask(&server, &request("POST", OFFICE, JSON, b"{}")).0 == 401);
+    assert_eq!(server.stop().code(), Some(0));
+    fs::copy(&file, home.path().join("project.yaml")).unwrap();
+    let server = Keyway::start(home.path(), &["--shards", "2"]);
+    assert!(server.trace().contains(warning), "{}", server.trace());
+    assert_eq!(server.stop().code(), Some(0));
 }

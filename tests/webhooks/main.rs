@@ -8,10 +8,12 @@ mod bodies;
 #[path = "../common/mod.rs"]
 mod common;
 mod cors;
+mod ends;
 mod hostile;
 mod idempotency;
 mod order;
 mod paths;
+mod signatures;
 mod sync;
 mod tls;
 mod trouble;

@@ -166,7 +166,10 @@ fn reload(flags: &Serve, engine: &Engine) {
     match validate::load(file) {
         Err(failure) => tracing::error!(?failure, "SIGHUP: the project file cannot be read; nothing changed"),
         Ok(bytes) => match engine.api.apply(Bytes::from(bytes)) {
-            Ok(_) => tracing::info!(file = %file.display(), "SIGHUP: the project file is in force"),
+            Ok((_, warnings)) => {
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                tracing::info!(file = %file.display(), "SIGHUP: the project file is in force");
+            }
             Err(error) => tracing::error!(%error, "SIGHUP: the project file was refused; nothing changed"),
         },
     }

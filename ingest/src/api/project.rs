@@ -19,6 +19,7 @@ use super::{
     document::Document,
     shape::trigger_uuid,
 };
+use crate::trigger::warn_of_changes;
 
 /// `GET /api/project`.
 pub fn show_project(call: &Call) -> Reply {
@@ -49,7 +50,8 @@ impl Api {
         // One after the other: all shards must end up with the same file.
         let _applying = self.under_way.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let readers: Vec<_> = self.readers.iter().map(ShardReader::settled).collect();
-        let made = applied(&readers, &self.catalog)?.map(|(_, applied)| applied.made).unwrap_or_default();
+        let (before, made) = applied(&readers, &self.catalog)?
+            .map_or_else(Default::default, |(project, applied)| (project, applied.made));
         let reading = self.project_reader.read(&file, &made);
         let reading = reading.map_err(|mistakes| ApiError::invalid_project(&mistakes))?;
         let project = Arc::new(reading.project);
@@ -61,7 +63,9 @@ impl Api {
                 other => return Err(ApiError::unexpected(other)),
             }
         }
-        Ok((project, reading.warnings.iter().map(Mistake::to_string).collect()))
+        let mut warnings: Vec<String> = reading.warnings.iter().map(Mistake::to_string).collect();
+        warnings.extend(warn_of_changes(&before, &project));
+        Ok((project, warnings))
     }
 }
 

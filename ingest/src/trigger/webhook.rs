@@ -67,6 +67,14 @@ impl Adapter for Webhook {
         site.passage.sources()
     }
 
+    fn warn_of_change(&self, before: &Trigger, after: &Trigger) -> Option<&'static str> {
+        let is_open = |trigger: &Trigger| {
+            trigger.settings::<WebhookSettings>().is_some_and(|settings| settings.auth.is_empty())
+        };
+        let opens = !is_open(before) && is_open(after);
+        opens.then_some("no longer has a `webhook_auth_methods`: everyone may call it now")
+    }
+
     #[cfg(feature = "testing")]
     fn rehearse(&self) -> Box<dyn super::rehearsal::Rehearsal> {
         Box::new(rehearsed::Rehearsed::new())

@@ -26,7 +26,7 @@ use keyway_ingest::{
     edge::Passage,
     notice::{NoticeCounts, Notices, Pauses},
     time,
-    trigger::{Site, Sources, TRIGGERS},
+    trigger::{Site, Sources, TRIGGERS, warn_of_changes},
 };
 use keyway_storage::{
     directory::{DataDir, Durability},
@@ -258,6 +258,11 @@ fn apply_file(flags: &Serve, files: &Files, routes: &Routes, shards: &mut [Shard
         tracing::warn!("{warning}");
     }
     let project = Arc::new(reading.project);
+    if let Some(first) = shards.first() {
+        for warning in warn_of_changes(first.current().project(), &project) {
+            tracing::warn!("{warning}");
+        }
+    }
     for (shard, held) in shards.iter_mut().zip(held) {
         if held.is_some_and(|held| held.file == file && held.made == reading.made) {
             continue;
