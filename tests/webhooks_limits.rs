@@ -4,12 +4,12 @@
 
 mod common;
 
-use std::{fs, path::Path, thread, time::Instant};
+use std::{fs, io::Write, path::Path, thread, time::Instant};
 
 use common::{
     keyway::{Keyway, eventually},
     stderr, stdout, tool,
-    wire::{JSON, ask, on_both_runtimes_in, request},
+    wire::{JSON, answer, ask, connect, on_both_runtimes_in, request},
 };
 use serde_json::{Value, json};
 
@@ -23,6 +23,11 @@ workflows:
     triggers:
       hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, rate_limit: {requests_per_second: 1, burst: 100}}
     edges: &edges {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
+  steady:
+    jobs: *jobs
+    triggers:
+      hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04, type: webhook, rate_limit: {requests_per_second: 200, burst: 100}}
+    edges: *edges
   guarded:
     jobs: *jobs
     triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02, type: webhook, webhook_auth_methods: [office]}}
@@ -37,6 +42,7 @@ workflows:
 const LIMITED: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 const GUARDED: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 const WAITING: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
+const STEADY: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04";
 const FLAGS: &[&str] = &["--shards", "4", "--executors", "0"];
 
 fn post(server: &Keyway, path: &str, headers: &str, body: &str) -> (u16, String, Value) {
@@ -88,6 +94,53 @@ fn a_rate_limit_is_one_for_all_doors_and_says_when_to_come_again() {
         assert_eq!((status, &body["error"]), (429, &json!("too_many_requests")));
         assert_eq!(body["message"], "This webhook takes 1 requests per second. Please retry in 1s.");
         assert!(head.contains("retry-after: 1\r\n"), "{head}");
+    });
+}
+
+/// When something happened on a connection, in seconds since a common start, and how many requests were taken.
+struct Watched {
+    first_answer: f64,
+    last_refused: f64,
+    last_answer: f64,
+    taken: usize,
+}
+
+/// Sends on one connection as fast as it is answered, for a while.
+fn send_for_a_while(server: &Keyway, start: Instant) -> Watched {
+    let mut stream = connect(server);
+    let mut seen = Watched { first_answer: f64::MAX, last_refused: 0.0, last_answer: 0.0, taken: 0 };
+    while start.elapsed().as_secs_f64() < 2.5 {
+        let sent = start.elapsed().as_secs_f64();
+        stream.write_all(&request("POST", STEADY, JSON, b"{}")).unwrap();
+        let (status, _, _) = answer(&mut stream);
+        seen.last_answer = start.elapsed().as_secs_f64();
+        seen.first_answer = seen.first_answer.min(seen.last_answer);
+        match status {
+            200 => seen.taken += 1,
+            429 => seen.last_refused = sent,
+            other => panic!("{other}"),
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_rate_is_exact_within_a_twentieth_over_all_doors() {
+    on_both_runtimes_in(furnish, FLAGS, |server| {
+        let start = Instant::now();
+        let seen: Vec<Watched> = thread::scope(|scope| {
+            let senders: Vec<_> = (0..16).map(|_| scope.spawn(|| send_for_a_while(server, start))).collect();
+            senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+        });
+        let taken: usize = seen.iter().map(|it| it.taken).sum();
+        let latest = |time: fn(&Watched) -> f64| seen.iter().map(time).fold(0.0, f64::max);
+        let first = seen.iter().map(|it| it.first_answer).fold(f64::MAX, f64::min);
+        // However slow this machine is: no more than there was time for, and all that there was when one was refused.
+        let most = 100.0 + 200.0 * latest(|it| it.last_answer);
+        let least = 100.0 + 200.0 * (latest(|it| it.last_refused) - first);
+        assert!(taken as f64 <= most * 1.05, "{taken} of {most}");
+        assert!(taken as f64 >= least * 0.95, "{taken} of {least}");
+        assert!(least > 300.0, "it was refused, and for long: {least}");
     });
 }
 

@@ -106,6 +106,7 @@ fn defaults_are_those_of_openfn_and_of_the_documentation() {
   w:
     triggers:
       hook: {type: webhook, webhook_reply: custom, custom_path: '  ', webhook_response_config: {success_code: 299}}
+      wait: {type: webhook, webhook_reply: after_completion}
       tick: {type: cron, cron_expression: '@hourly', overlap: queue}
       topic: {type: kafka, id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01,
               kafka_configuration: {hosts: [[localhost, 9092]], topics: [a], initial_offset_reset_policy: 1721889238000}}
@@ -115,6 +116,10 @@ fn defaults_are_those_of_openfn_and_of_the_documentation() {
     assert_eq!(hook.reply, Reply::BeforeStart, "codes are dropped where nobody waits");
     assert_eq!((&hook.custom_path, hook.auth.len(), hook.allow_get), (&None, 0, false));
     assert_eq!(hook.rate_limit, None);
+    assert_eq!((hook.idempotency_window_seconds, hook.accept), (86_400, Accept::default()));
+    let wait = trigger(&project, "wait").settings::<WebhookSettings>().expect("it is a webhook");
+    let (success_code, error_code) = (None, None);
+    assert_eq!(wait.reply, Reply::AfterCompletion { success_code, error_code, timeout_seconds: 30 });
     assert_eq!(trigger(&project, "tick").ordering, Ordering::All);
     let topic = trigger(&project, "topic").settings::<KafkaSettings>().expect("it is a Kafka trigger");
     assert_eq!(topic.group_id, "keyway-0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01");

@@ -5,7 +5,9 @@
 use std::io::Write;
 
 use crate::common::{
+    code,
     keyway::{Keyway, eventually},
+    stderr, stdout, tool,
     wire::{self, JSON, answer, ask, connect, request},
 };
 use serde_json::{Value, json};
@@ -103,7 +105,7 @@ fn each_request_gets_its_precise_answer() {
                 (*status, body.clone()),
                 "{what}"
             );
-            assert!(head.contains("content-type: application/json"), "{what}: {head}");
+            assert!(head.contains("\r\ncontent-type: application/json; charset=utf-8\r\n"), "{what}: {head}");
         }
         for body in [&b"{\"a\":"[..], b"nonsense", b"{\"a\":1} x", b"\"\xff\"", &deep] {
             let (status, _, text) = ask(server, &request("POST", OPEN, JSON, body));
@@ -115,6 +117,82 @@ fn each_request_gets_its_precise_answer() {
             ask(server, &request("OPTIONS", OPEN, "origin: https://example.org\r\n", b""));
         assert_eq!(status, 204);
         assert!(head.contains("access-control-allow-origin: *"), "{head}");
+    });
+}
+
+#[test]
+fn what_is_wrong_with_a_body_is_told_before_that_the_trigger_is_disabled() {
+    let large = vec![b' '; BODY_BYTES_MAX + 1];
+    on_both_runtimes(|server| {
+        let ask = |headers, body| {
+            let (status, _, text) = ask(server, &request("POST", OFF, headers, body));
+            (status, serde_json::from_str::<Value>(&text).unwrap()["error"].clone())
+        };
+        assert_eq!(ask(JSON, b"{"), (400, json!("invalid_body")));
+        assert_eq!(ask(JSON, &large), (413, json!("Request Entity Too Large")));
+        assert_eq!(ask("content-type: text/xml\r\n", b"<a/>"), (415, json!("Unsupported Media Type")));
+        assert_eq!(ask(JSON, b"{}"), (403, json!("trigger_disabled")));
+        assert_eq!(server.get("/api/work_orders").1["data"], json!([]));
+    });
+}
+
+#[test]
+fn what_a_caller_wants_to_read_and_a_field_named_method_change_nothing() {
+    on_both_runtimes(|server| {
+        for accept in ["text/html", "text/html;q=1, application/json;q=0", "image/*"] {
+            let headers = format!("{JSON}accept: {accept}\r\n");
+            let (status, head, text) = ask(server, &request("POST", OPEN, &headers, b"{}"));
+            assert_eq!(status, 200, "{accept}: {text}");
+            assert!(head.contains("\r\ncontent-type: application/json; charset=utf-8\r\n"), "{head}");
+            assert!(!head.contains("x-request-id"), "{head}");
+            let (status, _, text) = ask(server, &request("POST", OPEN, &headers, b"{"));
+            assert_eq!(status, 400);
+            assert!(text.starts_with("{\"error\":\"invalid_body\""), "{text}");
+        }
+        let form = "content-type: application/x-www-form-urlencoded\r\n";
+        for (headers, body) in [(form, &b"_method=PUT&a=1"[..]), (JSON, b"{\"_method\":\"PUT\",\"a\":\"1\"}")]
+        {
+            let (status, _, text) = ask(server, &request("POST", OPEN, headers, body));
+            assert_eq!(status, 200, "{text}");
+            let ids: Value = serde_json::from_str(&text).unwrap();
+            let path = format!("/api/work_orders/{}?include=input", ids["work_order_id"].as_str().unwrap());
+            let input = &server.get(&path).1["data"]["attributes"]["input"];
+            assert_eq!(input["data"], json!({"_method": "PUT", "a": "1"}));
+            assert_eq!(input["request"]["method"], "POST");
+        }
+    });
+}
+
+#[test]
+fn what_the_command_line_shows_of_a_webhook_is_where_it_is_and_what_became_of_its_requests() {
+    on_both_runtimes(|server| {
+        let show = |flag: &[&str]| {
+            let arguments =
+                [&["--server", server.api.as_str()][..], flag, &["triggers", "show", &OPEN[3..]]].concat();
+            let output = tool().args(arguments).output().unwrap();
+            assert_eq!(code(&output), 0, "{}", stderr(&output));
+            stdout(&output)
+        };
+        assert_eq!(ask(server, &request("POST", OPEN, JSON, b"{}")).0, 200);
+        assert_eq!(ask(server, &request("POST", OPEN, JSON, b"{")).0, 400);
+        let shown: Value = serde_json::from_str(&show(&["--json"])).unwrap();
+        let urls = shown["urls"].as_array().unwrap().iter().map(|url| url.as_str().unwrap());
+        let urls: Vec<_> = urls.collect();
+        assert_eq!(urls.len(), 2);
+        assert!(urls[0].ends_with(OPEN), "{urls:?}");
+        assert!(urls[1].ends_with(CUSTOM), "{urls:?}");
+        assert_eq!((&shown["accepted"], &shown["refused"]), (&json!(1), &json!({"invalid": 1})));
+        assert_eq!(shown["last_refusal"]["reason"], "invalid");
+        let text = show(&[]);
+        for part in [OPEN, CUSTOM, "\"invalid\": 1", shown["last_refusal"]["at"].as_str().unwrap()] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // To the millisecond, as people read it.
+        let last = &shown["last_event_at"].as_str().unwrap()[11..23];
+        assert!(
+            text.lines().any(|line| line.starts_with("last_event_at ") && line.ends_with(last)),
+            "{text}"
+        );
     });
 }
 

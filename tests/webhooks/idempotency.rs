@@ -6,7 +6,7 @@ use std::{
     io::{BufReader, Write},
     path::Path,
     sync::{
-        Mutex,
+        Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -351,16 +351,63 @@ const WINDOW: usize = 50;
 /// What became of each key, as the senders were told: its work order.
 type Orders = Mutex<HashMap<usize, String>>;
 
+/// Where senders wait for each other. Whoever leaves is not waited for any more: the server may die under anyone.
+struct Meeting {
+    round: Mutex<Round>,
+    all_there: Condvar,
+}
+
+struct Round {
+    number: usize,
+    senders: usize,
+    /// How many of them wait.
+    there: usize,
+}
+
+/// A sender's place in a meeting.
+struct Place<'a>(&'a Meeting);
+
+impl Meeting {
+    fn new(senders: usize) -> Self {
+        Self { round: Mutex::new(Round { number: 0, senders, there: 0 }), all_there: Condvar::new() }
+    }
+
+    fn begin_if_all_there(&self, round: &mut Round) {
+        if round.there >= round.senders {
+            *round = Round { number: round.number + 1, there: 0, ..*round };
+            self.all_there.notify_all();
+        }
+    }
+}
+
+impl Place<'_> {
+    /// Waits until all others are there, too.
+    fn meet(&self) {
+        let mut round = self.0.round.lock().unwrap();
+        let number = round.number;
+        round.there += 1;
+        self.0.begin_if_all_there(&mut round);
+        drop(self.0.all_there.wait_while(round, |round| round.number == number).unwrap());
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut round = self.0.round.lock().unwrap();
+        round.senders -= 1;
+        self.0.begin_if_all_there(&mut round);
+    }
+}
+
 #[test]
 fn concurrent_repeats_make_one_work_order_each_though_the_machine_dies_in_the_middle() {
     let home = home();
     let orders = Orders::default();
     let server = start(home.path());
-    let told = AtomicUsize::new(0);
+    let (told, meeting) = (AtomicUsize::new(0), Meeting::new(SENDERS));
     thread::scope(|scope| {
-        for sender in 0..SENDERS {
-            let (server, orders, told) = (&server, &orders, &told);
-            scope.spawn(move || send_all(server, sender, orders, told));
+        for _ in 0..SENDERS {
+            scope.spawn(|| send_all(&server, Place(&meeting), &orders, &told));
         }
         eventually("half of it is answered", || told.load(Ordering::SeqCst) > KEYS * SENDERS / 2);
         server.signal("KILL");
@@ -368,11 +415,10 @@ fn concurrent_repeats_make_one_work_order_each_though_the_machine_dies_in_the_mi
     assert!(told.load(Ordering::SeqCst) < KEYS * SENDERS, "it died in the middle");
     drop(server);
     let server = start(home.path());
-    let told = AtomicUsize::new(0);
+    let (told, meeting) = (AtomicUsize::new(0), Meeting::new(SENDERS));
     thread::scope(|scope| {
-        for sender in 0..SENDERS {
-            let (server, orders, told) = (&server, &orders, &told);
-            scope.spawn(move || send_all(server, sender, orders, told));
+        for _ in 0..SENDERS {
+            scope.spawn(|| send_all(&server, Place(&meeting), &orders, &told));
         }
     });
     assert_eq!(told.load(Ordering::SeqCst), KEYS * SENDERS);
@@ -387,12 +433,13 @@ fn start(home: &Path) -> Keyway {
 }
 
 /// Sends every key once, many at a time; ends early when the server is gone.
-fn send_all(server: &Keyway, sender: usize, orders: &Orders, told: &AtomicUsize) {
+fn send_all(server: &Keyway, place: Place, orders: &Orders, told: &AtomicUsize) {
     let Ok(stream) = try_connect(server) else { return };
     let mut stream = BufReader::new(stream);
     for window in 0..KEYS / WINDOW {
-        // Each sender begins elsewhere, so that every key meets itself at all times.
-        let keys = (0..WINDOW).map(|n| (window * WINDOW + n + sender * 7) % KEYS);
+        // All at once, so that every key meets itself.
+        place.meet();
+        let keys = window * WINDOW..(window + 1) * WINDOW;
         let requests: Vec<u8> = keys
             .clone()
             .flat_map(|key| {

@@ -75,6 +75,16 @@ workflows:
     edges:
       a: {source_trigger: t, target_job: one, condition_type: always, enabled: true}
       b: {source_trigger: t, target_job: two, condition_type: always, enabled: true}
+  answering:
+    jobs:
+      one: {name: One, body: "fn(s => ({n: 1, webhookResponse: {status: 203, body: {from: 'one'}}}))"}
+      two: {name: Two, body: "fn(s => ({n: 2, webhookResponse: {status: 207, body: {from: 'two'}}}))"}
+      three: {name: Three, body: "fn(s => ({n: 3, webhookResponse: 'not an object'}))"}
+    triggers: {t: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f08, type: webhook, enabled: true, webhook_reply: after_completion}}
+    edges:
+      a: {source_trigger: t, target_job: one, condition_type: always, enabled: true}
+      b: {source_trigger: t, target_job: two, condition_type: always, enabled: true}
+      c: {source_trigger: t, target_job: three, condition_type: always, enabled: true}
   slow:
     jobs: {job: {name: Job, body: "fn(s => new Promise(done => setTimeout(() => done(s), s.data.ms)))"}}
     triggers:
@@ -104,6 +114,7 @@ const STEPS: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04";
 const LEAVES: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f05";
 const SLOW: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f06";
 const PATIENT: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f07";
+const ANSWERING: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f08";
 
 fn post(server: &Keyway, path: &str, body: &Value) -> (u16, String, Value) {
     let (status, head, text) = ask(server, &request("POST", path, JSON, body.to_string().as_bytes()));
@@ -129,7 +140,7 @@ fn the_answer_holds_the_final_state_and_what_is_known_of_the_run() {
     on_both_runtimes(PROJECT, &["--shards", "2"], |server| {
         let (status, head, answer) = post(server, PLAIN, &json!({"n": 1}));
         assert_eq!(status, 201);
-        assert!(head.contains("content-type: application/json"), "{head}");
+        assert!(head.contains("\r\ncontent-type: application/json; charset=utf-8\r\n"), "{head}");
         assert_eq!(answer["data"]["data"], json!({"n": 1}));
         assert_eq!(answer["data"]["request"]["method"], "POST");
         let meta = answer["meta"].as_object().unwrap();
@@ -246,6 +257,20 @@ fn only_the_final_states_response_counts() {
             let (status, _, answer) = post(server, STEPS, &gone);
             assert_eq!((status, &answer["data"]["data"]), (201, &gone));
         }
+    });
+}
+
+#[test]
+fn of_several_leaves_the_one_that_ended_last_and_left_an_object_gives_the_response() {
+    on_both_runtimes(PROJECT, &["--shards", "1"], |server| {
+        let (status, _, answer) = post(server, ANSWERING, &json!({}));
+        let run = server.ended_run(answer["meta"]["run_id"].as_str().unwrap());
+        let steps = run["steps"].as_array().unwrap();
+        assert_eq!(steps.len(), 3);
+        let responses = steps.iter().filter(|step| step["job"] != "three");
+        let last = responses.max_by_key(|step| step["finished_at"].as_str().unwrap()).unwrap();
+        let expected = if last["job"] == "one" { 203 } else { 207 };
+        assert_eq!((status, &answer["data"]), (expected, &json!({"from": last["job"]})));
     });
 }
 
@@ -379,6 +404,9 @@ fn callers_that_wait_are_bounded_and_those_that_left_do_not_count() {
             let refused = http2::ask(&client, "POST", SLOW, &typed, "{}").await.unwrap();
             assert_eq!(refused.status, 503, "{}", refused.body);
             assert_eq!(refused.headers["retry-after"], "1");
+            let message = "Unable to take the request at the moment. Please try again.";
+            let busy = json!({"error": "service_unavailable", "message": message, "retry_after": 1});
+            assert_eq!(serde_json::from_str::<Value>(&refused.body).unwrap(), busy);
             assert_eq!(http2::ask(&client, "GET", PLAIN, &[], "").await.unwrap().status, 200);
             for caller in waiting.drain(..) {
                 caller.abort();

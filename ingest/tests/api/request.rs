@@ -1,7 +1,11 @@
 //! Reruns, cancels, switches.
 
 use hyper::Method;
-use keyway_storage::event::RunState;
+use keyway_engine::command::{Command, Skip};
+use keyway_storage::{
+    event::{RunState, TriggerId},
+    place::Timestamp,
+};
 use serde_json::{Value, json};
 
 use crate::world::{CRON, KAFKA, OTHER, PROJECT, WEBHOOK, World};
@@ -105,6 +109,27 @@ fn a_rerun_that_cannot_be_is_refused_with_the_reason() {
     assert_eq!(told.status, 409);
     assert_eq!(told.body["message"], "The project no longer has the workflow of this work order.");
     assert_eq!(run_ids(&world, &order).len(), 1);
+}
+
+#[test]
+fn a_tick_that_was_passed_over_is_seen_with_its_reason() {
+    let world = World::new(1);
+    let shown = || world.read(&format!("/api/triggers/{CRON}"))["data"]["attributes"]["last_skipped"].clone();
+    assert_eq!(shown(), Value::Null);
+    let trigger = TriggerId(*uuid::Uuid::try_parse(CRON).unwrap().as_bytes());
+    for (seconds, reason) in [(1_779_357_660, "missed"), (1_779_357_720, "an earlier one has not ended yet")]
+    {
+        let due = Timestamp(seconds * 1_000_000);
+        world.ask(0, Command::Skip(Skip { trigger, due, reason: reason.into() }));
+    }
+    let events = world.read("/api/events?shard=0&limit=100");
+    let all = events["data"].as_array().unwrap().iter().map(|event| &event["attributes"]);
+    let skipped: Vec<_> = all.filter(|event| event["kind"] == "TickSkipped").collect();
+    assert_eq!(skipped.len(), 2);
+    let last = skipped[1];
+    assert_eq!((&last["trigger_id"], &last["due"]), (&json!(CRON), &json!("2026-05-21T10:02:00.000000Z")));
+    assert_eq!(last["reason"], "an earlier one has not ended yet");
+    assert_eq!(shown(), json!({"due": last["due"], "at": last["at"], "reason": last["reason"]}));
 }
 
 #[test]

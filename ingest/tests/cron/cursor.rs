@@ -27,6 +27,12 @@ fn leaving(bytes: usize) -> String {
     format!("fn(() => ({{ s: \"x\".repeat({}) }}))", bytes - "{\"s\":\"\"}".len())
 }
 
+/// The same, of characters that take two bytes each.
+fn leaving_accents(bytes: usize) -> String {
+    let bytes = bytes - "{\"s\":\"\"}".len();
+    format!("fn(() => ({{ s: \"\u{e9}\".repeat({}) + \"x\".repeat({}) }}))", bytes / 2, bytes % 2)
+}
+
 fn sized(bytes: usize) -> String {
     project_with(EVERY_MINUTE, &leaving(bytes), "")
 }
@@ -149,6 +155,26 @@ fn a_state_over_a_limit_warns_or_is_not_kept_and_one_at_the_limit_is() {
 }
 
 #[test]
+fn the_limits_count_bytes_not_characters() {
+    let of = |bytes| project_with(EVERY_MINUTE, &leaving_accents(bytes), "");
+    let mut world = World::with_executor("10:00:30", &of(10_000));
+    tick(&mut world);
+    for bytes in [10_001, 50_000, 50_001] {
+        world.apply(&of(bytes));
+        tick(&mut world);
+    }
+    let fates: Vec<_> = sets(&world).iter().map(|set| (set.bytes, set.fate)).collect();
+    let expected = [
+        (10_000, CursorFate::Kept),
+        (10_001, CursorFate::Warned),
+        (50_000, CursorFate::Warned),
+        (50_001, CursorFate::TooLarge),
+    ];
+    assert_eq!(fates, expected);
+    assert!(next(&world).contains('\u{e9}'));
+}
+
+#[test]
 fn a_warning_names_workflow_trigger_work_order_size_and_limit_once_in_an_embargo() {
     let mut world = World::with_executor("10:00:30", &sized(10_001));
     tick(&mut world);
@@ -193,7 +219,11 @@ fn the_limits_are_those_of_the_file() {
 
 /// Two jobs, the first of which is the cursor's; the second one ends as its body says.
 fn two_jobs(second: &str) -> String {
-    project_with(&format!("{EVERY_MINUTE}, cron_cursor_job: pull"), COUNT, "")
+    two_jobs_of(COUNT, second)
+}
+
+fn two_jobs_of(first: &str, second: &str) -> String {
+    project_with(&format!("{EVERY_MINUTE}, cron_cursor_job: pull"), first, "")
         .replace("    triggers:", &format!("      send: {{name: Send, body: '{second}'}}\n    triggers:"))
         .replace(
             "edges: {e:",
@@ -210,6 +240,21 @@ fn the_last_good_step_of_the_cursor_job_counts_whatever_became_of_its_run() {
     tick(&mut world);
     assert_eq!(ends(&world), [RunState::Success, RunState::Failed, RunState::Failed]);
     assert_eq!(begun(&world), ["{}", "{\"n\":1}", "{\"n\":2}"]);
+}
+
+#[test]
+fn a_step_of_the_cursor_job_that_is_too_large_leaves_the_last_one_that_fitted() {
+    let small = "fn(() => ({ other: true }))";
+    let mut world = World::with_executor("10:00:30", &two_jobs_of(&leaving(50_000), small));
+    tick(&mut world);
+    world.apply(&two_jobs_of(&leaving(50_001), small));
+    tick(&mut world);
+    tick(&mut world);
+    assert_eq!(ends(&world), [RunState::Success; 3]);
+    let fates: Vec<_> = sets(&world).iter().map(|set| set.fate).collect();
+    assert_eq!(fates, [CursorFate::Warned, CursorFate::TooLarge, CursorFate::TooLarge]);
+    let begun: Vec<_> = begun(&world).iter().map(String::len).collect();
+    assert_eq!(begun, [2, 50_000, 50_000]);
 }
 
 #[test]

@@ -31,6 +31,25 @@ pub const ZONES: [&str; 24] = [
     "Pacific/Easter",
 ];
 
+/// One of the five fields.
+struct Part {
+    least: u64,
+    most: u64,
+    /// Names for values, from `least` on.
+    names: &'static [&'static str],
+}
+
+const MINUTES: Part = Part { least: 0, most: 59, names: &[] };
+const HOURS: Part = Part { least: 0, most: 23, names: &[] };
+const DAYS: Part = Part { least: 1, most: 31, names: &[] };
+const MONTHS: Part = Part {
+    least: 1,
+    most: 12,
+    names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+};
+/// 7 is Sunday, like 0.
+const WEEKDAYS: Part = Part { least: 0, most: 7, names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] };
+
 /// The smallest generator that is good enough (SplitMix64).
 pub struct Random(pub u64);
 
@@ -67,31 +86,57 @@ impl Random {
         Timestamp(second as u64 * 1_000_000)
     }
 
-    fn field(&mut self, least: u64, most: u64) -> String {
+    /// A value of a field, by its name now and then, in any case.
+    fn value(&mut self, part: &Part, value: u64) -> String {
+        let named = part.names.get((value - part.least) as usize).filter(|_| self.below(3) == 0);
+        match (named, self.below(2)) {
+            (None, _) => value.to_string(),
+            (Some(name), 0) => name.to_uppercase(),
+            (Some(name), _) => (*name).to_owned(),
+        }
+    }
+
+    fn range(&mut self, part: &Part) -> String {
+        let (a, b) = (self.between(part.least, part.most), self.between(part.least, part.most));
+        let (first, last) = (a.min(b), a.max(b));
+        let first = self.value(part, first);
+        // A `sun` at the end of a range is 7 to croner.
+        let last = if last == 0 { "0".to_owned() } else { self.value(part, last) };
+        format!("{first}-{last}")
+    }
+
+    /// What may stand between two commas, but for the star.
+    fn item(&mut self, part: &Part) -> String {
+        match self.below(4) {
+            0 => self.range(part),
+            1 => format!("{}/{}", self.range(part), self.between(1, 1 + part.most / 3)),
+            _ => {
+                let value = self.between(part.least, part.most);
+                self.value(part, value)
+            }
+        }
+    }
+
+    fn field(&mut self, part: &Part) -> String {
         match self.below(8) {
             0..3 => "*".to_owned(),
-            3 => format!("*/{}", self.between(2, 2 + most / 2)),
+            3 => format!("*/{}", self.between(2, 2 + part.most / 2)),
             4 => {
-                let (a, b) = (self.between(least, most), self.between(least, most));
-                format!("{}-{}", a.min(b), a.max(b))
+                let items = self.between(2, 4);
+                (0..items).map(|_| self.item(part)).collect::<Vec<_>>().join(",")
             }
-            5 => {
-                let (a, b) = (self.between(least, most), self.between(least, most));
-                format!("{a},{b}")
-            }
-            _ => self.between(least, most).to_string(),
+            _ => self.item(part),
         }
     }
 
     /// Five fields; hours are mostly those in which clocks are changed.
     pub fn expression(&mut self) -> String {
-        let hours = match self.below(2) {
-            0 => self.field(0, 3),
-            _ => self.field(0, 23),
-        };
-        let (minutes, days) = (self.field(0, 59), self.field(1, 31));
-        let months = if self.below(2) == 0 { "*".to_owned() } else { self.field(1, 12) };
-        let weekdays = self.field(0, 6);
+        let night = Part { most: 3, ..HOURS };
+        let hours = if self.below(2) == 0 { &night } else { &HOURS };
+        let hours = self.field(hours);
+        let (minutes, days) = (self.field(&MINUTES), self.field(&DAYS));
+        let months = if self.below(2) == 0 { "*".to_owned() } else { self.field(&MONTHS) };
+        let weekdays = self.field(&WEEKDAYS);
         format!("{minutes} {hours} {days} {months} {weekdays}")
     }
 }

@@ -101,6 +101,7 @@ fn is_fixed(schedule: &Schedule) -> bool {
 fn the_next_tick_is_the_one_that_croner_finds() {
     let mut random = Random(13);
     let (mut compared, mut near_changes) = (0, 0);
+    let mut spellings = [0; 4];
     while compared < TRIPLES {
         let (expression, zone) = (random.expression(), random.zone());
         let schedule = schedule(&expression, zone);
@@ -109,6 +110,15 @@ fn the_next_tick_is_the_one_that_croner_finds() {
         }
         let cron: Cron = expression.parse().unwrap();
         let same_kind = is_fixed(&schedule) == (cron.determine_job_type() == JobType::FixedTime);
+        let is_in = |parts: &[&str]| usize::from(parts.iter().all(|part| expression.contains(part)));
+        let weekdays = expression.rsplit(' ').next().unwrap();
+        let seen = [
+            is_in(&["-", "/"]),
+            is_in(&["-", ","]),
+            usize::from(weekdays.contains('7')),
+            usize::from(has_name(&expression)),
+        ];
+        spellings.iter_mut().zip(seen).for_each(|(count, seen)| *count += seen);
         for _ in 0..20 {
             let after = random.instant(zone);
             let second = after.seconds() as i64;
@@ -128,6 +138,12 @@ fn the_next_tick_is_the_one_that_croner_finds() {
         }
     }
     assert!(near_changes > TRIPLES / 10, "{near_changes}");
+    // Steps of ranges, lists beside ranges, sevens, names.
+    assert!(spellings.iter().all(|count| *count > 200), "{spellings:?}");
+}
+
+fn has_name(expression: &str) -> bool {
+    expression.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Whether a gap between two instants ends on another day than it began.
