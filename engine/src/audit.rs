@@ -215,6 +215,7 @@ impl Watcher for Audit<'_> {
                 }
             }
             EventKind::LeaseExpired(it) => self.check_work_order(place, it.run.work_order, views)?,
+            EventKind::LeaseReturned(it) => self.check_work_order(place, it.run.work_order, views)?,
             EventKind::RunStarted(it) => {
                 self.check_work_order(place, it.run.work_order, views)?;
                 if let Some(offset) = it.cursor {

@@ -34,6 +34,8 @@ pub enum Command {
     Claim(Claim),
     /// Record what happened to a run.
     Report(RunReport),
+    /// Offer a run again that its worker has not begun, and will not.
+    GiveBack(GiveBack),
     /// End a run.
     Cancel(RunKey),
     /// Make another run of a work order.
@@ -167,6 +169,15 @@ pub struct RunReport {
     pub cursor: Option<RunCursor>,
     /// `RunStarted`, `StepStarted`, `StepFinished`, `LogWritten`, `RunFinished`, in order.
     pub events: Vec<EventKind>,
+}
+
+/// A claimed run that its worker has not begun, and will not.
+#[derive(Debug, Clone, Copy)]
+pub struct GiveBack {
+    /// The run.
+    pub run: RunKey,
+    /// The attempt; one of an older one is answered with `Stop`.
+    pub attempt: u8,
 }
 
 /// Which state a run leaves for the next runs of its trigger, in the project that the run was made for.

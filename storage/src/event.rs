@@ -21,9 +21,9 @@ pub use input::{
     TickSkipped, TriggerId, WorkflowId,
 };
 pub use run::{
-    CancelRequested, Cause, ClaimedRun, ExitReason, FinalState, Held, JobId, LaneId, LeaseExpired, Level,
-    LogLine, LogSource, LogWritten, Released, RunError, RunFinished, RunRequested, RunStarted, RunState,
-    RunsClaimed, StepFinished, StepInput, StepStarted,
+    CancelRequested, Cause, ClaimedRun, ExitReason, FinalState, Held, JobId, LaneId, LeaseExpired,
+    LeaseReturned, Level, LogLine, LogSource, LogWritten, Released, RunError, RunFinished, RunRequested,
+    RunStarted, RunState, RunsClaimed, StepFinished, StepInput, StepStarted,
 };
 pub use schedule::{
     ClockSet, CursorFate, CursorSet, CursorState, SchedulesSet, TICKS, TICKS_SKIPPED, TriggerSchedule,
@@ -191,4 +191,6 @@ kinds! {
     BulkStarted = 57,
     /// It was asked of each of them.
     BulkEnded = 58,
+    /// A claimed run is offered again because its worker never began it.
+    LeaseReturned = 60,
 }

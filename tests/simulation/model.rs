@@ -88,6 +88,7 @@ impl Model {
             EventKind::LeaseExpired(expired) => {
                 self.order(shard, expired.run.work_order).status = Status::Waiting
             }
+            EventKind::LeaseReturned(back) => self.order(shard, back.run.work_order).status = Status::Waiting,
             EventKind::RunFinished(end) => {
                 let order = self.order(shard, end.run.work_order);
                 assert_ne!(order.status, Status::Ended, "a run ends once");

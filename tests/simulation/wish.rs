@@ -1,7 +1,7 @@
-//! What people ask for in the world: the end of a run, another run, that a blocked lane go on.
+//! What is asked for in the world: the end of a run, another run, that a blocked lane go on, that a run be taken back.
 
 use keyway_engine::{
-    command::{Command, Release, Rerun},
+    command::{Answer, Command, GiveBack, Release, Rerun},
     queue::lane::line_key,
 };
 use keyway_storage::{
@@ -35,6 +35,18 @@ impl World {
             origin: 1,
         };
         self.command(shard, Command::Rerun(rerun));
+    }
+
+    /// A worker that stops gives back a run that it did not begin.
+    pub fn give_back(&mut self) {
+        let indexes: Vec<usize> = (0..self.working.len()).collect();
+        let Some(index) = self.random.pick(&indexes) else { return };
+        let (shard, _, claim) = self.working[index];
+        let back = GiveBack { run: claim.run, attempt: claim.attempt };
+        // One that began is not taken back.
+        if let Answer::Done = self.command(shard, Command::GiveBack(back)) {
+            self.working.swap_remove(index);
+        }
     }
 
     pub fn release(&mut self) {

@@ -94,6 +94,7 @@ pub struct World {
     has_replays: bool,
     has_reshards: bool,
     pub has_cuts: bool,
+    has_returns: bool,
     /// How many work orders were cut.
     pub cuts: u64,
     /// How many because a workflow had more bytes than it may.
@@ -106,7 +107,7 @@ pub struct World {
     pub model: Model,
     pub now: Timestamp,
     /// Runs that a worker has, by shard and worker.
-    working: Vec<(ShardId, u32, RunClaim)>,
+    pub working: Vec<(ShardId, u32, RunClaim)>,
     pub triggers: Vec<TriggerId>,
     numbers: u64,
     /// Whether events are printed: one seed is looked at.
@@ -141,6 +142,7 @@ impl World {
             has_replays: seed.is_multiple_of(SEEDS_PER_REPLAY),
             has_reshards: seed % SEEDS_PER_REPLAY == 2,
             has_cuts: seed.is_multiple_of(SEEDS_PER_CUT),
+            has_returns: seed % SEEDS_PER_REPLAY == 1,
             cuts: 0,
             relieved: 0,
             routes: Routes::plain(SHARDS),
@@ -194,6 +196,7 @@ impl World {
             return self.sweep();
         }
         match self.random.below(100) {
+            0..6 if self.has_returns => self.give_back(),
             0..30 => self.receive(),
             30..55 => self.claim(),
             55..80 => self.work(),
@@ -458,10 +461,8 @@ impl World {
                     response: Bytes::new(),
                     finished: self.now,
                 };
-                self.command(
-                    shard,
-                    Command::Report(RunReport { run, attempt, cursor: None, events: vec![end.into()] }),
-                );
+                let events = vec![end.into()];
+                self.command(shard, Command::Report(RunReport { run, attempt, cursor: None, events }));
             }
         }
     }

@@ -113,9 +113,17 @@ impl Pool {
         (0..self.threads).map(start).collect()
     }
 
-    /// Tells the threads to end after what they run.
+    /// Tells the threads to end after what they run, and the shards to take back what none has begun.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
+        for (bell, _) in self.hungry.lock().expect("no holder panics").iter() {
+            bell.ring();
+        }
+    }
+
+    /// Whether the threads begin nothing any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
     /// Registers a shard: its flag is set while it wants slots, and its bell rings when some come free.
@@ -135,7 +143,7 @@ impl Pool {
         let share = |free: usize| if alone { free } else { free.div_ceil(2) };
         let reserved = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
             let free = most.saturating_sub(taken);
-            (free > 0 && !self.stopped.load(Ordering::Acquire)).then_some(taken + share(free))
+            (free > 0 && !self.is_stopped()).then_some(taken + share(free))
         });
         reserved.map_or(0, |before| share(most - before) as u16)
     }
@@ -167,7 +175,7 @@ impl Pool {
 
     fn work(&self) {
         let mut sandbox = None;
-        while !self.stopped.load(Ordering::Acquire) {
+        while !self.is_stopped() {
             let Some(task) = self.next(&mut sandbox) else { continue };
             if task.stage.begin() {
                 let clock = Stopwatch::start();

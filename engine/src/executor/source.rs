@@ -18,7 +18,7 @@ use keyway_storage::{
 
 use super::pool::{Pool, Stage, Task, cancelled};
 use crate::{
-    command::{Answer, Claim, Command, Permits, Receipt, RunClaim, RunReport, Ticket},
+    command::{Answer, Claim, Command, GiveBack, Permits, Receipt, RunClaim, RunReport, Ticket},
     mailbox::{Bell, Mailbox},
     project::Project,
     source::{Ahead, Batch, Positions, Source},
@@ -45,6 +45,8 @@ pub struct Executor {
     again: Vec<RunClaim>,
     /// Runs of which the log lacks something, because a report on their way was refused: they are executed again too.
     gaps: HashSet<RunKey>,
+    /// Runs that no thread will begin, on their way back.
+    returned: Vec<GiveBack>,
     pending: VecDeque<Pending>,
     /// A report that did not fit into the last batch.
     held_back: Option<(RunReport, usize)>,
@@ -65,6 +67,7 @@ impl Executor {
             unbegun: VecDeque::new(),
             again: Vec::new(),
             gaps: HashSet::new(),
+            returned: Vec::new(),
             pending: VecDeque::new(),
             held_back: None,
         }
@@ -113,6 +116,18 @@ impl Executor {
         }
     }
 
+    /// Offers again what no thread has begun and none will: it costs no attempt, and nothing is lost by it.
+    fn offer_back(&mut self, batch: &mut Batch) {
+        let unbegun = self.running.iter().filter(|(_, (_, stage))| stage.take_back());
+        self.returned.extend(unbegun.map(|(run, (claim, _))| GiveBack { run: *run, attempt: claim.attempt }));
+        while batch.has_room(0)
+            && let Some(back) = self.returned.pop()
+        {
+            self.pending.push_back(Pending::Report { run: back.run, last: true, cursor: None });
+            batch.push(Ticket(0), Command::GiveBack(back), 0);
+        }
+    }
+
     /// Whether a report continues what the log has; the end of one that does not lets its run be executed again.
     fn continues(&mut self, report: &RunReport, last: bool) -> bool {
         if !self.gaps.contains(&report.run) {
@@ -157,7 +172,9 @@ impl Source for Executor {
             self.pending.push_back(Pending::Report { run: report.run, last, cursor });
             batch.push(Ticket(0), Command::Report(report), bytes);
         }
-        if batch.has_room(0) {
+        if self.pool.is_stopped() {
+            self.offer_back(batch);
+        } else if batch.has_room(0) {
             // Before the slots are looked at: one that comes free after the look rings the bell.
             self.hungry.store(true, Ordering::Release);
             let slots = self.pool.reserve();

@@ -346,6 +346,7 @@ fn is_never_needed(kind: Kind) -> bool {
             | Kind::Opened
             | Kind::RunsClaimed
             | Kind::LeaseExpired
+            | Kind::LeaseReturned
             | Kind::CancelRequested
             | Kind::Held
             | Kind::Released

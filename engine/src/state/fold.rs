@@ -4,7 +4,7 @@ use bytes::Bytes;
 use keyway_storage::{
     error::ReadError,
     event::{
-        Event, EventKind, Held, LeaseExpired, Noticed, Position, ProjectApplied, Received, RunFinished,
+        Event, EventKind, Held, LeaseReturned, Noticed, Position, ProjectApplied, Received, RunFinished,
         RunRequested, RunState, RunsClaimed, StreamMoved, TICKS, TICKS_SKIPPED, TriggerId, Warned,
     },
     key::{Key, Tag},
@@ -43,7 +43,8 @@ impl State {
                 self.counts_dirty = true;
             }
             EventKind::RunsClaimed(claimed) => self.fold_claimed(at, claimed)?,
-            EventKind::LeaseExpired(expired) => self.fold_expired(expired),
+            EventKind::LeaseExpired(expired) => self.fold_offered_again(expired.run, expired.attempt),
+            EventKind::LeaseReturned(back) => self.fold_returned(back),
             EventKind::RunRequested(requested) => self.fold_requested(offset, at, requested)?,
             EventKind::RunStarted(begun) => self.fold_started(begun.run, begun.started),
             EventKind::RunFinished(finished) => self.fold_finished(offset, at, finished)?,
@@ -173,20 +174,20 @@ impl State {
         Ok(())
     }
 
-    fn fold_expired(&mut self, expired: &LeaseExpired) {
-        let lease = self.remove_lease(expired.run.work_order).expect("only a lease expires");
-        assert_eq!(lease.claimed.run, expired.run);
+    fn fold_returned(&mut self, back: &LeaseReturned) {
+        // The attempt was none.
+        self.fold_offered_again(back.run, back.attempt.saturating_sub(1));
+    }
+
+    fn fold_offered_again(&mut self, run: RunKey, attempts: u8) {
+        let lease = self.remove_lease(run.work_order).expect("only a claimed run is offered again");
+        assert_eq!(lease.claimed.run, run);
         self.count_run(Some(lease_state(&lease)), RunState::Available);
         if lease.started.is_some() {
             self.count_work_order(Some(RunState::Started), RunState::Available);
         }
-        let row = AgainRow {
-            n: expired.run.n,
-            attempts: expired.attempt,
-            requested: lease.requested,
-            key: lease.key,
-        };
-        self.queue.push_again(lease.claimed.lane, expired.run.work_order, row, &mut self.rows);
+        let row = AgainRow { n: run.n, attempts, requested: lease.requested, key: lease.key };
+        self.queue.push_again(lease.claimed.lane, run.work_order, row, &mut self.rows);
         self.queue.give_back(lease.claimed.lane, &mut self.rows);
     }
 

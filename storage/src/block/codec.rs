@@ -89,7 +89,8 @@ kinds!(
     HistoryTrimmed,
     CutAway,
     BulkStarted,
-    BulkEnded
+    BulkEnded,
+    LeaseReturned
 );
 
 fn decode_as<T>(archive: &Bytes) -> Result<T, Damage>

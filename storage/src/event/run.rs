@@ -176,6 +176,17 @@ pub struct LeaseExpired {
     pub attempt: u8,
 }
 
+/// A claimed run is offered again, at its old place, because its worker stopped before it began it: the attempt does not
+/// count.
+#[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseReturned {
+    /// The run.
+    pub run: RunKey,
+    /// The attempt that was none.
+    pub attempt: u8,
+}
+
 /// Another run of a work order was asked for.
 #[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
 #[serde(deny_unknown_fields)]

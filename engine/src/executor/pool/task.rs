@@ -48,6 +48,11 @@ impl Stage {
         self.0.swap(CANCELLED, Ordering::AcqRel) == WAITS
     }
 
+    /// Takes a task back that no thread has begun; true if none ever will.
+    pub fn take_back(&self) -> bool {
+        self.0.compare_exchange(WAITS, CANCELLED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire) == CANCELLED
     }

@@ -41,6 +41,7 @@ pub fn add(document: Document, call: &Call, event: &Event) -> Result<Document, A
         EventKind::BulkEnded(it) => document.with("id", uuid(it.id)),
         EventKind::RunsClaimed(it) => runs_claimed(document, &ids, it)?,
         EventKind::LeaseExpired(it) => document.with("run_id", ids.run(it.run)?).with("attempt", it.attempt),
+        EventKind::LeaseReturned(it) => document.with("run_id", ids.run(it.run)?).with("attempt", it.attempt),
         EventKind::RunRequested(it) => run_requested(document, &ids, it)?,
         EventKind::RunStarted(it) => document
             .with("run_id", ids.run(it.run)?)
