@@ -21,7 +21,7 @@ use keyway_engine::{
     project::{Origin, Project, Reference, SecretSource, read},
     shard::{Fatal, Shard, ShardSetup},
     source::{Ahead, Batch, Positions, Source},
-    stats::Stats,
+    stats::{Health, Stats},
 };
 use keyway_ingest::trigger::types;
 use keyway_storage::{
@@ -84,6 +84,7 @@ impl SyncProbe for Disk {
 struct Peer {
     to_offer: Arc<AtomicU64>,
     told: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
     /// There while the peer waits for ends.
     waits: Option<Presence>,
 }
@@ -148,9 +149,11 @@ impl Source for Peer {
 
     fn release(&mut self, receipts: &mut Vec<Receipt>) {
         for receipt in receipts.drain(..) {
-            if matches!(receipt.answer, Answer::Accepted(_) | Answer::Ended(_)) {
-                self.told.fetch_add(1, Ordering::SeqCst);
-            }
+            match receipt.answer {
+                Answer::Accepted(_) | Answer::Ended(_) => self.told.fetch_add(1, Ordering::SeqCst),
+                Answer::Refused(_) => self.refused.fetch_add(1, Ordering::SeqCst),
+                other => panic!("{other:?}"),
+            };
         }
     }
 }
@@ -160,7 +163,9 @@ struct Bench {
     disk: Arc<Disk>,
     to_offer: Arc<AtomicU64>,
     told: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
     began: Arc<AtomicU64>,
+    bell: Arc<Bell>,
     reached: Receiver<()>,
     go: Sender<()>,
     _home: tempfile::TempDir,
@@ -194,18 +199,23 @@ fn bench(waits: Option<Presence>) -> Bench {
     .unwrap();
     let file = Bytes::from_static(PROJECT.as_bytes());
     shard.request(Command::Apply(Apply { file, made: vec![], project: project() })).unwrap();
-    let [to_offer, told, began] = [(); 3].map(|()| Arc::new(AtomicU64::new(0)));
-    let peer = Peer { to_offer: Arc::clone(&to_offer), told: Arc::clone(&told), waits };
+    let [to_offer, told, refused, began] = [(); 4].map(|()| Arc::new(AtomicU64::new(0)));
+    let peer = Peer {
+        to_offer: Arc::clone(&to_offer),
+        told: Arc::clone(&told),
+        refused: Arc::clone(&refused),
+        waits,
+    };
     shard.connect(vec![
         Box::new(peer),
-        Box::new(Runner { bell, done: Vec::new(), began: Arc::clone(&began) }),
+        Box::new(Runner { bell: Arc::clone(&bell), done: Vec::new(), began: Arc::clone(&began) }),
     ]);
-    Bench { shard, disk, to_offer, told, began, reached, go, _home: home }
+    Bench { shard, disk, to_offer, told, refused, began, bell, reached, go, _home: home }
 }
 
 #[test]
 fn an_input_is_acknowledged_only_when_its_sync_has_returned() {
-    let Bench { mut shard, disk, to_offer, told, began, reached, go, _home } = bench(None);
+    let Bench { mut shard, disk, to_offer, told, began, reached, go, _home, .. } = bench(None);
     disk.held.store(true, Ordering::SeqCst);
     to_offer.store(3, Ordering::SeqCst);
     let turn = std::thread::spawn(move || shard.turn(Timestamp(2_000_000)).map(|_| shard));
@@ -219,7 +229,8 @@ fn an_input_is_acknowledged_only_when_its_sync_has_returned() {
 
 #[test]
 fn a_run_that_someone_waits_for_may_end_before_the_sync_and_is_told_after_it() {
-    let Bench { mut shard, disk, to_offer, told, began, reached, go, _home } = bench(Some(Presence::new()));
+    let Bench { mut shard, disk, to_offer, told, began, reached, go, _home, .. } =
+        bench(Some(Presence::new()));
     disk.held.store(true, Ordering::SeqCst);
     to_offer.store(3, Ordering::SeqCst);
     let turn = std::thread::spawn(move || shard.turn(Timestamp(2_000_000)).map(|_| shard));
@@ -244,4 +255,34 @@ fn nothing_is_acknowledged_when_a_sync_fails_and_the_shard_takes_nothing_more() 
         disk.broken.store(false, Ordering::SeqCst);
     }
     assert_eq!(told.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn whoever_asks_a_shard_whose_sync_failed_is_refused_until_it_is_stopped() {
+    let Bench { mut shard, disk, to_offer, told, refused, bell, _home, .. } = bench(Some(Presence::new()));
+    disk.broken.store(true, Ordering::SeqCst);
+    to_offer.store(3, Ordering::SeqCst);
+    let health = shard.reader().stats;
+    let turns = std::thread::spawn(move || {
+        let fatal = shard.run().unwrap_err();
+        shard.refuse_until_stopped();
+        fatal
+    });
+    let are_refused = |count| {
+        while refused.load(Ordering::SeqCst) < count {
+            std::thread::yield_now();
+        }
+    };
+    are_refused(3);
+    assert_eq!(health.health(), Health::Poisoned);
+    disk.broken.store(false, Ordering::SeqCst);
+    for count in [5, 7] {
+        to_offer.store(2, Ordering::SeqCst);
+        bell.ring();
+        are_refused(count);
+    }
+    bell.stop();
+    let fatal = turns.join().unwrap();
+    assert!(matches!(fatal, Fatal::Append(AppendError::Poisoned { .. })), "{fatal}");
+    assert_eq!((told.load(Ordering::SeqCst), refused.load(Ordering::SeqCst)), (0, 7));
 }

@@ -4,12 +4,18 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use common::{
     code,
     keyway::{Keyway, eventually},
     stderr, stdout, tool,
+};
+use keyway_storage::{
+    directory::{DataDir, Durability},
+    key::{Key, Tag},
+    log::Log,
+    place::ShardId,
 };
 use serde_json::{Value, json};
 
@@ -117,6 +123,60 @@ fn a_second_process_on_the_data_dir_is_refused_with_exit_code_5() {
     assert_eq!(status.code(), Some(5), "{trace}");
     assert!(trace.contains("keyway: "), "{trace}");
     assert_eq!(first.post(TRIGGER, "{}").0, 200);
+}
+
+/// What is in a data dir, but for the note of who has it.
+fn files(folder: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(self::files(&path)),
+            false if path.ends_with("lock") => {}
+            false => drop(files.insert(path.clone(), fs::read(path).unwrap())),
+        }
+    }
+    files
+}
+
+#[test]
+fn a_data_dir_of_a_newer_format_is_refused_with_exit_code_5_and_left_as_it_is() {
+    let home = home(PROJECT);
+    assert_eq!(Keyway::start(home.path(), &[]).stop().code(), Some(0));
+    let data = home.path().join("data");
+    let manifest = data.join("manifest");
+    let mut bytes = fs::read(&manifest).unwrap();
+    bytes[4] = 99;
+    fs::write(&manifest, bytes).unwrap();
+    let before = files(&data);
+    let Err((status, trace)) = Keyway::try_start(home.path(), &[]) else { panic!("served a newer format") };
+    let mut told = vec![(status.code(), trace)];
+    for command in ["verify", "rebuild"] {
+        let output = tool().args([command, "--data-dir"]).arg(&data).output().unwrap();
+        told.push((output.status.code(), stderr(&output)));
+    }
+    for (code, message) in told {
+        assert_eq!(code, Some(5), "{message}");
+        assert!(message.contains("the data dir has format 99, this keyway knows formats up to"), "{message}");
+        assert!(message.contains("use a newer keyway"), "{message}");
+    }
+    assert_eq!(files(&data), before);
+}
+
+#[test]
+fn rows_that_are_not_what_was_written_end_the_start_with_exit_code_6() {
+    let home = home(PROJECT);
+    assert_eq!(Keyway::start(home.path(), &["--shards", "1"]).stop().code(), Some(0));
+    {
+        let data = DataDir::open_existing(&home.path().join("data")).unwrap();
+        let mut store = data.open_shard(ShardId(0), Durability::Fsync, None).unwrap();
+        let end = store.log.live().end;
+        store.state.put(Key::new(Tag::Counts), b"not what was written"[..].into());
+        store.state.commit(end).unwrap();
+    }
+    let Err((status, trace)) = Keyway::try_start(home.path(), &[]) else { panic!("served damaged rows") };
+    assert_eq!(status.code(), Some(6), "{trace}");
+    assert!(trace.contains("keyway: a damaged row"), "{trace}");
 }
 
 #[test]

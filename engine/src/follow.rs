@@ -203,6 +203,13 @@ impl Follows {
         Some((followed.followers, Arc::new(run_end)))
     }
 
+    /// Lets go of all who wait, and names them.
+    pub fn drain(&mut self) -> Vec<Follower> {
+        self.count = 0;
+        let waiting = self.runs.drain().flat_map(|(_, followed)| followed.followers);
+        waiting.chain(self.late.drain(..).map(|late| late.follower)).collect()
+    }
+
     /// Whether someone is to be told from the log.
     pub fn has_late(&self) -> bool {
         !self.late.is_empty()

@@ -7,6 +7,7 @@ mod callers;
 mod cut;
 mod open;
 mod reader;
+mod refuse;
 mod sweep;
 mod time;
 
@@ -48,6 +49,9 @@ use time::ShardTime;
 pub use open::{Fatal, ShardSetup, last_time};
 pub use reader::ShardReader;
 
+/// The answer to what cannot be done now.
+const REFUSED: Answer = Answer::Refused(Refusal::Full);
+
 /// The clock of a shard, brought in so that tests can turn it by hand.
 pub type Clock = Box<dyn FnMut() -> Timestamp + Send>;
 
@@ -81,8 +85,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Turns until the bell says stop.
-    pub fn run(mut self) -> Result<(), Fatal> {
+    /// Turns until the bell says stop. What fails is answered by `refuse_until_stopped`, which is to be called then.
+    pub fn run(&mut self) -> Result<(), Fatal> {
         self.bell.attach();
         self.stats.set_health(Health::Ready);
         while !self.bell.is_stopped() {
@@ -90,14 +94,13 @@ impl Shard {
             match self.turn_now() {
                 Ok(true) => {}
                 Ok(false) => self.bell.wait(pause(self.time.log, self.due())),
-                Err(fatal) => {
-                    self.stats.set_health(Health::Poisoned);
-                    return Err(fatal);
-                }
+                Err(fatal) => return self.fall(fatal),
             }
         }
         // What came in before the bell still gets its turn.
-        self.turn_now()?;
+        if let Err(fatal) = self.turn_now() {
+            return self.fall(fatal);
+        }
         self.stats.set_health(Health::Stopped);
         Ok(())
     }
@@ -149,7 +152,7 @@ impl Shard {
     }
 
     fn decide_batch(&mut self, now: Timestamp) -> Result<bool, Fatal> {
-        let (mut worked, mut stopped) = (false, Vec::new());
+        let (mut worked, mut stopped, mut failed) = (false, Vec::new(), None);
         self.follows.begin();
         let mut batch = std::mem::take(&mut self.batch);
         for (origin, ticket, mut command) in batch.drain() {
@@ -161,10 +164,13 @@ impl Shard {
             let stream = stream_of(&command);
             // What follows a refused input of the same stream would make it look like one that was here before.
             let refused = stream.is_some_and(|stream| stopped.contains(&stream));
-            let answer = match refused || follow.is_some() && !self.has_room_for_caller() {
-                true => Answer::Refused(Refusal::Full),
-                false => self.decide_one(command, now)?,
-            };
+            // Whatever was offered gets an answer, even where the shard fails in the middle of it.
+            let refused = refused || failed.is_some() || follow.is_some() && !self.has_room_for_caller();
+            let decided = if refused { Ok(REFUSED) } else { self.decide_one(command, now) };
+            let answer = decided.unwrap_or_else(|fatal| {
+                failed = Some(fatal);
+                REFUSED
+            });
             if matches!(answer, Answer::Refused(_)) {
                 stopped.extend(stream);
             }
@@ -174,7 +180,7 @@ impl Shard {
             self.receipts[origin].push(Receipt { ticket, at: now, answer });
         }
         self.batch = batch;
-        Ok(worked)
+        failed.map_or(Ok(worked), Err)
     }
 
     fn decide_one(&mut self, command: Command, now: Timestamp) -> Result<Answer, Fatal> {
@@ -412,37 +418,6 @@ impl Shard {
             self.set_full(now);
         }
         true
-    }
-
-    /// Answers everything with a refusal; nothing is decided.
-    fn refuse_all(&mut self, now: Timestamp) -> Result<bool, Fatal> {
-        let mut batch = std::mem::take(&mut self.batch);
-        for (origin, ticket, _) in batch.drain() {
-            self.receipts[origin].push(Receipt { ticket, at: now, answer: Answer::Refused(Refusal::Full) });
-        }
-        self.batch = batch;
-        self.release()?;
-        Ok(false)
-    }
-
-    /// The turn could not be appended: forgets what was decided, and refuses what was asked.
-    fn roll_back(&mut self, now: Timestamp) -> Result<bool, Fatal> {
-        tracing::error!(shard = self.id.0, "the disk is full: inputs are refused until there is room");
-        self.set_full(now);
-        self.events.clear();
-        self.callers.clear();
-        self.permits.keyring.give_back(self.keys.drain(..));
-        // What it was about to note is not in the log: it is looked for anew.
-        self.sweep.restart();
-        for receipts in &mut self.receipts {
-            for receipt in receipts.iter_mut() {
-                self.permits.give_back_claimed(&receipt.answer);
-                receipt.answer = Answer::Refused(Refusal::Full);
-            }
-        }
-        self.reopen()?;
-        self.release()?;
-        Ok(false)
     }
 }
 

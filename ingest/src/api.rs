@@ -15,6 +15,7 @@ mod export;
 mod health;
 mod history;
 mod letter;
+mod lobby;
 mod metrics;
 mod page;
 mod project;
@@ -58,6 +59,7 @@ use crate::{
 pub use access::Access;
 pub use error::ApiError;
 pub use export::filter as export_filter;
+pub use lobby::Lobby;
 pub use page::Values;
 pub use replay::{Replays, Site as ReplaySite};
 

@@ -68,8 +68,18 @@ pub struct Door {
     pub readers: Arc<Readers>,
     /// Project files that are on their way to the API.
     pub api_projects: Cell<usize>,
-    /// Set when the door shall end.
+    /// Set when nothing more shall come in, but through a listener that is the API's alone.
     pub drain: Arc<Signal>,
+    /// Set when the door shall end.
+    pub end: Arc<Signal>,
+}
+
+/// Whom a door tells how far it is.
+pub struct Tell {
+    /// It listens, or cannot.
+    pub ready: Box<dyn FnOnce(io::Result<()>) + Send>,
+    /// What was in flight at the public address is finished, or has taken as long as it may.
+    pub drained: Box<dyn FnOnce() + Send>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,14 +100,14 @@ struct Visit {
 }
 
 impl Door {
-    /// Serves until the drain signal, on the calling thread.
-    pub fn run<R: Runtime>(self, ready: impl FnOnce(io::Result<()>)) -> io::Result<()> {
+    /// Serves until the end signal, on the calling thread.
+    pub fn run<R: Runtime>(self, tell: Tell) -> io::Result<()> {
         let name = format!("door-{}", self.index);
         let core = self.core;
-        R::block_on(&name, core, async move { self.serve::<R>(ready).await })
+        R::block_on(&name, core, async move { self.serve::<R>(tell).await })
     }
 
-    async fn serve<R: Runtime>(self, ready: impl FnOnce(io::Result<()>)) {
+    async fn serve<R: Runtime>(self, tell: Tell) {
         let (door, watches) = (Rc::new(self), Rc::new(Watches::default()));
         let audience = if door.api_listen == Some(door.listen) { Audience::Both } else { Audience::Public };
         let mut listeners = vec![(door.listen, audience, door.settings.connections_max)];
@@ -107,7 +117,7 @@ impl Door {
         let mut opens = Vec::new();
         for (address, audience, connections_max) in listeners {
             let open = Rc::<Open>::default();
-            opens.push(Rc::clone(&open));
+            opens.push((audience, Rc::clone(&open)));
             let porch = Porch {
                 door: Rc::clone(&door),
                 watches: Rc::clone(&watches),
@@ -117,18 +127,31 @@ impl Door {
             };
             match R::listen(address) {
                 Ok(listener) => R::spawn(porch.accept::<R>(listener)),
-                Err(error) => return ready(Err(error)),
+                Err(error) => return (tell.ready)(Err(error)),
             }
         }
         R::spawn(watches.look::<R>());
         R::spawn(door.webhooks.wheel.clone().turn::<R>());
         R::spawn(door.webhooks.parked.clone().settle(Arc::clone(&door.inbox)));
-        ready(Ok(()));
+        (tell.ready)(Ok(()));
         door.drain.wait().await;
         let deadline = Instant::now() + door.settings.drain_timeout;
-        while opens.iter().any(|open| open.served.get() > 0) && Instant::now() < deadline {
+        let is_served = |(audience, open): &(Audience, Rc<Open>)| {
+            open.served.get() > 0 && (*audience != Audience::Operator || door.end.is_set())
+        };
+        while opens.iter().any(is_served) && Instant::now() < deadline {
             R::sleep(Duration::from_millis(10)).await;
         }
+        (tell.drained)();
+        door.end.wait().await;
+        while opens.iter().any(is_served) && Instant::now() < deadline {
+            R::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What ends connections of this audience: people go on being told how far it is while the process ends.
+    fn leaves(&self, audience: Audience) -> &Arc<Signal> {
+        if audience == Audience::Operator { &self.end } else { &self.drain }
     }
 
     /// What TLS is spoken with; the API has its listener to itself, without TLS.
@@ -265,7 +288,7 @@ struct Porch {
 
 impl Porch {
     async fn accept<R: Runtime>(self, listener: R::Listener) {
-        let mut drain = pin!(self.door.drain.wait());
+        let mut drain = pin!(self.door.leaves(self.audience).wait());
         let mut is_known = false;
         loop {
             let accepted = {

@@ -17,7 +17,7 @@ use crate::{
     api::Gauges,
     certificate::Certificate,
     count::AnswerCounts,
-    door::{Door, watch::Patience},
+    door::{Door, Tell, watch::Patience},
     http::ApiHandler,
     parked::{Inbox, Parked},
     reader::Readers,
@@ -65,6 +65,8 @@ pub struct EdgeSettings {
 pub struct Passage {
     /// The way to each shard.
     pub shards: Arc<[Arc<Mailbox<Sent>>]>,
+    /// What wakes each shard.
+    pub bells: Vec<Arc<Bell>>,
     /// Which of them owns what.
     pub routes: Routes,
     inboxes: Arc<[Arc<Inbox>]>,
@@ -85,7 +87,7 @@ impl Passage {
         let inboxes = mailboxes.iter().map(|_| Arc::default()).collect();
         let answers = mailboxes.iter().map(|_| Arc::default()).collect();
         let published = Arc::new(Published::new(mailboxes.len()));
-        Self { shards: mailboxes.into(), routes, inboxes, published, answers }
+        Self { shards: mailboxes.into(), bells: bells.to_vec(), routes, inboxes, published, answers }
     }
 
     /// Where the metrics read what passes.
@@ -101,6 +103,15 @@ impl Passage {
     }
 }
 
+/// What a door tells through these channels.
+fn tell(opened: mpsc::Sender<io::Result<()>>, drained: mpsc::Sender<()>) -> Tell {
+    Tell {
+        ready: Box::new(move |listens| drop(opened.send(listens))),
+        // Whoever closes at once does not wait to be told.
+        drained: Box::new(move || drained.send(()).unwrap_or_default()),
+    }
+}
+
 /// The open doors.
 pub struct Edge {
     /// The public address.
@@ -108,6 +119,8 @@ pub struct Edge {
     /// The API's address.
     pub api_address: SocketAddr,
     drain: Arc<Signal>,
+    end: Arc<Signal>,
+    drained: mpsc::Receiver<()>,
     doors: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -124,8 +137,9 @@ impl Edge {
         let same = settings.listen == settings.api_listen && settings.listen.port() != 0;
         let api_reserved = if same { None } else { Some(reserve(settings.api_listen)?) };
         let api_address = api_reserved.as_ref().map_or(address, |(_, address)| *address);
-        let (drain, readers) = (Arc::<Signal>::default(), Readers::start(api)?);
-        let (sender, opened) = mpsc::channel();
+        let [drain, end] = [(); 2].map(|()| Arc::<Signal>::default());
+        let readers = Readers::start(api)?;
+        let ((sender, opened), (drained_sender, drained)) = (mpsc::channel(), mpsc::channel());
         let mut doors = Vec::new();
         for (index, (inbox, answers)) in passage.inboxes.iter().zip(&passage.answers).enumerate() {
             let (sender, runtime) = (sender.clone(), settings.runtime);
@@ -133,7 +147,8 @@ impl Edge {
                 let (passage_shards, published) =
                     (Arc::clone(&passage.shards), Arc::clone(&passage.published));
                 let routes = passage.routes.clone();
-                let (inbox, readers, drain) = (Arc::clone(inbox), Arc::clone(&readers), Arc::clone(&drain));
+                let (inbox, readers) = (Arc::clone(inbox), Arc::clone(&readers));
+                let (drain, end) = (Arc::clone(&drain), Arc::clone(&end));
                 let (answers, settings) = (Arc::clone(answers), Arc::clone(&settings));
                 let (bytes_max, body_timeout, wheel) =
                     (settings.body_bytes_max, settings.body_timeout, Wheel::default());
@@ -160,27 +175,39 @@ impl Edge {
                     answers,
                     readers,
                     drain,
+                    end,
                 }
             };
+            let tell = tell(sender, drained_sender.clone());
             let door = thread::Builder::new().name(format!("door-{index}"));
-            doors.push(door.spawn(move || {
-                let ready = move |opened| drop(sender.send(opened));
-                match runtime.resolve() {
-                    Choice::Epoll => make(Epoll::spawn).run::<Epoll>(ready),
-                    Choice::Auto | Choice::IoUring => make(IoUring::spawn).run::<IoUring>(ready),
-                }
+            doors.push(door.spawn(move || match runtime.resolve() {
+                Choice::Epoll => make(Epoll::spawn).run::<Epoll>(tell),
+                Choice::Auto | Choice::IoUring => make(IoUring::spawn).run::<IoUring>(tell),
             })?);
         }
-        drop(sender);
+        drop((sender, drained_sender));
         for _ in &doors {
             opened.recv().map_err(|_| io::Error::other("a door did not open"))??;
         }
-        Ok(Self { address, api_address, drain, doors })
+        Ok(Self { address, api_address, drain, end, drained, doors })
     }
 
-    /// Stops accepting, finishes what is in flight, and returns when all doors are closed.
+    /// Takes in nothing more at the public address, and returns when what was in flight there is finished, or has taken as
+    /// long as it may. The API goes on at an address of its own.
+    pub fn drain(&self) {
+        self.drain.set();
+        for _ in &self.doors {
+            // A door that panicked tells nothing, and no other is waited for in vain: each has its end of the channel.
+            if self.drained.recv().is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Closes the API as well, and returns when all doors are closed.
     pub fn close(self) {
         self.drain.set();
+        self.end.set();
         for door in self.doors {
             match door.join() {
                 Ok(Ok(())) => {}

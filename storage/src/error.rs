@@ -111,7 +111,13 @@ impl From<Damage> for ReadError {
 
 impl From<fjall::Error> for ReadError {
     fn from(error: fjall::Error) -> Self {
-        Self::Io(error.to_string())
+        match error {
+            fjall::Error::Storage(fjall::LsmError::Io(source)) => Self::Io(source.to_string()),
+            fjall::Error::Storage(_) => {
+                Damage::new("store", "a block of its files is not what was written").into()
+            }
+            other => Self::Io(other.to_string()),
+        }
     }
 }
 

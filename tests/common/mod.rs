@@ -9,6 +9,7 @@ pub mod fake;
 pub mod http2;
 pub mod keyway;
 pub mod mail;
+pub mod preload;
 pub mod tls;
 pub mod wire;
 

@@ -2,18 +2,14 @@
 //!
 //! `kill.c` stands between keyway and the C library, and kills it as it does one thing: the steps are exact.
 
-use std::{
-    fs,
-    os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-    thread,
-};
+use std::{fs, os::unix::process::ExitStatusExt, path::Path, thread};
 
 use crate::{
     client::Client,
-    common::keyway::{Keyway, eventually},
+    common::{
+        keyway::{Keyway, eventually},
+        preload,
+    },
     told::{SHARDS, Told},
     world::{Setting, has_orders, is_idle, is_read, trigger, value},
 };
@@ -104,7 +100,7 @@ fn start(setting: &Setting, home: &Path, (step, after): Kill) -> Keyway {
     let (shards, after, when) = (SHARDS.to_string(), after.to_string(), home.join("now"));
     let variables = [
         ("KAFKA_TRIGGERS_ENABLED", "yes"),
-        ("LD_PRELOAD", library().to_str().unwrap()),
+        ("LD_PRELOAD", &preload::library("kafka/kill.c")),
         ("KILL_AT", step),
         ("KILL_AFTER", &after),
         ("KILL_WHEN", when.to_str().unwrap()),
@@ -118,18 +114,4 @@ fn send(client: &Client, setting: &Setting) {
         client.queue(&setting.topic, partition, Some(key.as_bytes()), Some(&value(n)));
     }
     client.flush();
-}
-
-/// What stands between keyway and the C library, compiled once.
-fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kill.c");
-        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kill-{}.so", std::process::id()));
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o"]).arg(&library).arg(source);
-        let output = compiler.arg("-ldl").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        library
-    })
 }

@@ -15,8 +15,8 @@ pub enum Failure {
     InvalidProject,
     /// No server answered.
     Unreachable(String),
-    /// Another process has the data dir.
-    InUse(String),
+    /// The data dir cannot be used: another process has it, or a newer keyway wrote it.
+    Unusable(String),
     /// The data dir is damaged.
     Damaged(String),
     /// Whoever read our output has gone: there is nothing left to do, and nobody to tell.
@@ -32,7 +32,7 @@ impl Failure {
             Self::Failed(message) => (1, message),
             Self::Usage(message) => (2, message),
             Self::Unreachable(message) => (4, message),
-            Self::InUse(message) => (5, message),
+            Self::Unusable(message) => (5, message),
             Self::Damaged(message) => (6, message),
         };
         eprintln!("keyway: {message}");

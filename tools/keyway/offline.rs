@@ -37,7 +37,7 @@ pub fn open_shard(data: &DataDir, shard: ShardId) -> Result<Store, Failure> {
 /// Why a data dir was not opened, as a failure with its exit code.
 pub fn refuse(error: OpenError) -> Failure {
     match error {
-        OpenError::InUse { .. } => Failure::InUse(error.to_string()),
+        OpenError::InUse { .. } | OpenError::TooNew { .. } => Failure::Unusable(error.to_string()),
         OpenError::Damaged { .. } => Failure::Damaged(error.to_string()),
         other => Failure::Failed(other.to_string()),
     }

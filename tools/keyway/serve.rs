@@ -1,7 +1,7 @@
 //! Runs the engine: opens the data dir, wires shards, executor and doors, and waits.
 //!
-//! Invariant: the ready line is printed when every door listens and every shard turns; the process ends with 0 only
-//! after it was asked to and has let go of everything in order.
+//! Invariant: the ready line is printed when every door listens and every shard turns; until then the doors say that the
+//! server recovers. The process ends with 0 only after it was asked to and has let go of everything in order.
 
 mod certificate;
 mod engine;
@@ -19,9 +19,11 @@ use std::{
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 use keyway_ingest::{
+    api::Lobby,
     certificate::Certificate,
     door::watch::Patience,
-    edge::{Edge, EdgeSettings},
+    edge::{Edge, EdgeSettings, Passage},
+    http::ApiHandler,
     runtime::Choice,
 };
 use keyway_storage::{
@@ -44,7 +46,8 @@ use engine::Engine;
 /// What can end or change a running server.
 enum Wake {
     Signal(i32),
-    Fatal(String),
+    /// A shard fell: how is known when it is closed.
+    Fatal,
 }
 
 /// Runs until it is told to stop.
@@ -63,28 +66,30 @@ pub fn serve(flags: &Serve, data_dir: Option<&Path>) -> Result<(), Failure> {
             Durability::Os
         }
     };
-    let engine = Engine::open(flags, &data, durability, sender)?;
-    let api = Arc::clone(&engine.api);
-    let connections_max =
-        files::connections_max(flags.connections_max, engine.passage.shards.len(), open_files);
+    let bells: Vec<_> = data.shards().map(|_| Arc::default()).collect();
+    let passage = Passage::with_routes(&bells, data.routes().clone());
+    let connections_max = files::connections_max(flags.connections_max, bells.len(), open_files);
     let settings = edge_settings(flags, certificate.clone(), connections_max);
-    let edge = Edge::open(settings, &engine.passage, data.ids(), api)
+    let lobby = Arc::<Lobby>::default();
+    let edge = Edge::open(settings, &passage, data.ids(), Arc::clone(&lobby) as Arc<dyn ApiHandler>)
         .map_err(|error| Failure::Failed(format!("{}: cannot listen: {error}", flags.listen)))?;
+    tracing::info!(public = %edge.address, api = %edge.api_address, "the doors are open: opening the logs");
+    let engine = Engine::open(flags, &data, durability, &passage, sender)?;
     let scheme = if certificate.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", edge.address);
     // Set once, here.
     let _ = engine.api.public_url.set(url.clone());
+    lobby.open(&engine.api);
     println!("keyway: ready on {url}, api on http://{}", edge.api_address);
-    let ended = wait(flags, &engine, certificate.as_deref(), &wakes);
-    let tails = stop(flags, engine, edge);
+    wait(flags, &engine, certificate.as_deref(), &wakes);
+    let tails = stop(flags, engine, edge)?;
     // Without syncs nobody knows how much of the logs is on the disk.
-    if ended.is_ok()
-        && durability == Durability::Fsync
+    if durability == Durability::Fsync
         && let Err(error) = data.note_tails(&tails)
     {
         tracing::warn!(%error, "where the logs end could not be noted");
     }
-    ended
+    Ok(())
 }
 
 fn cores() -> u16 {
@@ -137,13 +142,8 @@ fn listen_for_signals(wakes: mpsc::Sender<Wake>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits for the end; SIGHUP reads the project file and the certificate again.
-fn wait(
-    flags: &Serve,
-    engine: &Engine,
-    certificate: Option<&Certificate>,
-    wakes: &mpsc::Receiver<Wake>,
-) -> Result<(), Failure> {
+/// Waits until it is to end; SIGHUP reads the project file and the certificate again.
+fn wait(flags: &Serve, engine: &Engine, certificate: Option<&Certificate>, wakes: &mpsc::Receiver<Wake>) {
     loop {
         match wakes.recv() {
             Ok(Wake::Signal(SIGHUP)) => {
@@ -152,8 +152,7 @@ fn wait(
                 }
                 reload(flags, engine);
             }
-            Ok(Wake::Signal(_)) | Err(_) => return Ok(()),
-            Ok(Wake::Fatal(message)) => return Err(Failure::Failed(message)),
+            Ok(Wake::Signal(_) | Wake::Fatal) | Err(_) => return,
         }
     }
 }
@@ -175,11 +174,14 @@ fn reload(flags: &Serve, engine: &Engine) {
     }
 }
 
-/// Lets go in the order in which work flows: doors, executor, shards. Returns where the logs end.
-fn stop(flags: &Serve, engine: Engine, edge: Edge) -> Vec<Offset> {
+/// Lets go in the order in which work flows: doors, executor, shards. The API says how far it is until the shards end.
+/// Returns where the logs end.
+fn stop(flags: &Serve, mut engine: Engine, edge: Edge) -> Result<Vec<Offset>, Failure> {
     let deadline = Instant::now() + Duration::from_secs(flags.drain_seconds);
     engine.api.draining.store(true, Ordering::Release);
     tracing::info!("stopping: finishing what is in flight");
+    edge.drain();
+    engine.finish(deadline);
     edge.close();
-    engine.close(deadline)
+    engine.close()
 }

@@ -52,17 +52,17 @@ pub fn status(call: &Call) -> Reply {
 
 /// `GET /health/ready`: 200 when inputs are taken, else 503 with the reason.
 pub fn ready(api: &Api) -> ApiResponse {
-    let trouble = match api.draining.load(Ordering::Acquire) {
-        true => Some("The server is stopping.".to_owned()),
-        false => api.readers.iter().find_map(trouble),
-    };
-    match trouble {
+    let stopping = || api.draining.load(Ordering::Acquire).then(|| "The server is stopping.".to_owned());
+    // First why it stops, if it was not asked to.
+    match api.readers.iter().find_map(trouble).or_else(stopping) {
         None => respond(StatusCode::OK, &json!({ "status": "ready" })),
-        Some(message) => {
-            let body = json!({ "error": "not_ready", "message": message });
-            respond(StatusCode::SERVICE_UNAVAILABLE, &body)
-        }
+        Some(message) => not_ready(&message),
     }
+}
+
+/// 503, for this reason.
+pub fn not_ready(message: &str) -> ApiResponse {
+    respond(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "not_ready", "message": message }))
 }
 
 fn trouble(reader: &ShardReader) -> Option<String> {

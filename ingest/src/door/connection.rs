@@ -110,7 +110,7 @@ impl Connection {
     /// What comes before the first request, within the time that its head has.
     async fn in_time<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
-        let mut drain = pin!(self.door.drain.wait());
+        let mut drain = pin!(self.door.leaves(self.visit.audience).wait());
         std::future::poll_fn(|cx| {
             if self.watch.verdict(cx) != Verdict::Stay || drain.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
@@ -174,7 +174,7 @@ impl Connection {
         leave: fn(Pin<&mut C>),
         hang_up: impl Fn(&mut Context<'_>) -> Poll<()>,
     ) -> hyper::Result<()> {
-        let mut drain = pin!(self.door.drain.wait());
+        let mut drain = pin!(self.door.leaves(self.visit.audience).wait());
         let mut leaving = false;
         std::future::poll_fn(|cx| {
             let verdict = self.watch.verdict(cx);

@@ -17,9 +17,9 @@ use keyway_engine::{
     permit::PermitPool,
     project::Mistake,
     replay::{ReplayPort, replay},
-    shard::{Shard, ShardReader, ShardSetup, last_time},
+    shard::{Fatal, Shard, ShardReader, ShardSetup, last_time},
     source::Source,
-    stats::Stats,
+    stats::{Health, Stats},
 };
 use keyway_ingest::{
     api::{Access, Api, ProjectReader, ReplaySite, Replays},
@@ -30,6 +30,7 @@ use keyway_ingest::{
 };
 use keyway_storage::{
     directory::{DataDir, Durability},
+    error::ReadError,
     event::{EventKind, MadeId, ProjectApplied},
     log::Log,
     place::Offset,
@@ -43,34 +44,34 @@ use crate::{args::serve::Serve, failure::Failure, offline::refuse, validate};
 pub struct Engine {
     /// Answers people.
     pub api: Arc<Api>,
-    /// Leads from doors to shards and back.
-    pub passage: Passage,
     pool: Arc<Pool>,
     bells: Vec<Arc<Bell>>,
-    shards: Vec<JoinHandle<()>>,
+    shards: Vec<JoinHandle<Result<(), Fatal>>>,
     executors: Vec<JoinHandle<()>>,
-    stop_notices: Sender<()>,
+    stop_notices: Option<Sender<()>>,
 }
 
 impl Engine {
-    /// Opens all shards, applies the project file, and starts all threads.
+    /// Opens all shards, applies the project file, and starts all threads: the shards turn on return. Doors that lead
+    /// through the passage may be open already.
     pub fn open(
         flags: &Serve,
         data: &DataDir,
         durability: Durability,
+        passage: &Passage,
         wakes: mpsc::Sender<Wake>,
     ) -> Result<Self, Failure> {
         let files = Files::new(flags.project.as_ref());
         let catalog = Arc::new(Catalog::new(Box::new(files.clone())));
         let permits = permits_of(data);
-        let (mut shards, bells) = open_shards(data, durability, &catalog, &permits)?;
+        let bells = passage.bells.clone();
+        let mut shards = open_shards(data, durability, &catalog, &permits, &bells)?;
         apply_file(flags, &files, data.routes(), &mut shards)?;
         let threads = flags.executors.unwrap_or_else(cores);
         let pool = Pool::new(PoolSettings { threads: usize::from(threads), catalog: Arc::clone(&catalog) });
-        let passage = Passage::with_routes(&bells, data.routes().clone());
         let readers: Vec<ShardReader> = shards.iter().map(Shard::reader).collect();
         let variable = &|name: &str| std::env::var(name).ok();
-        let site = Site { bells: &bells, passage: &passage, readers: &readers, permits: &permits, variable };
+        let site = Site { bells: &bells, passage, readers: &readers, permits: &permits, variable };
         let sources: Vec<_> = TRIGGERS.iter().map(|adapter| adapter.open(&site)).collect();
         let (ports, ways) = connect(&mut shards, &bells, &sources, &pool);
         let failed = |error: std::io::Error| Failure::Failed(format!("a thread cannot be started: {error}"));
@@ -107,17 +108,18 @@ impl Engine {
             notices,
         });
         go_on(&api)?;
-        Ok(Self { api, passage, pool, bells, shards, executors, stop_notices })
+        await_shards(&api.readers);
+        Ok(Self { api, pool, bells, shards, executors, stop_notices: Some(stop_notices) })
     }
 
-    /// Lets runs end until the deadline, then the shards. Returns where the logs end.
-    pub fn close(self, deadline: Instant) -> Vec<Offset> {
+    /// Lets runs end until the deadline, and takes nothing up any more.
+    pub fn finish(&mut self, deadline: Instant) {
         // What is not delivered yet is taken up at the next start.
-        drop(self.stop_notices);
+        self.stop_notices = None;
         self.api.replays.close();
         self.api.sources.iter().for_each(|sources| sources.close());
         self.pool.stop();
-        for executor in self.executors {
+        for executor in self.executors.drain(..) {
             while !executor.is_finished() && Instant::now() < deadline {
                 thread::park_timeout(Duration::from_millis(5));
             }
@@ -126,11 +128,16 @@ impl Engine {
                 drop(executor.join());
             }
         }
+    }
+
+    /// Ends the shards. Returns where the logs end, if every shard came to its end.
+    pub fn close(self) -> Result<Vec<Offset>, Failure> {
         self.bells.iter().for_each(|bell| bell.stop());
-        for shard in self.shards {
-            drop(shard.join());
+        let ended: Vec<_> = self.shards.into_iter().map(JoinHandle::join).collect();
+        for ended in ended {
+            ended.map_err(|_| Failure::Failed("a shard panicked".to_owned()))?.map_err(fallen)?;
         }
-        self.api.readers.iter().map(|reader| reader.stats.tail()).collect()
+        Ok(self.api.readers.iter().map(|reader| reader.stats.tail()).collect())
     }
 }
 
@@ -192,31 +199,48 @@ fn connect(
     (ports, ways)
 }
 
-fn start(shard: Shard, wakes: mpsc::Sender<Wake>) -> std::io::Result<JoinHandle<()>> {
+/// Waits until every shard turns, or has failed.
+fn await_shards(readers: &[ShardReader]) {
+    while readers.iter().any(|reader| reader.stats.health() == Health::Recovering) {
+        thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Why a shard stopped, as a failure with its exit code.
+fn fallen(fatal: Fatal) -> Failure {
+    match fatal {
+        Fatal::Read(ReadError::Damaged(_)) => Failure::Damaged(fatal.to_string()),
+        _ => Failure::Failed(fatal.to_string()),
+    }
+}
+
+fn start(mut shard: Shard, wakes: mpsc::Sender<Wake>) -> std::io::Result<JoinHandle<Result<(), Fatal>>> {
     let name = format!("shard-{}", shard.current().shard().0);
     thread::Builder::new().name(name).spawn(move || {
-        if let Err(fatal) = shard.run() {
+        let ended = shard.run();
+        if let Err(fatal) = &ended {
             tracing::error!(%fatal, "a shard stopped");
             // The receiver is gone only when the process ends anyway.
-            let _ = wakes.send(Wake::Fatal(fatal.to_string()));
+            let _ = wakes.send(Wake::Fatal);
+            shard.refuse_until_stopped();
         }
+        ended
     })
 }
 
-/// Opens every shard, with the bell that wakes it.
+/// Opens every shard, each with the bell that wakes it.
 fn open_shards(
     data: &DataDir,
     durability: Durability,
     catalog: &Arc<Catalog>,
     permits: &Arc<PermitPool>,
-) -> Result<(Vec<Shard>, Vec<Arc<Bell>>), Failure> {
-    let (mut shards, mut bells) = (Vec::new(), Vec::new());
-    for id in data.shards() {
+    bells: &[Arc<Bell>],
+) -> Result<Vec<Shard>, Failure> {
+    let mut shards = Vec::new();
+    for (id, bell) in data.shards().zip(bells) {
         let store = data.open_shard(id, durability, None).map_err(refuse)?;
-        let bell = Arc::<Bell>::default();
-        bells.push(Arc::clone(&bell));
-        let last = last_time(&store.log.reader(), store.log.live().end)
-            .map_err(|error| Failure::Failed(error.to_string()))?;
+        let last = last_time(&store.log.reader(), store.log.live().end);
+        let last = last.map_err(|error| fallen(error.into()))?;
         let setup = ShardSetup {
             id,
             log: Box::new(store.log),
@@ -224,13 +248,13 @@ fn open_shards(
             views: store.views,
             catalog: Arc::clone(catalog),
             permits: Arc::clone(permits),
-            bell,
+            bell: Arc::clone(bell),
             clock: Box::new(time::watched(last)),
             stats: Arc::<Stats>::default(),
         };
-        shards.push(Shard::open(setup).map_err(|fatal| Failure::Failed(fatal.to_string()))?);
+        shards.push(Shard::open(setup).map_err(fallen)?);
     }
-    Ok((shards, bells))
+    Ok(shards)
 }
 
 /// Puts the project file into force where it differs from what the data dir holds: the file wins.
@@ -269,11 +293,11 @@ fn apply_file(flags: &Serve, files: &Files, routes: &Routes, shards: &mut [Shard
         }
         let id = shard.current().shard();
         for source in TRIGGERS.iter().filter_map(|adapter| adapter.leaving(id, routes, &project)) {
-            shard.settle(source).map_err(|fatal| Failure::Failed(fatal.to_string()))?;
+            shard.settle(source).map_err(fallen)?;
         }
         let (file, made) = (file.clone(), reading.made.clone());
         let apply = Command::Apply(Apply { file, made, project: Arc::clone(&project) });
-        shard.request(apply).map_err(|fatal| Failure::Failed(fatal.to_string()))?;
+        shard.request(apply).map_err(fallen)?;
     }
     Ok(())
 }

@@ -86,7 +86,7 @@ impl Webhooks {
         parts: &Parts,
         upload: &mut Upload,
     ) -> Result<(&'h Hook, Input), Answer> {
-        let hook = hook.ok_or_else(reply::not_found)?;
+        let hook = hook.ok_or_else(|| self.missing())?;
         match hook.gate.judge(&parts.headers, time::now()) {
             Verdict::Pass => {}
             Verdict::Nothing => return Err(http::refusal(StatusCode::UNAUTHORIZED, "Unauthorized")),
@@ -119,6 +119,12 @@ impl Webhooks {
         self.published.refresh(&mut hooks);
         let segments = path.split('/').filter(|segment| !segment.is_empty()).skip(1);
         hooks.1.find(segments).cloned()
+    }
+
+    /// The answer where no trigger is. Until the first project is published nobody knows where one is.
+    fn missing(&self) -> Answer {
+        let is_recovering = self.hooks.borrow().0 == 0;
+        if is_recovering { reply::busy() } else { reply::not_found() }
     }
 
     fn input(&self, hook: &Hook, parts: &Parts, format: &Format, body: Bytes) -> Result<Input, Answer> {

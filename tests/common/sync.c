@@ -1,0 +1,86 @@
+// Stands between a process and the C library (LD_PRELOAD): holds its syncs, fails them, or kills it (-9) at one step of a
+// turn. The steps are those of the thread that syncs, whichever runtime serves the connections.
+//
+// SYNC_DIR   a folder: while `hold` is in it syncs wait, and `held` is put into it; while `fail` is in it they fail
+// KILL_AT    write   before bytes of a file are written
+//            sync    before written bytes are synced
+//            synced  after they were
+//            tell    before a door is woken to tell its callers
+//            told    after it was
+//            rows    before rows are written that follow from it
+// KILL_AFTER how often the step is passed before
+// KILL_WHEN  a file: nothing counts before it is there
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// Whoever wakes a thread that waits for sockets writes a number of so many bytes.
+enum { WAKE_BYTES = 8, PATH_BYTES = 4096, LOOK_US = 1000 };
+
+static atomic_int passed;
+// Whether this thread has synced since it last wrote to a file.
+static _Thread_local int has_synced;
+
+static void pass(const char *step) {
+  const char *at = getenv("KILL_AT"), *after = getenv("KILL_AFTER"), *when = getenv("KILL_WHEN");
+  if (at && after && when && !strcmp(at, step) && !access(when, F_OK) && atomic_fetch_add(&passed, 1) >= atoi(after)) {
+    kill(getpid(), SIGKILL);
+  }
+}
+
+static int is_file(int fd) {
+  struct stat seen;
+  // What is traced goes to a file too.
+  return fd > STDERR_FILENO && !fstat(fd, &seen) && S_ISREG(seen.st_mode);
+}
+
+// Whether the test has put this file into its folder.
+static int is_wished(const char *name, char path[PATH_BYTES]) {
+  const char *folder = getenv("SYNC_DIR");
+  return folder && snprintf(path, PATH_BYTES, "%s/%s", folder, name) < PATH_BYTES && !access(path, F_OK);
+}
+
+ssize_t write(int fd, const void *bytes, size_t length) {
+  static ssize_t (*next)(int, const void *, size_t);
+  if (!next) next = dlsym(RTLD_NEXT, "write");
+  if (is_file(fd)) {
+    pass(has_synced ? "rows" : "write");
+    has_synced = 0;
+  } else if (has_synced && length == WAKE_BYTES) {
+    pass("tell");
+    ssize_t result = next(fd, bytes, length);
+    pass("told");
+    return result;
+  }
+  return next(fd, bytes, length);
+}
+
+int fdatasync(int fd) {
+  static int (*next)(int);
+  if (!next) next = dlsym(RTLD_NEXT, "fdatasync");
+  pass("sync");
+  char path[PATH_BYTES];
+  if (is_wished("hold", path)) {
+    char held[PATH_BYTES + 2];
+    snprintf(held, sizeof held, "%.*sheld", (int)(strlen(path) - strlen("hold")), path);
+    close(open(held, O_CREAT | O_WRONLY, 0600));
+    while (!access(path, F_OK)) usleep(LOOK_US);
+    unlink(held);
+  }
+  if (is_wished("fail", path)) {
+    errno = EIO;
+    return -1;
+  }
+  int result = next(fd);
+  has_synced = 1;
+  pass("synced");
+  return result;
+}
