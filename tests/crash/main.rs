@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod steps;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -60,10 +62,16 @@ fn nothing_acknowledged_is_lost_or_doubled_by_twenty_kills() {
         send_until_killed(server, target, &acknowledged, &sent);
     }
     let server = start(home.path(), ROUNDS);
-    eventually("every run has ended", || open_runs(&server) == 0);
-    check(&server, &acknowledged.lock().unwrap(), sent.load(Ordering::SeqCst));
-    assert_eq!(server.stop().code(), Some(0));
+    is_whole(server, &acknowledged.lock().unwrap(), sent.load(Ordering::SeqCst));
     rows_are_the_fold_of_the_log(&home.path().join("data"));
+}
+
+/// Lets every run end, and holds what is there against what was acknowledged. Gives how many work orders there are.
+fn is_whole(server: Keyway, acknowledged: &BTreeMap<String, u64>, sent: u64) -> usize {
+    eventually("every run has ended", || open_runs(&server) == 0);
+    let found = check(&server, acknowledged, sent);
+    assert_eq!(server.stop().code(), Some(0));
+    found
 }
 
 fn start(home: &Path, round: usize) -> Keyway {
@@ -117,8 +125,8 @@ fn open_runs(server: &Keyway) -> u64 {
     ["available", "claimed", "started"].iter().map(|state| runs[*state].as_u64().unwrap()).sum()
 }
 
-/// Every acknowledged input is there once; what was sent and not acknowledged may be there, once too.
-fn check(server: &Keyway, acknowledged: &BTreeMap<String, u64>, sent: u64) {
+/// Every acknowledged input is there once; what was sent and not acknowledged may be there, once too. Gives how many are.
+fn check(server: &Keyway, acknowledged: &BTreeMap<String, u64>, sent: u64) -> usize {
     let mut seen = HashSet::new();
     let mut found = BTreeMap::new();
     let mut next = Some("/api/work_orders?include=input&page_size=500".to_owned());
@@ -138,15 +146,16 @@ fn check(server: &Keyway, acknowledged: &BTreeMap<String, u64>, sent: u64) {
     for (id, n) in acknowledged {
         assert_eq!(found.get(id), Some(n), "acknowledged, but not there: {id}");
     }
-    let (id, n) = acknowledged.iter().next().unwrap();
+    let Some((id, n)) = found.iter().next() else { return 0 };
     let (_, order) = server.get(&format!("/api/work_orders/{id}"));
     let run = order["data"]["attributes"]["runs"][0].as_str().unwrap().to_owned();
     let (_, run) = server.get(&format!("/api/runs/{run}?include=final_state"));
     assert_eq!(run["data"]["attributes"]["final_state"]["data"]["n"], n * 2);
+    found.len()
 }
 
 fn rows_are_the_fold_of_the_log(data: &Path) {
-    let data = DataDir::open(data, 2).unwrap();
+    let data = DataDir::open_existing(data).unwrap();
     for shard in data.shards() {
         let store = data.open_shard(shard, Durability::Fsync, None).unwrap();
         let (log, state, views) = (store.log.reader(), store.state.reader(), store.views.reader());
