@@ -1,6 +1,7 @@
 //! Other people's clients: what sends to Kafka, and what operators do to it.
 
 use std::{
+    ffi::CStr,
     future::Future,
     sync::{
         Arc,
@@ -20,7 +21,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use crate::common::keyway::eventually;
+use crate::{common::keyway::eventually, native};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -139,8 +140,23 @@ impl Client {
 
     /// Messages that were ever sent to a topic, by the ends of its partitions.
     pub fn count(&self, topic: &str, partitions: i32) -> i64 {
-        let end = |partition| self.producer.client().fetch_watermarks(topic, partition, WAIT).unwrap().1;
+        let end = |partition| {
+            let mut found = None;
+            // A partition that was just made has no leader for a moment.
+            eventually("its end is told", || {
+                found = self.producer.client().fetch_watermarks(topic, partition, WAIT).ok();
+                found.is_some()
+            });
+            found.unwrap().1
+        };
         (0..partitions).map(end).sum()
+    }
+
+    /// The topic whose name begins so and that has so many partitions.
+    pub fn topic_of(&self, beginning: &str, partitions: usize) -> Option<String> {
+        let metadata = self.producer.client().fetch_metadata(None, WAIT).unwrap();
+        let mut topics = metadata.topics().iter().filter(|topic| topic.partitions().len() == partitions);
+        topics.find(|topic| topic.name().starts_with(beginning)).map(|topic| topic.name().to_owned())
     }
 
     /// The offsets of partition 0 that Kafka still has.
@@ -207,6 +223,12 @@ impl Client {
             .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
         let record = BaseRecord::<[u8], [u8]>::to(topic).partition(0).key(key).payload(value);
         self.producer.send(record.headers(headers).timestamp(time)).map_err(|(error, _)| error).unwrap();
+        self.flush();
+    }
+
+    /// Sends a message with one header, whose name may be no text.
+    pub fn send_with_header(&self, topic: &str, value: &[u8], header: (&CStr, &[u8])) {
+        native::send_with_header(&self.producer, topic, value, header);
         self.flush();
     }
 

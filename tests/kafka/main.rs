@@ -7,6 +7,7 @@
 
 mod again;
 mod apply;
+mod bench;
 mod broker;
 mod client;
 #[path = "../common/mod.rs"]
@@ -19,6 +20,7 @@ mod group;
 mod kill;
 mod messages;
 mod mock;
+mod native;
 mod order;
 mod outage;
 mod told;

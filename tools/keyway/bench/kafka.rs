@@ -39,6 +39,10 @@ use broker::Broker;
 use course::Course;
 
 const TRIGGER: &str = "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05";
+/// The baseline.
+const THROWN_AWAY: &str = "consume and throw away";
+/// Messages that are thrown away between two looks whether someone ends the bench.
+const READ_BETWEEN_LOOKS: u64 = 1_000;
 /// Pause between two looks at how far the server is.
 const LOOK: Duration = Duration::from_millis(20);
 /// A server that gets nowhere for so long is given up.
@@ -116,28 +120,47 @@ impl Bench<'_> {
             }
         }
         self.broker.flush()?;
-        self.progress.begin("consume and throw away");
+        let (baseline, ended) = self.throw_away(count);
+        let ended = ended.and_then(|()| if self.goes_on { self.read(count, &baseline) } else { Ok(()) });
+        if self.report.steps.is_empty() {
+            self.report.steps.push(Step::new(baseline.name.clone(), baseline, None));
+        }
+        ended
+    }
+
+    /// What librdkafka alone does, as far as it came.
+    fn throw_away(&mut self, count: u64) -> (Measure, Result<(), Failure>) {
+        self.progress.begin(THROWN_AWAY);
         let mut course = Course::new(Process::own());
-        self.broker.throw_away(count, &mut |read| {
+        let Self { broker, interrupt, goes_on, .. } = self;
+        let ended = broker.throw_away(count, &mut |read| {
             course.reach(read);
-            true
-        })?;
-        let baseline = course.measure("consume and throw away");
+            *goes_on &= read % READ_BETWEEN_LOOKS != 0 || !interrupt.wait(Duration::ZERO);
+            *goes_on
+        });
+        (course.measure(THROWN_AWAY), ended)
+    }
+
+    /// What a server does with the same messages. Each step is reported as far as it came, whatever happens after it.
+    fn read(&mut self, count: u64, baseline: &Measure) -> Result<(), Failure> {
         let server = self.start()?;
         let name = format!("{count} messages, {} partitions", self.flags.partitions);
         self.progress.begin(&format!("{name}, to durable"));
-        let mut durable = self.follow(&server, "durable", count, &durable)?;
-        let metrics = Client::new(&server.api, false)?.text("/metrics", &[])?;
-        durable.appends = Some(Metrics::parse(&metrics).since(&Metrics::default()));
+        let (mut durable, ended) = self.follow(&server, "durable", count, &durable);
+        let metrics = Client::new(&server.api, false).and_then(|client| client.text("/metrics", &[]));
+        durable.appends = metrics.as_ref().ok().map(|text| Metrics::parse(text).since(&Metrics::default()));
+        let step = |of: &str, measured: &Measure, baseline| {
+            Step::new(format!("{name}, {of}"), measured.clone(), Some(baseline))
+        };
+        self.report.steps.push(step("to durable", &durable, baseline.clone()));
+        ended.and(metrics.map(drop))?;
         let disk = self.disk(&durable)?;
-        let step = |of: &str, baseline| Step::new(format!("{name}, {of}"), durable.clone(), Some(baseline));
-        self.report
-            .steps
-            .extend([step("to durable", baseline.clone()), step("to durable, against the disk", disk)]);
+        self.report.steps.push(step("to durable, against the disk", &durable, disk));
         if self.flags.executors > 0 && self.goes_on {
             self.progress.begin(&format!("{name}, to finished"));
-            let finished = self.follow(&server, "finished runs", count, &finished)?;
-            self.report.steps.push(Step::new(format!("{name}, to finished"), finished, Some(baseline)));
+            let (finished, ended) = self.follow(&server, "finished runs", count, &finished);
+            self.report.steps.push(step("to finished", &finished, baseline.clone()));
+            ended?;
         }
         Ok(())
     }
@@ -179,9 +202,10 @@ impl Bench<'_> {
         }
         self.broker.flush()?;
         let goes_on = std::mem::replace(&mut self.goes_on, true);
-        let server_measure = self.follow(&server, "sent to durable", count, &durable)?;
+        let (server_measure, ended) = self.follow(&server, "sent to durable", count, &durable);
+        ended?;
         if self.flags.executors > 0 {
-            self.follow(&server, "finished", count, &finished)?;
+            self.follow(&server, "finished", count, &finished).1?;
         }
         self.goes_on &= goes_on;
         let (sent, durable) = on_their_way(&client, "sent to durable")?;
@@ -214,16 +238,32 @@ impl Bench<'_> {
         Started::start(self.workspace, &project, &flags.concat(), &[("KAFKA_TRIGGERS_ENABLED", "yes")])
     }
 
-    /// Looks how far the server is until it has so many.
+    /// Looks how far the server is until it has so many; gives what was measured until then, or until it got no further.
     fn follow(
         &mut self,
         server: &Started,
         name: &str,
         count: u64,
         reached: &dyn Fn(&Client) -> Result<u64, Failure>,
-    ) -> Result<Measure, Failure> {
-        let client = Client::new(&server.api, false)?;
+    ) -> (Measure, Result<(), Failure>) {
         let mut course = Course::new(server.process());
+        let ended = self.look(&server.api, &mut course, count, reached);
+        let ended = ended.map_err(|failure| match failure {
+            Failure::Unreachable(_) => Failure::Failed(format!("{name}: the server is gone")),
+            Failure::Failed(sentence) => Failure::Failed(format!("{name}: {sentence}")),
+            other => other,
+        });
+        (course.measure(name), ended)
+    }
+
+    fn look(
+        &mut self,
+        api: &str,
+        course: &mut Course,
+        count: u64,
+        reached: &dyn Fn(&Client) -> Result<u64, Failure>,
+    ) -> Result<(), Failure> {
+        let client = Client::new(api, false)?;
         let (mut last, mut moved) = (0, Instant::now());
         while last < count && !self.is_ended() {
             let now = reached(&client)?;
@@ -233,13 +273,12 @@ impl Bench<'_> {
             }
             course.reach(now);
             if moved.elapsed() > STALL {
-                return Err(Failure::Failed(format!(
-                    "{name}: {last} of {count}, and nothing more for half a minute"
-                )));
+                let sentence = format!("{last} of {count}, and nothing more for half a minute");
+                return Err(Failure::Failed(sentence));
             }
             self.goes_on &= !self.interrupt.wait(LOOK);
         }
-        Ok(course.measure(name))
+        Ok(())
     }
 
     fn is_ended(&mut self) -> bool {
@@ -281,6 +320,11 @@ impl Messages {
 /// How many messages are durable: where the server has read to, over all partitions.
 fn durable(client: &Client) -> Result<u64, Failure> {
     let trigger = client.item(&format!("/api/triggers/{TRIGGER}"), &[])?;
+    if trigger.attributes.get("state").is_some_and(|state| state == "failing") {
+        // It may well go on after a while: what is measured then would be the trouble.
+        let error = trigger.attributes.get("last_error").and_then(Value::as_str).unwrap_or_default();
+        return Err(Failure::Failed(format!("the trigger is failing: {error}")));
+    }
     let partitions =
         trigger.attributes.get("partitions").and_then(Value::as_array).cloned().unwrap_or_default();
     Ok(partitions.iter().filter_map(|partition| partition["position"].as_u64()).sum())

@@ -30,6 +30,8 @@ use crate::failure::Failure;
 const ANSWER: Duration = Duration::from_secs(30);
 /// Longest wait for the first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
+/// Longest wait for the topic to be deleted.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
 /// Pause while the client's queue is full.
 const FULL: Duration = Duration::from_millis(10);
 /// What the client keeps until the broker has it, in messages and in KiB.
@@ -153,7 +155,8 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         // A broker that is gone keeps its topic; its name says where it comes from.
-        let _ = wait(self.admin.delete_topics(&[&self.topic], &AdminOptions::new()));
+        let options = AdminOptions::new().request_timeout(Some(LAST_ANSWER));
+        let _ = wait(self.admin.delete_topics(&[&self.topic], &options));
     }
 }
 
