@@ -43,6 +43,8 @@ pub struct Model {
     once: BTreeMap<(TriggerId, u128), (Place, u64, Timestamp)>,
     /// Workflows whose runs of one key, or all runs, never overtake.
     pub ordered: Vec<WorkflowId>,
+    /// Workflows whose first runs of one key never overtake; what is tried again leaves the line.
+    pub going: Vec<WorkflowId>,
     /// Workflows whose runs of one lane never overtake.
     pub laned: Vec<WorkflowId>,
     /// Workflows that run one at a time, in order.
@@ -141,6 +143,13 @@ impl Model {
         order.status = Status::Running;
         let (workflow, own_lane, key) = (order.workflow, order.lane, order.key);
         let (runs, number) = (order.runs, order.number);
+        if runs == 1 && key.is_some() && self.going.contains(&workflow) {
+            let is_before =
+                |before: &&Order| (before.workflow, before.key, before.runs) == (workflow, key, 1);
+            let mut before = self.orders.range((shard, Offset(0))..(shard, offset)).map(|(_, before)| before);
+            let ended = before.by_ref().filter(is_before).all(|before| before.status == Status::Ended);
+            assert!(ended, "work order {offset:?} overtook another first run of its key");
+        }
         let (serial, laned) = (self.serial.contains(&workflow), self.laned.contains(&workflow));
         if !(serial || laned || self.ordered.contains(&workflow) && key.is_some()) {
             return;
