@@ -27,13 +27,6 @@ const HOOK: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 /// store; all of it at its bound at once.
 const PEAK_BYTES_MAX: u64 = 640 << 20;
 
-/// The most memory that the process ever had.
-fn peak_bytes(server: &Keyway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
-}
-
 /// The statuses of `count` requests that are sent at the same time.
 fn at_once(server: &Keyway, count: usize, bytes: &[u8]) -> Vec<u16> {
     thread::scope(|scope| {
@@ -71,7 +64,7 @@ fn bombs_and_gigabytes_are_refused_within_the_bounds_of_memory() {
         let sent = (0..1_024).take_while(|_| endless.write_all(&chunk).is_ok()).count();
         assert!(sent < 150, "{sent} MiB were read");
         assert_eq!(ask(server, &request("POST", HOOK, JSON, b"{}")).0, 200);
-        let peak = peak_bytes(server);
+        let peak = server.memory_bytes_max();
         assert!(peak < PEAK_BYTES_MAX, "{} MiB", peak >> 20);
     });
 }
@@ -106,7 +99,7 @@ fn a_door_holds_so_many_bytes_of_bodies_and_not_more() {
         refused.write_all(last).unwrap();
         refused.write_all(&request("POST", HOOK, JSON, b"{}")).unwrap();
         assert_eq!(answer(&mut refused).0, 200, "the connection goes on");
-        let peak = peak_bytes(server);
+        let peak = server.memory_bytes_max();
         assert!(peak < PEAK_BYTES_MAX, "{} MiB", peak >> 20);
     });
 }

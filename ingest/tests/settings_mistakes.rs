@@ -310,15 +310,18 @@ fn a_librdkafka_setting_that_is_ours_is_refused_by_name() {
         ("enable.partition.eof", "kept by keyway"),
         ("group.id", "group_id"),
         ("group.instance.id", "group_id"),
+        ("isolation.level", "aborted"),
         ("metadata.broker.list", "hosts"),
         ("offset.store.method", "kept by keyway"),
         ("partition.assignment.strategy", "range"),
         ("plugin.library.paths", "plug-ins"),
+        ("queued.max.messages.kbytes", "memory"),
         ("sasl.password", "password"),
         ("security.protocol", "ssl"),
         ("socket.connection.setup.timeout.ms", "connect_timeout"),
         ("ssl.key.password", "ssl"),
         ("test.mock.num.brokers", "real cluster"),
+        ("topic.blacklist", "topics"),
     ] {
         let file = format!(
             "{}: x}}}}\n",

@@ -198,6 +198,7 @@ const _: () =
 const _: () = assert!(
     BLOCK_BYTES_MAX
         >= BLOCK_KEPT_BYTES_MAX
+            + (KAFKA_INPUT_BYTES_MAX - BATCH_BYTES_MAX)
             + PROJECT_BYTES_MAX
             + MADE_IDS_BYTES_MAX
             + MADE_IDS_MAX * (2 * KEY_BYTES_MAX + MADE_ID_BYTES)
@@ -414,8 +415,8 @@ pub const KAFKA_LOADS_MAX: usize = 256;
 pub const KAFKA_LOADS_BYTES_MAX: usize = 32 << 20;
 /// Memory of one trigger for messages that librdkafka has fetched and nobody has taken, in kibibytes.
 pub const KAFKA_QUEUE_KBYTES: u64 = 16 << 10;
-/// Most bytes of a dead letter from Kafka with its metadata: a turn can append it.
-pub const KAFKA_INPUT_BYTES_MAX: usize = 14 << 20;
+/// Most bytes of a message with its metadata that are kept. What is larger than a full turn has a turn of its own.
+pub const KAFKA_INPUT_BYTES_MAX: usize = 24 << 20;
 /// Most errors, log lines and assignments that a consumer looks at before it looks at messages again.
 pub const KAFKA_EVENTS_MAX: usize = 64;
 /// How long a consumer waits for a message before it looks at all else.
@@ -433,6 +434,8 @@ pub const KAFKA_TOPICS_MS: u64 = 10_000;
 pub const KAFKA_LOOK_MS: u64 = 1_000;
 /// How long a consumer waits after a shard refused a message before it reads it again.
 pub const KAFKA_REFUSED_MS: u64 = 1_000;
+/// How long a consumer whose settings are refused waits before it tries again: a file that was missing may be there.
+pub const KAFKA_OPEN_MS: u64 = 3_000;
 /// How long a consumer waits after it could not begin to read before it tries again.
 pub const KAFKA_RETRY_MS: u64 = 1_000;
 /// Longest wait for one answer of a broker, or of a shard, while partitions are taken up.
@@ -444,10 +447,12 @@ pub const KAFKA_DRAIN_MS: u64 = 3_000;
 /// Longest wait for consumers to end; one that hangs is left behind.
 pub const KAFKA_CLOSE_MS: u64 = 8_000;
 
-// The largest message fits into an empty mailbox and an empty turn, or it would wait for ever.
-const _: () = assert!(KAFKA_LOADS_BYTES_MAX > BATCH_BYTES_MAX);
-const _: () = assert!(KAFKA_INPUT_BYTES_MAX < BATCH_BYTES_MAX);
-const _: () = assert!(KAFKA_INPUT_BYTES_MAX > PAYLOAD_BYTES_MAX);
+// The largest message fits into an empty mailbox, or it would wait for ever.
+const _: () = assert!(KAFKA_LOADS_BYTES_MAX > KAFKA_LOAD_BYTES_MAX + KAFKA_INPUT_BYTES_MAX);
+const _: () = assert!(KAFKA_INPUT_BYTES_MAX >= BATCH_BYTES_MAX);
+// A work order's metadata and data may each be as large as a payload; it must be able to go through again.
+const _: () = assert!(KAFKA_INPUT_BYTES_MAX > 2 * PAYLOAD_BYTES_MAX);
+const _: () = assert!(REPLAY_BYTES_MAX > KAFKA_INPUT_BYTES_MAX);
 const _: () = assert!(KAFKA_LOOK_MS < KAFKA_TOPICS_MS);
 // A consumer ends before anyone stops to wait for it.
 const _: () = assert!(KAFKA_CLOSE_MS > KAFKA_DRAIN_MS + KAFKA_COMMIT_MS);

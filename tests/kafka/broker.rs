@@ -196,7 +196,8 @@ pub fn free_port_of_five() -> u16 {
     firsts.find(|first| (0..5).all(|next| is_free(first + next))).unwrap()
 }
 
-fn make_certificate(home: &Path) {
+/// Makes an authority in this folder, which is a server's certificate, too.
+pub fn make_certificate(home: &Path) {
     let made = Command::new("openssl")
         .current_dir(home)
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])

@@ -1,14 +1,18 @@
 //! Where reading begins, and what happens when Kafka no longer has what was due.
 
+use std::{fs, path::Path};
+
 use serde_json::json;
 
 use crate::{
     client::Client,
     common::{
+        code,
         fake::Fake,
         keyway::{Keyway, eventually},
+        tool,
     },
-    world::{Setting, by_place, count, events, has_orders, is_read, trigger, value},
+    world::{Setting, by_place, count, events, has_orders, is_read, orders, trigger, value},
 };
 
 /// Sends so many messages to partition 0, with times that are a second apart.
@@ -28,6 +32,13 @@ fn offsets(server: &Keyway) -> Vec<i64> {
 
 fn error(server: &Keyway) -> String {
     trigger(server)["last_error"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Applies the project of a trigger that stopped at a gap, so that it goes on.
+fn go_on(server: &Keyway, setting: &Setting, home: &Path) {
+    let project = setting.project().replace("on_gap: stop", "on_gap: continue");
+    fs::write(home.join("project.yaml"), project).unwrap();
+    server.signal("HUP");
 }
 
 #[test]
@@ -94,15 +105,47 @@ fn a_gap_stops_a_trigger_that_says_so_until_it_says_otherwise() {
     eventually("it stopped", || trigger(&server)["state"] == "failing");
     assert!(error(&server).contains("on_gap"), "{}", error(&server));
     has_orders(&server, 3);
-    let project = setting.project().replace("on_gap: stop", "on_gap: continue");
-    std::fs::write(home.path().join("project.yaml"), project).unwrap();
-    server.signal("HUP");
+    go_on(&server, &setting, home.path());
     has_orders(&server, 7);
+}
+
+/// What an answer to one fetch brings at most, but for one batch; no more is fetched ahead.
+const FETCHED_BYTES: usize = 1_000;
+
+#[test]
+fn messages_that_kafka_throws_away_while_their_trigger_waits_for_room_are_a_gap_when_it_goes_on() {
+    let (setting, client) = Setting::new("waited", 1);
+    let few = format!("queued.min.messages: \"1\", fetch.message.max.bytes: \"{FETCHED_BYTES}\"");
+    let setting = setting.kafka(&format!("librdkafka: {{{few}, session.timeout.ms: \"1000\"}}"));
+    let setting = setting.trigger("in_flight_max: 5");
+    let home = tempfile::tempdir().unwrap();
+    fill(&client, &setting, 100);
+    let server = setting.start(home.path(), &["--executors", "0"]);
+    eventually("it waits", || trigger(&server)["state"] == "paused" && orders(&server) == 5);
+    client.forget(&setting.topic, 0, 90);
+    // One open run after the other makes room.
+    let line = ["runs", "cancel", "--all", "--server", &server.api];
+    eventually("it came to the end", || {
+        assert_eq!(code(&tool().args(line).output().unwrap()), 0);
+        offsets(&server).last() == Some(&99)
+    });
+    let came = offsets(&server);
+    let first = came.iter().position(|offset| *offset == 90).unwrap();
+    assert_eq!(came[first..], (90..100).collect::<Vec<_>>());
+    // Those that were fetched before are no part of it.
+    assert_eq!(came[..first], (0..first as i64).collect::<Vec<_>>());
+    assert!((5..50).contains(&first), "{first} were fetched before");
+    let moved = events(&server).into_iter().find(|event| event["reason"] == "gap").unwrap();
+    assert_eq!((&moved["from"], &moved["next"]), (&json!(first), &json!(90)));
+    let said = format!("the offsets {first} to 89 of partition 0");
+    assert!(error(&server).contains(&said), "{}", error(&server));
 }
 
 #[test]
 fn a_topic_that_was_made_again_is_another_stream_and_loses_nothing() {
     let (setting, client) = Setting::new("again", 1);
+    let url = Fake::new(&[("POST /hook", 204, String::new())]);
+    let setting = setting.trigger("on_gap: stop").told_at(&format!("{}/hook", url.url));
     let home = tempfile::tempdir().unwrap();
     fill(&client, &setting, 5);
     let server = setting.start(home.path(), &[]);
@@ -113,8 +156,38 @@ fn a_topic_that_was_made_again_is_another_stream_and_loses_nothing() {
     client.make_topic(&setting.topic, 1);
     fill(&client, &setting, 8);
     let server = setting.start(home.path(), &[]);
+    eventually("it stopped", || trigger(&server)["state"] == "failing");
+    for said in ["re-created", "on_gap"] {
+        assert!(error(&server).contains(said), "{}", error(&server));
+    }
+    eventually("it is told", || count(&server, "Noticed") == 1);
+    assert!(url.asked()[0].body.contains("re-created"), "{}", url.asked()[0].body);
+    assert_eq!(orders(&server), 5);
+    go_on(&server, &setting, home.path());
     has_orders(&server, 13);
+    eventually("it is well", || trigger(&server)["state"] == "running");
+}
+
+#[test]
+fn a_topic_that_is_made_again_while_it_is_read_is_noticed_and_read_from_its_first_message() {
+    let (setting, client) = Setting::new("anew", 2);
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 2);
+    fill(&client, &setting, 5);
+    has_orders(&server, 5);
+    let client = Client::new(&setting.hosts);
+    client.delete_topic(&setting.topic);
+    client.make_topic(&setting.topic, 2);
+    fill(&client, &setting, 8);
+    has_orders(&server, 13);
+    assert!(events(&server).iter().any(|event| event["reason"] == "recreated"));
     assert!(error(&server).contains("re-created"), "{}", error(&server));
+    eventually("it is well", || trigger(&server)["state"] == "running");
+    client.send(&setting.topic, 1, None, Some(&value(0)));
+    has_orders(&server, 14);
+    eventually("the group is told", || {
+        client.committed(&setting.group, &setting.topic, 2) == [Some(8), Some(1)]
+    });
 }
 
 #[test]

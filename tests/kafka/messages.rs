@@ -7,7 +7,7 @@ use crate::{
     broker::shared_address,
     client::{Client, name},
     common::{keyway::eventually, stdout, tool},
-    world::{Setting, TRIGGER, all, events, has_orders, is_read, orders, received, trigger, value},
+    world::{Setting, TRIGGER, all, events, has_orders, is_read, orders, received, status, trigger, value},
 };
 
 /// The time of messages that say when they were made.
@@ -22,8 +22,10 @@ fn a_message_becomes_a_work_order_with_its_data_and_where_it_came_from() {
     client.send_with(&setting.topic, b"k\"1", b"{\"n\": 1}", &headers, 1_721_889_238_000);
     client.send(&setting.topic, 0, Some(&[0xfe]), Some(b"{\"n\":2}"));
     client.send(&setting.topic, 0, None, Some(b"{}"));
+    client.send_with_header(&setting.topic, b"{\"n\":4}", (c"n\xfe\xff", b"v"));
+    client.send_with_header(&setting.topic, b"[4]", (c"n\xfe\xff", b"v"));
     let server = setting.start(home.path(), &[]);
-    has_orders(&server, 3);
+    has_orders(&server, 4);
     let inputs = received(&server);
     let expected = json!({
         "headers": [["a", "1"], ["a", "2"], ["none", null], ["raw", {"base64": "/wA="}]],
@@ -37,6 +39,11 @@ fn a_message_becomes_a_work_order_with_its_data_and_where_it_came_from() {
     );
     assert_eq!(inputs[1]["request"]["key"], json!({"base64": "/g=="}));
     assert_eq!(inputs[2]["request"]["key"], Value::Null);
+    // A header's name that is no text is kept, whatever becomes of the message.
+    let named = json!([[{"base64": "bv7/"}, "v"]]);
+    assert_eq!(inputs[3]["request"]["headers"], named);
+    eventually("the last is there", || status(&server)["dead_letters"] == 1);
+    assert_eq!(all(&server, "/api/dead_letters")[0]["source"]["headers"], named);
     // A job sees both.
     let order = all(&server, "/api/work_orders?include=input").pop().unwrap();
     assert_eq!(order["input"], json!({"data": {"n": 1}, "request": expected}));
@@ -138,19 +145,37 @@ fn a_compacted_topic_is_read_over_its_holes_and_leaves_no_lag() {
 #[test]
 fn each_kind_of_payload_is_taken_as_the_trigger_says() {
     type Sent = &'static [Option<&'static [u8]>];
-    let cases: [(&str, Sent, Value); 3] = [
-        ("any_json", &[Some(b"[1, 2]"), Some(b"7"), None], json!([[1, 2], 7, null])),
-        ("text", &[Some(b"\xc3\xa9\n"), Some(b""), None], json!(["é\n", "", null])),
-        ("base64", &[Some(&[0xff, 0]), Some(b""), None], json!(["/wA=", "", null])),
+    /// Of the first that is none of this kind: the reason, and its bytes.
+    type Unfit = Option<(&'static [u8], &'static str)>;
+    let cases: [(&str, Sent, Value, Unfit); 3] = [
+        (
+            "any_json",
+            &[Some(b"[1, 2]"), Some(b"7"), None],
+            json!([[1, 2], 7, null]),
+            Some((b"[1,", "invalid_json")),
+        ),
+        (
+            "text",
+            &[Some(b"\xc3\xa9\n"), Some(b""), None],
+            json!(["é\n", "", null]),
+            Some((b"a\xff\n", "invalid_text")),
+        ),
+        ("base64", &[Some(&[0xff, 0]), Some(b""), None], json!(["/wA=", "", null]), None),
     ];
-    for (payload, sent, expected) in cases {
+    for (payload, sent, expected, unfit) in cases {
         let (setting, client) = Setting::new("payload", 1);
         let setting = setting.kafka(&format!("payload: {payload}"));
         let home = tempfile::tempdir().unwrap();
+        unfit.iter().for_each(|(value, _)| client.queue(&setting.topic, 0, None, Some(*value)));
         sent.iter().for_each(|value| client.queue(&setting.topic, 0, None, *value));
         client.flush();
         let server = setting.start(home.path(), &[]);
         has_orders(&server, sent.len() as u64);
+        let letters = all(&server, "/api/dead_letters").into_iter();
+        let letters: Vec<Value> =
+            letters.map(|letter| json!([letter["body_base64"], letter["reason"]])).collect();
+        let unfit = unfit.iter().map(|(value, reason)| json!([STANDARD.encode(value), reason]));
+        assert_eq!(letters, unfit.collect::<Vec<_>>(), "{payload}");
         let bodies: Vec<Value> = received(&server).iter().map(|event| event["body"].clone()).collect();
         assert_eq!(json!(bodies), expected, "{payload}");
     }

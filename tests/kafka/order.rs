@@ -11,36 +11,42 @@ use crate::{
         keyway::{Keyway, eventually},
         tool,
     },
-    world::{Setting, TRIGGER, all, has_orders, is_idle, status, trigger},
+    world::{Setting, TRIGGER, all, has_orders, is_idle, received, status, trigger},
 };
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
 fn send(client: &Client, setting: &Setting, key: &str, body: &Value) {
-    let partition = i32::from(key.as_bytes()[0] % 2);
+    send_to(client, setting, i32::from(key.as_bytes()[0] % 2), key, body);
+}
+
+fn send_to(client: &Client, setting: &Setting, partition: i32, key: &str, body: &Value) {
     client.queue(&setting.topic, partition, Some(key.as_bytes()), Some(body.to_string().as_bytes()));
+}
+
+/// All runs in the order in which they began, each with its message's metadata.
+fn runs(server: &Keyway) -> Vec<(Value, Value)> {
+    let (_, page) = server.get("/api/work_orders?include=input&page_size=1000");
+    let request = |order: &Value| order["attributes"]["input"]["request"].clone();
+    let orders = page["data"].as_array().unwrap().iter();
+    let requests: BTreeMap<&str, Value> =
+        orders.map(|order| (order["id"].as_str().unwrap(), request(order))).collect();
+    let runs = all(server, "/api/runs?page_size=1000").into_iter();
+    let mut runs: Vec<(Value, Value)> =
+        runs.map(|run| (requests[run["work_order_id"].as_str().unwrap()].clone(), run)).collect();
+    runs.sort_by_key(|(_, run)| run["started_at"].as_str().map(str::to_owned));
+    runs
 }
 
 /// The runs of each line, in the order in which its messages came; `line` names the line of a request.
 fn lines(server: &Keyway, line: impl Fn(&Value) -> String) -> BTreeMap<String, Vec<Value>> {
-    let runs: BTreeMap<String, Vec<Value>> =
-        all(server, "/api/runs?page_size=1000").into_iter().fold(BTreeMap::new(), |mut runs, run| {
-            runs.entry(run["work_order_id"].as_str().unwrap().to_owned()).or_insert_with(Vec::new).push(run);
-            runs
-        });
-    let mut found: BTreeMap<String, Vec<(Value, Value)>> = BTreeMap::new();
-    let (_, page) = server.get("/api/work_orders?include=input&page_size=1000");
-    for order in page["data"].as_array().unwrap() {
-        let request = &order["attributes"]["input"]["request"];
-        for run in &runs[order["id"].as_str().unwrap()] {
-            found.entry(line(request)).or_default().push((request["offset"].clone(), run.clone()));
-        }
+    let mut runs = runs(server);
+    runs.sort_by_key(|(request, _)| request["offset"].as_u64());
+    let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (request, run) in runs {
+        found.entry(line(&request)).or_default().push(run);
     }
-    let sorted = |mut runs: Vec<(Value, Value)>| {
-        runs.sort_by_key(|(offset, run)| (offset.as_u64(), run["started_at"].as_str().map(str::to_owned)));
-        runs.into_iter().map(|(_, run)| run).collect()
-    };
-    found.into_iter().map(|(line, runs)| (line, sorted(runs))).collect()
+    found
 }
 
 fn are_one_after_the_other(runs: &[Value]) {
@@ -49,6 +55,16 @@ fn are_one_after_the_other(runs: &[Value]) {
         assert!(ended.is_some(), "it has not ended");
         assert!(ended <= began, "{began:?} began before {ended:?}");
     }
+}
+
+/// Whether a run of the one was under way together with a run of the other.
+fn overlap<'a>(ones: &'a [Value], others: &'a [Value]) -> bool {
+    let span = |run: &'a Value| run["started_at"].as_str().zip(run["finished_at"].as_str()).unwrap();
+    let together = |one: &'a Value, other: &'a Value| {
+        let ((began, ended), (other_began, other_ended)) = (span(one), span(other));
+        one != other && began < other_ended && other_began < ended
+    };
+    ones.iter().any(|one| others.iter().any(|other| together(one, other)))
 }
 
 #[test]
@@ -60,7 +76,7 @@ fn sharp_edge_order_or_concurrency_each_key_keeps_its_order_beside_the_others() 
             setting.workflow("retry: {attempts_max: 2, backoff_initial_ms: 20, backoff_max_ms: 20}");
         let home = tempfile::tempdir().unwrap();
         for n in 0..40 {
-            send(&client, &setting, KEYS[n % 4], &json!({"n": n, "fail": n % 11 == 3}));
+            send(&client, &setting, KEYS[n % 4], &json!({"n": n, "ms": 10, "fail": n % 11 == 3}));
         }
         client.flush();
         let server = setting.start(home.path(), &[]);
@@ -74,7 +90,56 @@ fn sharp_edge_order_or_concurrency_each_key_keeps_its_order_beside_the_others() 
         lines.values().for_each(|runs| are_one_after_the_other(runs));
         // Four failed, and were tried a second time before anything of their line went on.
         assert_eq!(lines.values().map(Vec::len).sum::<usize>(), 44);
+        let lines: Vec<_> = lines.values().collect();
+        let beside =
+            |(index, one): (usize, &&Vec<Value>)| lines[..index].iter().any(|other| overlap(one, other));
+        assert!(lines.iter().enumerate().any(beside), "{ordering}: no two lines went on at the same time");
     }
+}
+
+#[test]
+fn without_an_order_messages_of_one_key_run_beside_each_other() {
+    let (setting, client) = Setting::new("none", 1);
+    let setting = setting.trigger("ordering: none");
+    let home = tempfile::tempdir().unwrap();
+    (0..20).for_each(|n| send_to(&client, &setting, 0, "a", &json!({"n": n, "ms": 20})));
+    client.flush();
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 20);
+    is_idle(&server);
+    let lines = lines(&server, |request| request["key"].to_string());
+    let runs = &lines["\"a\""];
+    assert_eq!(runs.len(), 20);
+    assert!(overlap(runs, runs), "each waited for the one before it");
+}
+
+#[test]
+fn a_key_that_continues_after_a_failure_lets_the_next_go_before_the_failed_one_is_tried_again() {
+    let (setting, client) = Setting::new("continue", 1);
+    let setting = setting.trigger("ordering: key").trigger("on_failure: continue");
+    let setting =
+        setting.workflow("retry: {attempts_max: 2, backoff_initial_ms: 2000, backoff_max_ms: 2000}");
+    let home = tempfile::tempdir().unwrap();
+    for key in ["a", "b"] {
+        (0..4).for_each(|n| send_to(&client, &setting, 0, key, &json!({"n": n, "ms": 5, "fail": n == 0})));
+    }
+    client.flush();
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 8);
+    eventually("both were tried again", || status(&server)["runs"]["failed"] == 4);
+    is_idle(&server);
+    let (mut lines, mut offsets) = (BTreeMap::new(), BTreeMap::new());
+    for (request, run) in runs(&server) {
+        let key = request["key"].as_str().unwrap().to_owned();
+        lines.entry(key.clone()).or_insert_with(Vec::new).push(run);
+        offsets.entry(key).or_insert_with(Vec::new).push(request["offset"].as_u64());
+    }
+    for (key, first) in [("a", 0), ("b", 4)] {
+        let expected = [first, first + 1, first + 2, first + 3, first].map(Some);
+        assert_eq!(offsets[key], expected, "{key}: in the order of their beginnings");
+        are_one_after_the_other(&lines[key]);
+    }
+    assert_eq!(trigger(&server)["blocked_keys_count"], 0);
 }
 
 #[test]
@@ -87,12 +152,13 @@ fn a_workflow_with_concurrency_one_runs_all_messages_in_the_order_of_the_log() {
     let server = setting.start(home.path(), &[]);
     has_orders(&server, 30);
     is_idle(&server);
-    let mut runs = all(&server, "/api/runs?page_size=1000");
-    runs.sort_by_key(|run| run["started_at"].as_str().map(str::to_owned));
+    let (began, runs): (Vec<Value>, Vec<Value>) = runs(&server).into_iter().unzip();
     are_one_after_the_other(&runs);
-    lines(&server, |request| request["partition"].to_string())
-        .values()
-        .for_each(|runs| are_one_after_the_other(runs));
+    let log = received(&server);
+    assert!(log.iter().all(|event| event["shard"] == log[0]["shard"]), "one shard has them all");
+    assert!(log.is_sorted_by_key(|event| event["offset"].as_u64()));
+    let came: Vec<Value> = log.into_iter().map(|mut event| event["request"].take()).collect();
+    assert_eq!(began, came);
 }
 
 /// A server whose key `a` is blocked by its first message: three of `a` wait behind it, three of `c` do not.
@@ -122,10 +188,18 @@ fn a_blocked_key_is_shown_with_its_partition_and_goes_on_when_someone_decides() 
     );
     assert!(blocked["reason"].as_str().unwrap().contains("it was told to fail"));
     assert_eq!(seen["partitions"][0]["blocked_keys"], json!([]));
-    let output =
-        tool().args(["triggers", "skip-key", TRIGGER, "YQ==", "--server", &server.api]).output().unwrap();
-    assert_eq!(code(&output), 0);
+    let ask = |verb: &str| {
+        let line = ["triggers", verb, TRIGGER, "YQ==", "--server", &server.api];
+        code(&tool().args(line).output().unwrap())
+    };
+    assert_eq!(ask("retry-key"), 0);
+    eventually("it failed again, and blocks again", || {
+        status(&server)["runs"]["failed"] == 2 && trigger(&server)["blocked_keys_count"] == 1
+    });
+    assert!(waiting(3), "nothing overtakes it");
+    assert_eq!(ask("skip-key"), 0);
     is_idle(&server);
+    assert_eq!(ask("retry-key"), 1, "it is not blocked any more");
     assert_eq!(trigger(&server)["blocked_keys_count"], 0);
 }
 

@@ -18,9 +18,10 @@ use crate::{
     client::{Client, name},
     common::{
         disk::Disk,
+        fake::Fake,
         keyway::{Keyway, eventually},
     },
-    world::{Setting, by_place, has_orders, is_read, orders, received, trigger, value},
+    world::{Setting, by_place, count, has_orders, is_read, orders, received, trigger, value},
 };
 
 #[test]
@@ -92,7 +93,9 @@ fn a_broker_that_is_gone_for_good_is_sought_with_pauses_and_costs_next_to_nothin
 #[test]
 fn a_broker_that_lost_its_last_messages_is_noticed_and_what_comes_then_is_read() {
     let mut broker = Broker::start();
-    let setting = Setting::on(&broker.address(), "truncated", 1);
+    let url = Fake::new(&[("POST /hook", 204, String::new())]);
+    let setting = Setting::on(&broker.address(), "truncated", 1).told_at(&format!("{}/hook", url.url));
+    let setting = setting.trigger("on_gap: stop");
     let client = Client::new(&broker.address());
     let home = tempfile::tempdir().unwrap();
     let server = setting.read(home.path(), 1);
@@ -108,9 +111,17 @@ fn a_broker_that_lost_its_last_messages_is_noticed_and_what_comes_then_is_read()
     // Fewer than were lost: by its number the last of them looks as if it had been read.
     (0..2).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(10 + n))));
     let server = setting.start(home.path(), &[]);
-    has_orders(&server, 12);
+    eventually("it stopped", || trigger(&server)["state"] == "failing");
     let error = trigger(&server)["last_error"].as_str().unwrap().to_owned();
     assert!(error.contains("was truncated"), "{error}");
+    assert!(error.contains("on_gap"), "{error}");
+    eventually("it is told", || count(&server, "Noticed") == 1);
+    assert!(url.asked()[0].body.contains("was truncated"), "{}", url.asked()[0].body);
+    assert_eq!(orders(&server), 10);
+    let project = setting.project().replace("on_gap: stop", "on_gap: continue");
+    fs::write(home.path().join("project.yaml"), project).unwrap();
+    server.signal("HUP");
+    has_orders(&server, 12);
     let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
     assert_eq!(bodies, (0..12).map(Some).collect::<Vec<_>>());
 }

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    broker::{PASSWORD, shared},
+    broker::{PASSWORD, make_certificate, shared},
     client::{Client, name},
     common::{
         fake::Fake,
@@ -18,6 +18,9 @@ use crate::{
     },
     world::{Setting, count, trigger},
 };
+
+/// The table of sentences that users read.
+const TABLE: &str = include_str!("../../ingest/KAFKA.md");
 
 /// One trigger of the table: hosts, lines of its configuration, and what is to be seen.
 struct Case {
@@ -32,11 +35,13 @@ fn login(sasl: &str, user: &str, password: &str) -> Vec<String> {
     vec![format!("sasl: {sasl}"), format!("username: {user}"), format!("password: {{env: {password}}}")]
 }
 
-fn cases(silent: &str) -> Vec<Case> {
+/// `silent` takes connections and says nothing; `other` is an authority that signed nothing, `absent` is no file.
+fn cases(silent: &str, other: &Path, absent: &Path) -> Vec<Case> {
     let broker = shared();
     let (open, logged, tls, both) =
         (broker.address(), broker.login_address(), broker.tls_address(), broker.tls_login_address());
-    let ca = format!("librdkafka: {{ssl.ca.location: {}}}", broker.authority().display());
+    let trusting = |file: &Path| format!("librdkafka: {{ssl.ca.location: {}}}", file.display());
+    let ca = trusting(&broker.authority());
     let with = |mut lines: Vec<String>, more: &[&str]| {
         lines.extend(more.iter().map(|line| (*line).to_owned()));
         lines
@@ -63,6 +68,8 @@ fn cases(silent: &str) -> Vec<Case> {
         well(&both, with(login("scram_sha_256", "orders", "RIGHT"), &["ssl: true", &ca])),
         ill(&logged, login("scram_sha_256", "orders", "WRONG"), &["`orders`", "`password`"]),
         ill(&tls, vec!["ssl: true".to_owned()], &["ssl.ca.location", "authority"]),
+        ill(&tls, vec!["ssl: true".to_owned(), trusting(other)], &["ssl.ca.location", "authority"]),
+        ill(&tls, vec!["ssl: true".to_owned(), trusting(absent)], &["absent.pem", "`ssl.ca.location`"]),
         ill("no-such-host.invalid:9092", vec![], &["no-such-host.invalid", "`hosts`"]),
         ill("127.0.0.1:9", vec![], &["127.0.0.1:9", "`hosts`"]),
         ill(&logged, vec![], &["`hosts`", "no login"]),
@@ -104,17 +111,38 @@ fn project(cases: &[Case], topic: &str) -> String {
     project
 }
 
+/// The sentence stands in the table for users, with the names of this trigger's own settings.
+fn is_documented(case: &Case, sentence: &str, topic: &str) {
+    let (head, reason) = sentence.split_once(" (").expect("librdkafka's own words stand behind it");
+    assert!(reason.len() > 2, "{sentence}");
+    let user = case.lines.iter().find_map(|line| line.strip_prefix("username: ")).unwrap_or("USER");
+    let topic = case.topic.as_deref().unwrap_or(topic);
+    let said =
+        head.replace(&case.hosts, "HOSTS").replace(&format!("`{user}`"), "`USER`").replace(topic, "TOPICS");
+    let said = match case.lines.iter().find_map(|line| line.strip_prefix("librdkafka: {ssl.ca.location: ")) {
+        Some(file) => said.replace(file.trim_end_matches('}'), "FILE"),
+        None => said,
+    };
+    // The group of each is named after the topic.
+    let said = match said.split_once("the group TOPICS-") {
+        Some((before, after)) => format!("{before}the group GROUP{}", &after[after.find(':').unwrap()..]),
+        None => said,
+    };
+    assert!(TABLE.contains(&format!("| {said} |")), "{said}");
+}
+
 #[test]
 fn sharp_edge_errors_nobody_sees_each_trouble_is_said_in_a_sentence_and_no_password_anywhere() {
     // It takes connections and never says a word.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = listener.local_addr().unwrap().to_string();
-    let cases = cases(&silent);
+    let home = tempfile::tempdir().unwrap();
+    make_certificate(home.path());
+    let cases = cases(&silent, &home.path().join("authority.pem"), &home.path().join("absent.pem"));
     shared().let_read("no_group", "topic");
     shared().let_read("no_topic", "group");
     let topic = name("trouble");
     Client::new(&shared().address()).make_topic(&topic, 1);
-    let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("project.yaml"), project(&cases, &topic)).unwrap();
     let wrong = "wrong-secret-0815";
     let variables =
@@ -133,9 +161,18 @@ fn sharp_edge_errors_nobody_sees_each_trouble_is_said_in_a_sentence_and_no_passw
             trigger["state"] == case.state && case.says.iter().all(|word| error.contains(word))
         });
         assert_eq!(trigger()["last_error_at"].is_null(), case.says.is_empty());
+        if case.state == "failing" {
+            is_documented(case, trigger()["last_error"].as_str().unwrap(), &topic);
+        }
     }
     // The connect timeout of 5 s, and 10 s, for all of them.
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    // A file that was missing is found when it is there.
+    fs::copy(shared().authority(), home.path().join("absent.pem")).unwrap();
+    let absent = cases.iter().position(|case| case.says.contains(&"absent.pem")).unwrap();
+    eventually("the certificate is found", || {
+        seen().iter().any(|it| it["workflow"] == format!("w{absent}") && it["state"] == "running")
+    });
     let everything = [
         server.trace(),
         server.get("/metrics").1.to_string(),

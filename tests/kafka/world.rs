@@ -13,10 +13,13 @@ use crate::{
 pub const TRIGGER: &str = "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b04";
 /// The trigger of a second workflow.
 pub const OTHER: &str = "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05";
-/// A job that takes a moment, and fails when it is told to.
+/// A job that takes as long as it is told to, and fails when it is told to.
 pub const JOB: &str = r"
           fn(state => {
-            if (state.data && state.data.fail) { throw new Error('it was told to fail'); }
+            const { ms, fail } = state.data || {};
+            const until = Date.now() + (ms || 0);
+            while (Date.now() < until) {}
+            if (fail) { throw new Error('it was told to fail'); }
             return state;
           })";
 

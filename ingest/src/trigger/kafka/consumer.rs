@@ -17,10 +17,10 @@ use keyway_engine::{
     shard::ShardReader,
 };
 use keyway_storage::{
-    event::Position,
+    event::{Concern, Position},
     limits::{
-        BATCH_BYTES_MAX, KAFKA_BATCH_MESSAGES_MAX, KAFKA_COMMIT_MS, KAFKA_DRAIN_MS, KAFKA_EVENTS_MAX,
-        KAFKA_LOAD_BYTES_MAX, KAFKA_LOOK_MS, KAFKA_PAUSE_MS, KAFKA_PROBE_MS, KAFKA_REFUSED_MS, KAFKA_TICK_MS,
+        KAFKA_BATCH_MESSAGES_MAX, KAFKA_COMMIT_MS, KAFKA_DRAIN_MS, KAFKA_EVENTS_MAX, KAFKA_LOAD_BYTES_MAX,
+        KAFKA_LOOK_MS, KAFKA_OPEN_MS, KAFKA_PAUSE_MS, KAFKA_PROBE_MS, KAFKA_REFUSED_MS, KAFKA_TICK_MS,
         KAFKA_TOPICS_MS, KAFKA_WAIT_MS,
     },
     routes::Routes,
@@ -28,11 +28,12 @@ use keyway_storage::{
 use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer as _},
-    error::RDKafkaErrorCode,
+    error::{KafkaError, RDKafkaErrorCode},
 };
+use uuid::Uuid;
 
 use super::{
-    ffi::{Message, Queue, events_waiting, watermarks},
+    ffi::{Message, Queue, TopicId, events_waiting, watermarks},
     listener::{Listener, Partition, uncommitted},
     message::{Raw, hash},
     page::Page,
@@ -40,6 +41,7 @@ use super::{
     source::{Load, Sent},
     status::{Link, Status},
     track::Track,
+    trouble::refusal,
 };
 use crate::time;
 
@@ -86,10 +88,14 @@ pub fn run(plan: &Arc<Plan>, world: &Arc<World>, status: &Arc<Status>, bell: &Ar
     while !bell.is_stopped() {
         match Consumer::open(plan, world, status, bell) {
             Ok(consumer) => consumer.run(),
+            // Most of what is refused stays so until the project file changes, but a file may be there some time.
             Err(sentence) => {
-                tracing::error!(trigger = %super::listener::trigger(plan), %sentence, "Kafka");
-                status.halt(sentence, time::now());
-                while !bell.is_stopped() {
+                if status.fail(&sentence, time::now()) {
+                    tracing::error!(trigger = %super::listener::trigger(plan), %sentence, "Kafka");
+                    Listener::new(plan, world, status).warn(Concern::TriggerFailing, &sentence);
+                }
+                let again = Instant::now() + Duration::from_millis(KAFKA_OPEN_MS);
+                while !bell.is_stopped() && Instant::now() < again {
                     bell.clear();
                     bell.wait(Some(Duration::from_millis(KAFKA_WAIT_MS)));
                 }
@@ -105,7 +111,7 @@ impl Consumer {
         status: &Arc<Status>,
         bell: &Arc<Bell>,
     ) -> Result<Self, String> {
-        let refused = |error| format!("librdkafka refuses the settings of this trigger: {error}.");
+        let refused = |error: KafkaError| refusal(&plan.settings, &error.to_string());
         let listener = Listener::new(plan, world, status);
         let client = BaseConsumer::from_config_and_context(&plan.config()?, listener).map_err(refused)?;
         let client = Arc::new(client);
@@ -136,7 +142,17 @@ impl Consumer {
     fn run(mut self) {
         while !self.bell.is_stopped() && self.client.client().fatal_error().is_none() {
             self.bell.clear();
-            self.poll();
+            // At least once: the group takes a member that is not polled for dead.
+            if self.poll(events_waiting(&self.client).clamp(1, KAFKA_EVENTS_MAX)) {
+                self.restart(Duration::ZERO);
+            } else if self.is_renewed() {
+                self.renew();
+            }
+            if let Some(given) = self.client.context().take_given() {
+                self.joined = true;
+                self.assigned.clone_from(&given);
+                self.waiting = Some((given, Instant::now()));
+            }
             self.assign_waiting();
             self.tick();
             self.take();
@@ -144,14 +160,13 @@ impl Consumer {
         self.close();
     }
 
-    /// Serves the client: assignments, errors, log lines.
-    fn poll(&mut self) {
-        // At least once: the group takes a member that is not polled for dead.
-        for _ in 0..events_waiting(&self.client).clamp(1, KAFKA_EVENTS_MAX) {
+    /// Serves the client: assignments, errors, log lines. Whether messages of a partition do not come by our queue.
+    fn poll(&self, events: usize) -> bool {
+        let mut stray = false;
+        for _ in 0..events {
             match self.client.poll(Duration::ZERO) {
                 None => {}
-                // A partition whose messages do not come by our queue: begin it anew.
-                Some(Ok(_)) => self.restart(Duration::ZERO),
+                Some(Ok(_)) => stray = true,
                 // It came as an error of the client too, with its reason; but for what concerns a topic.
                 Some(Err(error)) => {
                     let code = error.rdkafka_error_code().filter(|_| self.status.link() != Link::Failing);
@@ -161,11 +176,19 @@ impl Consumer {
                 }
             }
         }
-        if let Some(given) = self.client.context().take_given() {
-            self.joined = true;
-            self.assigned.clone_from(&given);
-            self.waiting = Some((given, Instant::now()));
-        }
+        stray
+    }
+
+    /// Whether librdkafka has said that a topic is another one than the one that is read.
+    fn is_renewed(&self) -> bool {
+        let renewed = self.client.context().take_renewed();
+        renewed.iter().any(|(topic, id)| self.is_another(topic, *id))
+    }
+
+    /// Whether a topic has another id than the one that is read.
+    fn is_another(&self, topic: &str, id: Uuid) -> bool {
+        let known = self.ids.iter().find(|(known, _)| known == topic);
+        known.is_some_and(|(_, known)| *known != assign::id_text(id))
     }
 
     /// Takes what there is room for, and hands it on.
@@ -183,8 +206,18 @@ impl Consumer {
             messages = self.queue.take(1, Duration::from_millis(KAFKA_WAIT_MS));
         }
         intake.give_back(trigger, granted - messages.len() as u32);
-        let tracks = self.status.tracks();
+        // What librdkafka said before it fetched these comes first: their topic may be another one.
         let mut restart = false;
+        while !messages.is_empty() && events_waiting(&self.client) > 0 {
+            restart |= self.poll(1);
+        }
+        let is_renewed = self.is_renewed();
+        if restart || is_renewed {
+            intake.give_back(trigger, messages.len() as u32);
+            drop(messages);
+            return if is_renewed { self.renew() } else { self.restart(Duration::ZERO) };
+        }
+        let tracks = self.status.tracks();
         let mut loads: Vec<(Load, usize)> = Vec::new();
         for message in messages {
             let is_its = |track: &Arc<Track>| track.is(message.topic(), message.partition());
@@ -297,19 +330,17 @@ impl Consumer {
         }
     }
 
-    /// Notices a topic that was deleted and made again, which librdkafka does not.
+    /// Notices a topic that was deleted and made again, though nothing was sent to it since.
     fn look_at_topics(&mut self) {
         if self.ids.is_empty() {
             return;
         }
         match self.topics.described(Duration::ZERO) {
             Some(Ok(described)) => {
-                let changed = described.into_iter().any(|(topic, id)| {
-                    let known = self.ids.iter().find(|(known, _)| *known == topic);
-                    matches!((known, id), (Some((_, known)), Ok(id)) if *known != assign::id_text(id))
-                });
-                if changed {
-                    self.restart(Duration::ZERO);
+                let is_another =
+                    |(topic, id): (String, TopicId)| id.is_ok_and(|id| self.is_another(&topic, id));
+                if described.into_iter().any(is_another) {
+                    self.renew();
                 }
             }
             // That broker is gone, or leads no more: next time whichever the cluster names.
@@ -343,6 +374,12 @@ impl Consumer {
             self.status.set_running();
         }
         self.probed = Instant::now();
+    }
+
+    /// Begins anew with a topic that was made again, once the log has what was taken of the one before: it is nowhere else.
+    fn renew(&mut self) {
+        self.wait_settled();
+        self.restart(Duration::ZERO);
     }
 
     /// Drops what was taken and not offered, and reads again from where the log ends.
@@ -400,7 +437,7 @@ fn input(plan: &Plan, track: &Track, message: &Message<'_>, page: &mut Page) -> 
         Ok(body) => body.len(),
         Err(unusable) => unusable.raw.as_ref().map_or(0, |raw| raw.len()) + unusable.detail.len(),
     };
-    let bytes = (request.len() + kept).min(BATCH_BYTES_MAX);
+    let bytes = request.len() + kept;
     let input = Input {
         trigger: plan.trigger,
         position: Position::Next { stream: track.stream.clone(), number: message.offset() },

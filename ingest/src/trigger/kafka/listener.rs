@@ -1,12 +1,14 @@
 //! What librdkafka tells a consumer while it is polled: assignments, errors, log lines.
 //!
-//! Invariant: after a revocation nothing that was taken before and not offered yet is offered: its tracks are closed.
+//! Invariant: after a revocation nothing that was taken before and not offered yet is offered: its tracks are closed. That a
+//! topic has another id is noted before any message of it is fetched.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use keyway_engine::command::Warn;
 use keyway_storage::{event::Concern, limits::KAFKA_COMMIT_MS};
 use rdkafka::{
@@ -16,6 +18,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     types::RDKafkaRespErr,
 };
+use uuid::Uuid;
 
 use super::{
     consumer::World,
@@ -37,13 +40,24 @@ pub struct Listener {
     status: Arc<Status>,
     /// What the group gave us and was not taken up yet.
     given: Mutex<Option<Vec<Partition>>>,
+    /// Topics and the ids that they have from now on.
+    renewed: Mutex<Vec<(String, Uuid)>>,
 }
 
 impl Listener {
     /// A listener for the client of this plan.
     pub fn new(plan: &Arc<Plan>, world: &Arc<World>, status: &Arc<Status>) -> Self {
         let (plan, world, status) = (Arc::clone(plan), Arc::clone(world), Arc::clone(status));
-        Self { plan, world, status, given: Mutex::default() }
+        Self { plan, world, status, given: Mutex::default(), renewed: Mutex::default() }
+    }
+
+    fn renewed(&self) -> MutexGuard<'_, Vec<(String, Uuid)>> {
+        self.renewed.lock().expect("no holder of this lock panics: it only moves a list")
+    }
+
+    /// Topics that librdkafka found another id of since the last call, each with that id.
+    pub fn take_renewed(&self) -> Vec<(String, Uuid)> {
+        std::mem::take(&mut *self.renewed())
     }
 
     fn given(&self) -> MutexGuard<'_, Option<Vec<Partition>>> {
@@ -95,8 +109,17 @@ impl Listener {
 }
 
 /// The id of a plan's trigger, for traces.
-pub fn trigger(plan: &Plan) -> uuid::Uuid {
-    uuid::Uuid::from_bytes(plan.trigger.0)
+pub fn trigger(plan: &Plan) -> Uuid {
+    Uuid::from_bytes(plan.trigger.0)
+}
+
+/// The topic and its id, of a line that says that it has another one. Nothing else does: librdkafka goes on at the offset
+/// that it had.
+fn renewed(line: &str) -> Option<(String, Uuid)> {
+    let (topic, ids) = line.split_once(" changed id from ")?;
+    let topic = topic.rsplit(' ').next()?;
+    let id = STANDARD_NO_PAD.decode(ids.rsplit(' ').next()?).ok()?;
+    Some((topic.to_owned(), Uuid::from_slice(&id).ok()?))
 }
 
 /// What is durable and was not told to the group.
@@ -114,6 +137,9 @@ pub fn uncommitted(tracks: &[Arc<Track>]) -> TopicPartitionList {
 
 impl ClientContext for Listener {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if let Some(renewed) = renewed(line) {
+            self.renewed().push(renewed);
+        }
         let trigger = trigger(&self.plan);
         match level {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {

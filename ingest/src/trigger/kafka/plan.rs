@@ -22,6 +22,8 @@ const RECONNECT_MS: &str = "250";
 const RECONNECT_MS_MAX: &str = "1000";
 /// How long a partition waits whose queue was full. The client's own default, a second, halts a fast reader.
 const QUEUE_BACKOFF_MS: &str = "10";
+/// What the client tells more of than it must.
+const DEBUG: &str = "metadata";
 /// The least time that a request may take: brokers hold fetches for half a second.
 const REQUEST_MS_MIN: u64 = 5_000;
 /// The longest: the client's own default.
@@ -66,8 +68,9 @@ impl Plan {
     pub fn config(&self) -> Result<ClientConfig, String> {
         let settings = &self.settings;
         let mut config = ClientConfig::new();
-        // The crate asks a logger that we do not have; without a level no line would come.
-        config.set_log_level(RDKafkaLogLevel::Info);
+        // The crate asks a logger that we do not have; without a level no line would come. Of these there are some in
+        // half a minute, and one of them alone says that a topic was made again.
+        config.set_log_level(RDKafkaLogLevel::Debug);
         let connect = self.connect_timeout_ms();
         config
             .set("bootstrap.servers", settings.hosts.join(","))
@@ -87,12 +90,15 @@ impl Plan {
         for (key, value) in &settings.librdkafka {
             config.set(key, value);
         }
-        // Behind what is passed on: these keep the promises. Offsets are ours, and a jump is never silent. An end of a
-        // partition in a batch would move its position (librdkafka #4844).
+        let more = config.get("debug").map(|given| format!("{given},{DEBUG}"));
+        config.set("debug", more.as_deref().unwrap_or(DEBUG));
+        // Behind what is passed on: these keep the promises. Offsets are ours, a jump is never silent, and what was aborted
+        // never comes in. An end of a partition in a batch would move its position (librdkafka #4844).
         config
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "false")
+            .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "error");
         let mut protocol = String::new();
         if let Some(login) = &settings.login {

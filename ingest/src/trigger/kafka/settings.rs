@@ -9,6 +9,7 @@ use keyway_engine::project::{Field, Ordering, TriggerSection};
 use keyway_storage::limits::CONNECT_TIMEOUT_SECONDS_MAX;
 use uuid::Uuid;
 
+pub(super) use librdkafka::CA_LOCATION;
 pub use login::{Login, Mechanism};
 
 /// How long a connection may take when the file does not say, as in OpenFn.

@@ -16,7 +16,7 @@ use keyway_engine::{
     source::{Batch, Positions, Source},
 };
 use keyway_storage::{
-    limits::{KAFKA_LOADS_BYTES_MAX, KAFKA_LOADS_MAX},
+    limits::{BATCH_BYTES_MAX, KAFKA_LOADS_BYTES_MAX, KAFKA_LOADS_MAX},
     place::Timestamp,
 };
 
@@ -72,11 +72,12 @@ impl KafkaSource {
             return self.drop_load(&load);
         }
         let mut count = 0;
+        // One that is larger than a full turn takes a turn of its own.
         while let Some((_, _, bytes)) = load.inputs.front()
-            && batch.has_room(*bytes)
+            && batch.has_room((*bytes).min(BATCH_BYTES_MAX))
         {
             let (offset, input, bytes) = load.inputs.pop_front().expect("it was just looked at");
-            batch.push(Ticket(offset), Command::Receive(input), bytes);
+            batch.push(Ticket(offset), Command::Receive(input), bytes.min(BATCH_BYTES_MAX));
             count += 1;
         }
         if count > 0 {

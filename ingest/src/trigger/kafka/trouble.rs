@@ -4,7 +4,19 @@
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::settings::KafkaSettings;
+use super::settings::{CA_LOCATION, KafkaSettings};
+
+/// The sentence for a client that cannot be made.
+pub fn refusal(settings: &KafkaSettings, reason: &str) -> String {
+    let file = settings.librdkafka.iter().find(|(key, _)| key == CA_LOCATION && reason.contains(CA_LOCATION));
+    match file {
+        Some((_, file)) => format!(
+            "No certificates can be read from the file {file}, which `{CA_LOCATION}` names: correct the one or the other; \
+             reading begins by itself. ({reason})"
+        ),
+        None => format!("librdkafka refuses the settings of this trigger: correct them. ({reason})"),
+    }
+}
 
 /// The sentence for an error; `None` for what ends by itself and is nobody's fault.
 pub fn sentence(settings: &KafkaSettings, code: Code, reason: &str) -> Option<String> {
@@ -31,7 +43,7 @@ pub fn sentence(settings: &KafkaSettings, code: Code, reason: &str) -> Option<St
         | Code::OperationTimedOut
         | Code::RequestTimedOut => {
             format!(
-                "No broker answers at {hosts}: check `hosts`, that Kafka runs, and that the listener wants {} and {}. \
+                "No broker answers at {hosts}: check `hosts`, that Kafka runs, and that the listener wants {}, and {}. \
                  ({reason})",
                 if settings.ssl { "TLS as `ssl: true` says" } else { "no TLS, as `ssl: false` says" },
                 if settings.login.is_some() { "the login that `sasl` names" } else { "no login" },

@@ -12,18 +12,21 @@ const OURS: &[(&str, &str)] = &[
     ("bootstrap.", "use `hosts`"),
     ("enable.", "offsets are kept by keyway"),
     ("group.", "use `group_id`"),
+    ("isolation.level", "messages of transactions that were aborted never come in"),
     ("metadata.broker.list", "use `hosts`"),
     ("offset.store.", "offsets are kept by keyway"),
     ("partition.assignment.strategy", "it is `range`"),
     ("plugin.library.paths", "plug-ins run code that keyway does not know"),
+    ("queued.max.messages.kbytes", "it bounds the memory of a trigger"),
     ("sasl.", "use `sasl`, `username` and `password`"),
     ("security.", "use `ssl` and `sasl`"),
     ("socket.connection.setup.timeout.ms", "use `connect_timeout`"),
     ("ssl.", "use `ssl`; of these only `ssl.ca.location` may be set"),
     ("test.mock.", "a real cluster is needed"),
+    ("topic.blacklist", "use `topics`"),
 ];
 /// The one key of its family that is a user's: the bundle of authorities to trust.
-const CA_LOCATION: &str = "ssl.ca.location";
+pub(in super::super) const CA_LOCATION: &str = "ssl.ca.location";
 
 pub(super) fn read(field: &Field<'_>) -> Option<Vec<(String, String)>> {
     let read = |(key, value): &(&str, Field<'_>)| {
