@@ -1,6 +1,6 @@
 //! A disk that is full, and one that cannot be written: refused with words, nothing lost, and no restart needed.
 //!
-//! Each test brings its own small disk, a mounted tmpfs. Where mounting is not allowed it says so and leaves off.
+//! Each test brings its own small disk.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,6 @@ mod common;
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::Command,
 };
 
 use common::{
@@ -175,8 +174,7 @@ fn a_disk_that_cannot_be_written_is_named_and_nothing_is_started() {
     let keyway = Keyway::start(disk.path(), FLAGS);
     assert!(is(&post(&keyway), 200));
     assert_eq!(keyway.stop().code(), Some(0));
-    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(disk.path()).status().unwrap();
-    assert!(remounted.success());
+    disk.make_read_only();
     // The trace has to go elsewhere.
     let output = common::tool()
         .args(["serve", "--project"])

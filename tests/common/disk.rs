@@ -1,8 +1,10 @@
 //! A small disk of a test's own, a mounted tmpfs that can be filled.
 //!
-//! Invariant: it is gone when it is dropped. Where mounting is not allowed there is none, and the test leaves off.
+//! Invariant: it is gone when it is dropped. Where mounting is not allowed the test fails, unless it was asked to be left
+//! out: a test that shows nothing must not pass by itself.
 
 use std::{
+    env,
     fs::{self, File},
     io::Write,
     path::Path,
@@ -11,8 +13,12 @@ use std::{
 
 use rustix::fs::statvfs;
 
+use super::stderr;
+
 /// Below the reserve of 64 MiB at which inputs are refused.
 const LEFT_BYTES: u64 = 40 << 20;
+/// Set where nobody may mount a disk: tests that need one are left out.
+const NO_MOUNT: &str = "KEYWAY_TEST_NO_MOUNT";
 
 /// A disk of its own.
 pub struct Disk {
@@ -20,24 +26,36 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Mounts a disk that holds the project file, or `None` where nobody may.
+    /// Mounts a disk that holds the project file; `None` where the test is to be left out.
     pub fn mount(project: &str) -> Option<Self> {
         Self::mount_of(256, project)
     }
 
     /// The same, of so many MiB.
     pub fn mount_of(size_mib: u32, project: &str) -> Option<Self> {
-        let home = tempfile::tempdir().unwrap();
-        let size = format!("size={size_mib}m");
-        let options = ["-t", "tmpfs", "-o", &size, "keyway"];
-        let mounted = Command::new("mount").args(options).arg(home.path()).output();
-        if !mounted.is_ok_and(|output| output.status.success()) {
-            eprintln!("left out: mounting a disk is not allowed here");
+        if env::var_os(NO_MOUNT).is_some() {
+            eprintln!("left out: {NO_MOUNT} is set");
             return None;
         }
-        let disk = Self { home };
+        let disk = Self { home: tempfile::tempdir().unwrap() };
+        let size = format!("size={size_mib}m");
+        disk.run("mount", &["-t", "tmpfs", "-o", &size, "keyway"]);
         fs::write(disk.path().join("project.yaml"), project).unwrap();
         Some(disk)
+    }
+
+    /// Makes it one that cannot be written; nobody may have files open for that.
+    pub fn make_read_only(&self) {
+        self.run("mount", &["-o", "remount,bind,ro"]);
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let output = Command::new(program).args(arguments).arg(self.path()).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {}\nrun this as root, or set {NO_MOUNT} to leave it out",
+            stderr(&output)
+        );
     }
 
     /// Its folder.

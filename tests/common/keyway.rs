@@ -52,13 +52,20 @@ impl Keyway {
 
     fn spawn(home: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Result<Self, (ExitStatus, String)> {
         let trace = home.join(format!("trace-{}", fs::read_dir(home).unwrap().count()));
-        let mut child = tool()
-            .arg("serve")
-            .arg("--project")
-            .arg(home.join("project.yaml"))
-            .arg("--data-dir")
-            .arg(home.join("data"))
-            .args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"])
+        let mut command = tool();
+        command.arg("serve");
+        let anywhere = PathBuf::from("127.0.0.1:0");
+        for (flag, value) in [
+            ("--project", home.join("project.yaml")),
+            ("--data-dir", home.join("data")),
+            ("--listen", anywhere.clone()),
+            ("--api-listen", anywhere),
+        ] {
+            if !flags.contains(&flag) {
+                command.arg(flag).arg(value);
+            }
+        }
+        let mut child = command
             .args(flags)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
