@@ -14,7 +14,7 @@ use keyway_storage::{
     error::ReadError,
     event::{LaneId, WorkflowId},
     key::{Key, Tag},
-    limits::{LANES_MAX, REQUEUED_MAX},
+    limits::{LANES_MAX, REQUEUED_MAX, SET_ASIDE_MAX},
     place::{Offset, RunKey, Timestamp},
     rows::Rows,
     table::{AgainRow, HoldRow, Table, WaitingEntry, lane_key},
@@ -36,6 +36,8 @@ pub struct Queue {
     timers: BTreeSet<(Timestamp, LaneId)>,
     /// Lanes that became ready before any of what waits in them was read.
     short: BTreeSet<LaneId>,
+    /// Lanes whose first run is of a held key while there is no room to set it aside.
+    stuck: BTreeSet<LaneId>,
     /// First runs that were cancelled while they waited.
     gone: HashSet<Offset>,
     requeued: usize,
@@ -73,6 +75,11 @@ impl Queue {
     /// Whether another run may wait again.
     pub fn has_room_again(&self) -> bool {
         self.requeued < REQUEUED_MAX
+    }
+
+    /// How many runs of held keys may be set aside.
+    pub fn room_aside(&self) -> usize {
+        SET_ASIDE_MAX.saturating_sub(self.requeued)
     }
 
     /// Whether a lane is ready.
@@ -168,6 +175,9 @@ impl Queue {
         let row = self.lanes.get_mut(&id)?.again.remove(&offset)?;
         rows.delete(lane_key(Tag::Again, id).u64(offset.0));
         self.requeued -= 1;
+        if self.room_aside() > 0 {
+            std::mem::take(&mut self.stuck).into_iter().for_each(|stuck| self.settle(stuck, rows));
+        }
         Some(row)
     }
 
@@ -257,7 +267,7 @@ impl Queue {
 
     /// Brings the lane's place among the ready ones up to date, and forgets it when nothing is left of it.
     fn settle(&mut self, id: LaneId, rows: &mut Rows) {
-        let is_early = self.is_early(id);
+        let (is_early, is_stuck) = (self.is_early(id), self.is_stuck(id));
         let lane = self.lanes.entry(id).or_default();
         let idle = lane.is_empty() && lane.busy == 0;
         let released = self.holds.get(&id).is_some_and(|hold| hold.released);
@@ -266,13 +276,16 @@ impl Queue {
             rows.delete(lane_key(Tag::Hold, id));
         }
         let held = self.holds.get(&id).is_some_and(|hold| !hold.released);
-        if !lane.is_empty() && lane.busy < lane::width(id) && !held && !is_early {
+        if !lane.is_empty() && lane.busy < lane::width(id) && !held && !is_early && !is_stuck {
             if lane.is_short() {
                 self.short.insert(id);
             }
             self.make_ready(id);
         } else {
             self.unready(id);
+        }
+        if is_stuck {
+            self.stuck.insert(id);
         }
         if idle {
             self.lanes.remove(&id);
@@ -285,6 +298,17 @@ impl Queue {
         let lane = self.lanes.get(&id).filter(|_| lane::is_own(id));
         let first = lane.and_then(|lane| lane.again.first_key_value());
         first.is_some_and(|(offset, _)| self.gone.contains(offset))
+    }
+
+    /// Whether the first of a shared lane would be set aside, and there is no room for it.
+    fn is_stuck(&self, id: LaneId) -> bool {
+        if self.room_aside() > 0 {
+            return false;
+        }
+        let first = self.lanes.get(&id).and_then(|lane| lane.waiting().next());
+        first.is_some_and(|first| {
+            !first.again && !self.is_gone(first.offset) && self.is_diverted(id, first.row.key)
+        })
     }
 
     fn make_ready(&mut self, id: LaneId) {

@@ -124,6 +124,9 @@ pub const LANE_FRONT_ORDERED_MAX: usize = 64;
 pub const BACKLOG_ROWS_PER_READ: usize = 64;
 /// Most runs of a shard that wait again: expired, retried, asked for. They are kept in memory.
 pub const REQUEUED_MAX: usize = 262_144;
+/// Runs that wait again beyond which none is set aside for its key being held, so that those that workers have can always
+/// come back. What is behind it in its lane waits, on disk.
+pub const SET_ASIDE_MAX: usize = REQUEUED_MAX / 2;
 /// Most open runs of a shard: those that workers have.
 pub const LEASES_MAX: usize = 65_536;
 /// Most runs that one claim hands out.
@@ -138,6 +141,7 @@ pub const LEASE_GRACE_MS: u64 = 10_000;
 pub const ADVANCE_EVENTS_MAX: usize = 4_096;
 
 const _: () = assert!(LANE_FRONT_ENTRIES_MAX >= CLAIM_RUNS_MAX as usize);
+const _: () = assert!(SET_ASIDE_MAX + LEASES_MAX <= REQUEUED_MAX);
 const _: () = assert!(CLAIM_WORKFLOWS_MAX > CLAIM_RUNS_MAX as usize);
 /// Most bytes of log lines that one run may write.
 pub const LOG_BYTES_MAX: usize = 1_000_000;

@@ -18,8 +18,8 @@ use crate::{
 pub fn claim(state: &State, claim: Claim, now: Timestamp, out: &mut Vec<EventKind>) -> Answer {
     let room = LEASES_MAX.saturating_sub(state.lease_count());
     let demand = usize::from(claim.demand.min(CLAIM_RUNS_MAX)).min(room);
-    let mut picks =
-        Picks { state, permits: claim.permits, is_busy: state.is_busy(now), diverted: Vec::new() };
+    let (permits, is_busy, room_aside) = (claim.permits, state.is_busy(now), state.queue.room_aside());
+    let mut picks = Picks { state, permits, is_busy, room_aside, diverted: Vec::new() };
     let picked = picks.pick(demand);
     if picked.is_empty() && picks.diverted.is_empty() {
         return Answer::Claimed(Vec::new());
@@ -53,6 +53,8 @@ struct Picks<'a> {
     state: &'a State,
     permits: Permits,
     is_busy: bool,
+    /// How many runs of held keys may still be set aside.
+    room_aside: usize,
     diverted: Vec<(LaneId, Offset)>,
 }
 
@@ -109,7 +111,13 @@ impl<'a> Picks<'a> {
                 break;
             }
             let gone = !waiting.again && self.state.queue.is_gone(waiting.offset);
-            let diverted = !waiting.again && self.state.queue.is_diverted(id, waiting.row.key);
+            let diverted = !gone && !waiting.again && self.state.queue.is_diverted(id, waiting.row.key);
+            if diverted && self.room_aside == 0 {
+                // Nothing is set aside, but from now on the lane waits for room and is in nobody's way.
+                passed = if found == 0 { Some(waiting.offset) } else { None };
+                break;
+            }
+            self.room_aside -= usize::from(diverted);
             if gone || diverted {
                 // Those behind a run that is taken are passed when they are first.
                 passed = if found == 0 { Some(waiting.offset.advance(1)) } else { passed };

@@ -7,7 +7,7 @@ use keyway_storage::{
     error::{Damage, ReadError},
     event::LaneId,
     key::{Key, Tag},
-    limits::{BACKLOG_ROWS_PER_READ, REQUEUED_MAX},
+    limits::BACKLOG_ROWS_PER_READ,
     place::Offset,
     rows::Rows,
     table::{AgainRow, BacklogRow, HoldRow, Table, WaitingEntry, bucket_from_key, lane_from_key},
@@ -33,7 +33,8 @@ impl Queue {
         queue.backlog = Backlog::open(rows, |entry| {
             lanes.entry(entry.lane).or_default().append(entry.lane, entry.waiting);
         })?;
-        for (key, value) in scan_tag(rows, Tag::Again, REQUEUED_MAX)? {
+        // All of them: the bound is kept where runs are added, and some are let in beyond it by hand.
+        for (key, value) in scan_tag(rows, Tag::Again, usize::MAX)? {
             let (id, offset) = lane_from_key(&key);
             queue.lanes.entry(id).or_default().again.insert(Offset(offset), AgainRow::from_value(&value)?);
             queue.requeued += 1;
