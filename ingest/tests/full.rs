@@ -1,6 +1,6 @@
-//! A shard that cannot keep up: its mailbox is full, and the door says so instead of growing.
+//! A shard or an API that cannot keep up: what waits for it is bounded, and the door says so instead of growing.
 //!
-//! Real doors on real sockets; the shard is played by the test, which takes nothing until it wants to.
+//! Real doors on real sockets; shard and API are played by the test, which takes nothing until it wants to.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,11 @@ mod reading;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -27,7 +31,7 @@ use keyway_ingest::{
 use keyway_storage::{
     directory::DataDir,
     event::TriggerId,
-    limits::{INPUTS_BYTES_MAX, PAYLOAD_BYTES_MAX, RETRY_AFTER_SECONDS},
+    limits::{API_REQUESTS_MAX, API_THREADS, INPUTS_BYTES_MAX, PAYLOAD_BYTES_MAX, RETRY_AFTER_SECONDS},
     place::{Offset, Place, ShardId, Timestamp},
 };
 
@@ -45,6 +49,30 @@ struct NoApi;
 impl ApiHandler for NoApi {
     fn handle(&self, _: ApiRequest) -> ApiResponse {
         panic!("nobody asks the API here")
+    }
+}
+
+/// Answers nothing before it may.
+#[derive(Default)]
+struct Slow {
+    asked: AtomicUsize,
+    may_answer: (Mutex<bool>, Condvar),
+}
+
+impl Slow {
+    fn let_go(&self) {
+        *self.may_answer.0.lock().unwrap() = true;
+        self.may_answer.1.notify_all();
+    }
+}
+
+impl ApiHandler for Slow {
+    fn handle(&self, _: ApiRequest) -> ApiResponse {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+        let (may_answer, told) = &self.may_answer;
+        drop(told.wait_while(may_answer.lock().unwrap(), |may_answer| !*may_answer).unwrap());
+        let status = hyper::StatusCode::OK;
+        ApiResponse { status, content_type: "application/json", headers: Vec::new(), body: b"{}".to_vec() }
     }
 }
 
@@ -81,6 +109,23 @@ fn post(address: SocketAddr, body: &[u8]) -> TcpStream {
     stream.write_all(format!("{head}\r\ncontent-length: {length}\r\n\r\n").as_bytes()).unwrap();
     stream.write_all(body).unwrap();
     stream
+}
+
+fn get(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())
+        .unwrap();
+    stream
+}
+
+/// Whether an answer has come.
+fn is_answered(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    peeked.is_ok()
 }
 
 fn answer(mut stream: TcpStream) -> String {
@@ -121,7 +166,7 @@ fn a_request_for_a_shard_that_is_full_is_told_when_to_come_again_and_all_others_
             parked.push(post(edge.address, &body));
             // One after the other, so that it is known which one finds no room.
             while passage.shards[0].len() < n {
-                std::thread::yield_now();
+                thread::yield_now();
             }
         }
         let refused = answer(post(edge.address, &body));
@@ -133,11 +178,49 @@ fn a_request_for_a_shard_that_is_full_is_told_when_to_come_again_and_all_others_
         let (mut taken, mut next) = (0, 0);
         while taken < parked.len() {
             taken += turn(&mut *source, &mut next);
-            std::thread::yield_now();
+            thread::yield_now();
         }
         for stream in parked {
             let accepted = answer(stream);
             assert!(accepted.starts_with("HTTP/1.1 200 "), "{accepted}");
+        }
+        edge.close();
+    }
+}
+
+/// Requests to the API for which there is no room.
+const TOO_MANY: usize = 10;
+
+#[test]
+fn requests_to_the_api_that_find_too_many_before_them_are_told_so_and_the_others_are_answered() {
+    let home = tempfile::tempdir().unwrap();
+    let ids = DataDir::open(&home.path().join("data"), 1).unwrap().ids();
+    for runtime in [Choice::IoUring, Choice::Epoll] {
+        let (passage, api) = (Passage::new(&[Arc::<Bell>::default()]), Arc::<Slow>::default());
+        let handler: Arc<dyn ApiHandler> = api.clone();
+        let edge = Edge::open(settings(runtime), &passage, ids, handler).unwrap();
+        let mut asked: Vec<_> = (0..API_THREADS).map(|_| get(edge.api_address, "/api/status")).collect();
+        while api.asked.load(Ordering::Acquire) < API_THREADS {
+            thread::yield_now();
+        }
+        asked.extend((0..API_REQUESTS_MAX + TOO_MANY).map(|_| get(edge.api_address, "/api/status")));
+        while asked.iter().filter(|stream| is_answered(stream)).count() < TOO_MANY {
+            thread::yield_now();
+        }
+        let lives = answer(get(edge.api_address, "/health/live"));
+        assert!(lives.starts_with("HTTP/1.1 200 "), "that it lives needs no reader: {lives}");
+        let (refused, waiting): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_answered);
+        assert_eq!((refused.len(), waiting.len()), (TOO_MANY, API_THREADS + API_REQUESTS_MAX));
+        for stream in refused {
+            let refused = answer(stream);
+            assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+            assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+            assert!(refused.contains("The API has too many requests at the moment."), "{refused}");
+        }
+        api.let_go();
+        for stream in waiting {
+            let answered = answer(stream);
+            assert!(answered.starts_with("HTTP/1.1 200 "), "{answered}");
         }
         edge.close();
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod attempts;
+mod bounds;
 mod bulk;
 mod bytes;
 mod claims;
@@ -16,5 +18,6 @@ mod replay;
 mod request;
 mod requests;
 mod retention;
+mod retry;
 mod system;
 mod world;
