@@ -45,7 +45,7 @@ pub fn decide(
         Command::SetClock(wall) => Ok(schedule::set_clock(wall, out)),
         Command::Claim(claim) => Ok(claim::claim(state, claim, now, out)),
         Command::Report(report) => report::report(state, report, now, next, out),
-        Command::GiveBack(back) => Ok(report::give_back(state, back, now, out)),
+        Command::GiveBack(back) => report::give_back(state, back, now, out),
         Command::Cancel(run) => request::cancel(state, run, now, out),
         Command::Rerun(rerun) => request::rerun(state, rerun, out),
         Command::Release(release) => request::release(state, release, out),

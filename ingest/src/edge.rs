@@ -186,8 +186,11 @@ impl Edge {
             })?);
         }
         drop((sender, drained_sender));
-        for _ in &doors {
-            opened.recv().map_err(|_| io::Error::other("a door did not open"))??;
+        for _ in 0..doors.len() {
+            match opened.recv() {
+                Ok(opened) => opened?,
+                Err(_) => return Err(why_closed(doors)),
+            }
         }
         Ok(Self { address, api_address, drain, end, drained, doors })
     }
@@ -214,6 +217,18 @@ impl Edge {
                 Ok(Err(error)) => tracing::warn!(%error, "a door ended with an error"),
                 Err(_) => tracing::error!("a door panicked"),
             }
+        }
+    }
+}
+
+/// Why a door ended before it opened: one of these did, or is about to.
+fn why_closed(mut doors: Vec<JoinHandle<io::Result<()>>>) -> io::Error {
+    loop {
+        let ended = doors.iter().position(JoinHandle::is_finished);
+        match ended.map(|ended| doors.swap_remove(ended).join()) {
+            Some(Ok(Err(error))) => return error,
+            Some(_) => return io::Error::other("a door did not open"),
+            None => thread::park_timeout(Duration::from_millis(5)),
         }
     }
 }

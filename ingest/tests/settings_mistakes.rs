@@ -338,22 +338,9 @@ fn a_librdkafka_setting_that_is_ours_is_refused_by_name() {
     assert!(read(free).is_ok());
 }
 
-/// The ten mistakes of `reading/ten.yaml`, as `keyway validate` prints them.
-const TEN: &str = "\
-f.yaml:3:14: 0 is not a whole number in the allowed range (from 1 to 4294967295)
-f.yaml:6:32: this must be a reference to a secret, not the secret itself (write {env: NAME} or {file: PATH}; secrets never stand in a project file)
-f.yaml:11:9: unknown key `adapter` (did you mean `adaptor`?)
-f.yaml:14:21: there is no credential `fihr` in this file (did you mean `fhir`?)
-f.yaml:20:22: the custom path `Front Desk` has characters that are not allowed (small letters a to z, digits, `_` and `-`)
-f.yaml:23:26: in the field for the minute, `61` is out of range (minutes are 0 to 59)
-f.yaml:24:19: there is no time zone `Nairobi` (did you mean `Africa/Nairobi`?)
-f.yaml:29:28: this must be a whole number, not text (from 1 to 3600)
-f.yaml:34:44: there is no job `vaildate` in this workflow (did you mean `validate`?)
-f.yaml:36:7: jobs must not form a cycle: validate -> send -> validate (take one of these edges out)
-";
-
 #[test]
 fn a_file_with_ten_mistakes_tells_all_ten() {
     let mistakes = read(include_str!("reading/ten.yaml")).expect_err("it has ten");
-    assert_eq!(shown(&mistakes), TEN);
+    // What the binary says of it on every road is held against the same lines.
+    assert_eq!(shown(&mistakes), include_str!("reading/ten.txt"));
 }

@@ -52,10 +52,10 @@ pub fn report(
 
 /// Offers a run again, at its old place, that its worker never began: the attempt does not count, and a run that may be
 /// executed once at most is not lost by it.
-pub fn give_back(state: &State, back: GiveBack, now: Timestamp, out: &mut Vec<EventKind>) -> Answer {
+pub fn give_back(state: &State, back: GiveBack, now: Timestamp, out: &mut Vec<EventKind>) -> Result<Answer, ReadError> {
     let GiveBack { run, attempt } = back;
     let lease = lease_of(state, run, attempt).filter(|lease| lease.started.is_none());
-    let Some(lease) = lease else { return Answer::Stop(run) };
+    let Some(lease) = lease else { return Ok(Answer::Stop(run)) };
     if lease.cancelled {
         let finished = RunFinished {
             run,
@@ -66,14 +66,14 @@ pub fn give_back(state: &State, back: GiveBack, now: Timestamp, out: &mut Vec<Ev
             response: Bytes::new(),
             finished: now,
         };
-        end(state, &ending_of(lease), finished, now, out);
-        return Answer::Done;
+        end(state, &ending_of(lease), finished, now, out)?;
+        return Ok(Answer::Done);
     }
     if !state.queue.has_room_again() {
-        return Answer::Refused(Refusal::Full);
+        return Ok(Answer::Refused(Refusal::Full));
     }
     out.push(EventKind::LeaseReturned(LeaseReturned { run, attempt }));
-    Answer::Done
+    Ok(Answer::Done)
 }
 
 /// The lease under which a worker has a run.

@@ -1,5 +1,7 @@
 //! An error on its way to the caller: its status, its code, its sentence.
 
+use super::{Document, respond};
+use crate::{http::ApiResponse, time::rfc3339};
 use hyper::{
     StatusCode,
     header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -14,10 +16,6 @@ use keyway_storage::{
     limits::RETRY_AFTER_SECONDS,
     place::Timestamp,
 };
-use serde_json::{Value, json};
-
-use super::{Document, respond};
-use crate::{http::ApiResponse, time::rfc3339};
 
 /// Why a request was refused.
 #[derive(Debug)]
@@ -26,7 +24,7 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     allow: Option<String>,
-    mistakes: Option<Vec<Value>>,
+    mistakes: Option<Vec<Mistake>>,
 }
 
 impl ApiError {
@@ -86,7 +84,7 @@ impl ApiError {
             many => format!("The project file has {} mistakes.", many.len()),
         };
         let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_project", message);
-        Self { mistakes: Some(mistakes.iter().map(|mistake| json!(mistake)).collect()), ..error }
+        Self { mistakes: Some(mistakes.to_vec()), ..error }
     }
 
     /// What a refused command means to whoever asked.
@@ -133,7 +131,9 @@ impl ApiError {
 
 impl std::fmt::Display for ApiError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        // As `keyway validate` prints them.
+        self.mistakes.iter().flatten().try_for_each(|mistake| write!(f, "\n{mistake}"))
     }
 }
 
