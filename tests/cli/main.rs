@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod output;
 
 use std::{
     fs,
