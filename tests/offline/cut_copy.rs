@@ -1,8 +1,5 @@
 //! Copies of a data dir whose history was cut: through an export, with another number of shards, and byte by byte.
 
-#[path = "../../storage/tests/common/folder.rs"]
-mod folder;
-
 use std::{fs, io::Write, path::Path, process::Stdio};
 
 use serde_json::Value;
@@ -14,10 +11,9 @@ use crate::{
         stderr, tool,
     },
     cut::{INPUTS, LIMIT_BYTES, retention, send},
+    folder::copy,
     furnish::{PROJECT, TRIGGER, offline},
 };
-
-use folder::copy;
 
 /// A home folder whose server cut its history, and stopped with runs that wait, and the answer to a key that was
 /// sent before all else; it may go on cutting, or not.

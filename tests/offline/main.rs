@@ -9,6 +9,9 @@ mod cut;
 mod cut_copy;
 mod cut_reshard;
 mod export;
+mod fixture;
+#[path = "../../storage/tests/common/folder.rs"]
+mod folder;
 mod full;
 mod furnish;
 mod import;
