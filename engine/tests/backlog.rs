@@ -25,7 +25,7 @@ fn keyed(owner: u64, number: u16) -> LaneId {
 }
 
 fn entry(offset: u64) -> WaitingEntry {
-    WaitingEntry { offset: Offset(offset), key: (offset % 3 > 0).then_some(offset % 7) }
+    WaitingEntry { offset: Offset(offset), key: (!offset.is_multiple_of(3)).then_some(offset % 7) }
 }
 
 fn push(queue: &mut Queue, rows: &mut Rows, lane: LaneId, offset: u64) {
@@ -101,8 +101,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Takes the steps, with commits and restarts or without, and returns what was served and the rows at the end.
-fn take(steps: &[Step], interrupted: bool) -> (Vec<(u16, u64)>, Vec<(Key, Bytes)>) {
+/// What was served, by lane, and the rows at the end.
+type Taken = (Vec<(u16, u64)>, Vec<(Key, Bytes)>);
+
+/// Takes the steps, with commits and restarts or without, and returns what came of them.
+fn take(steps: &[Step], interrupted: bool) -> Taken {
     let (mut queue, mut rows) = (Queue::default(), Rows::memory(Tag::Watermark));
     let (mut next, mut served) = (0, Vec::new());
     for step in steps {

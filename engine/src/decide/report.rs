@@ -52,7 +52,12 @@ pub fn report(
 
 /// Offers a run again, at its old place, that its worker never began: the attempt does not count, and a run that may be
 /// executed once at most is not lost by it.
-pub fn give_back(state: &State, back: GiveBack, now: Timestamp, out: &mut Vec<EventKind>) -> Result<Answer, ReadError> {
+pub fn give_back(
+    state: &State,
+    back: GiveBack,
+    now: Timestamp,
+    out: &mut Vec<EventKind>,
+) -> Result<Answer, ReadError> {
     let GiveBack { run, attempt } = back;
     let lease = lease_of(state, run, attempt).filter(|lease| lease.started.is_none());
     let Some(lease) = lease else { return Ok(Answer::Stop(run)) };
