@@ -1,4 +1,4 @@
-//! The journey of a replay: past events go through again on a machine that is killed (-9) in the middle of it.
+//! The journey of a replay: past events and dead letters go through again on a machine that is killed (-9) in the middle.
 //!
 //! Each must become one work order, in the order in which it came, whatever the kills were; what came in meanwhile must
 //! not be held up, and the rows must be the fold of the log.
@@ -9,17 +9,26 @@ mod common;
 
 use std::{path::Path, sync::Arc};
 
-use common::keyway::{Keyway, eventually};
+use common::{
+    keyway::{Keyway, eventually},
+    letters::{dead_letter, write_letters},
+};
 use keyway_engine::{refold, shard::ShardReader, stats::Stats};
 use keyway_storage::{
     directory::{DataDir, Durability},
+    event::{DeadLettered, TriggerId},
     log::Log,
+    place::ShardId,
 };
 use serde_json::{Value, json};
 
 const INPUTS: u64 = 600;
 const KEYS: u64 = 7;
 const KILLS: usize = 6;
+const LETTERS: u64 = 400;
+/// Every so many dead letters one is still no good.
+const BAD_ONE_IN: u64 = 10;
+const KAFKA: TriggerId = TriggerId(0x0c9f_1f9e_60a4_4f0c_8a4a_3f3c_9f1d_9f04_u128.to_be_bytes());
 const HOOK: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 
 const PROJECT: &str = r#"
@@ -38,6 +47,17 @@ workflows:
         ordering_key: /key
     edges:
       webhook->same: {source_trigger: webhook, target_job: same, condition_type: always, enabled: true}
+  measures:
+    jobs:
+      same: {name: Same, body: "fn(state => state)"}
+    triggers:
+      kafka:
+        id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04
+        type: kafka
+        enabled: true
+        kafka_configuration: {hosts: ['localhost:9092'], topics: [measures]}
+    edges:
+      kafka->same: {source_trigger: kafka, target_job: same, condition_type: always, enabled: true}
 "#;
 
 fn start(home: &Path, round: usize) -> Keyway {
@@ -66,27 +86,72 @@ fn every_item_goes_through_once_and_in_order_whatever_kills_there_are() {
     let begun = post(&server, "/api/replays", &body);
     assert_eq!(begun["data"]["attributes"]["matched"], INPUTS, "{begun}");
     let id = begun["data"]["id"].as_str().unwrap().to_owned();
-    let mut server = server;
-    for round in 1..=KILLS {
-        let target = (INPUTS as usize * round / (KILLS + 2)) as u64;
-        eventually("it has come far enough", || show(&server, &id)["replayed"].as_u64().unwrap() >= target);
-        server.kill();
-        server = start(home.path(), round);
-        assert_eq!(show(&server, &id)["state"], "running");
-        assert_eq!(server.post(HOOK, &json!({"key": "live", "n": INPUTS + round as u64}).to_string()).0, 200);
-    }
-    eventually("it is done", || show(&server, &id)["state"] == "done");
+    let server = killed_until_done(home.path(), server, &id, INPUTS);
     let done = show(&server, &id);
     assert_eq!((&done["replayed"], &done["failed"]), (&json!(INPUTS), &json!(0)));
-    let again = replayed(&server);
-    for key in 0..KEYS {
-        let of_key: Vec<_> = again.iter().filter(|(of, _)| *of == key).map(|(_, n)| *n).collect();
-        let expected: Vec<_> = (0..INPUTS).filter(|n| n % KEYS == key).collect();
-        assert_eq!(of_key, expected, "key {key}");
-    }
+    each_key_in_order(&server, INPUTS, |_| true);
     eventually("every run has ended", || server.get("/api/status").1["data"]["runs"]["available"] == 0);
     assert_eq!(server.stop().code(), Some(0));
     rows_are_the_fold_of_the_log(&home.path().join("data"));
+}
+
+#[test]
+fn every_dead_letter_goes_through_once_and_in_order_whatever_kills_there_are() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+    assert_eq!(start(home.path(), 0).stop().code(), Some(0));
+    write_letters(&home.path().join("data"), letters_of);
+    let server = start(home.path(), 0);
+    let counted = |server: &Keyway| server.get("/api/status").1["data"]["dead_letters"].as_u64();
+    assert_eq!(counted(&server), Some(LETTERS));
+    let body = json!({"from": "dead_letters", "reason": "no_run_created", "rate_per_second": 200});
+    let begun = post(&server, "/api/replays", &body);
+    assert_eq!(begun["data"]["attributes"]["matched"], LETTERS, "{begun}");
+    let id = begun["data"]["id"].as_str().unwrap().to_owned();
+    let server = killed_until_done(home.path(), server, &id, LETTERS);
+    let (done, bad) = (show(&server, &id), LETTERS / BAD_ONE_IN);
+    assert_eq!((&done["replayed"], &done["failed"]), (&json!(LETTERS - bad), &json!(bad)));
+    assert_eq!(counted(&server), Some(bad), "what is still no good stays open");
+    each_key_in_order(&server, LETTERS, |n| n % BAD_ONE_IN != 0);
+    eventually("every run has ended", || server.get("/api/status").1["data"]["runs"]["available"] == 0);
+    assert_eq!(server.stop().code(), Some(0));
+    rows_are_the_fold_of_the_log(&home.path().join("data"));
+}
+
+/// Each log has those of its keys, and every tenth is still no good.
+fn letters_of(shard: ShardId) -> Vec<DeadLettered> {
+    let letter = |n: u64| {
+        let key = n % KEYS;
+        let raw = match n % BAD_ONE_IN {
+            0 => format!("{{\"n\": {n}, oops"),
+            _ => json!({"key": key, "n": n}).to_string(),
+        };
+        dead_letter(KAFKA, n, key, raw)
+    };
+    (0..LETTERS).filter(|n| n % KEYS % 2 == u64::from(shard.0)).map(letter).collect()
+}
+
+/// Kills the server again and again while a replay goes on, which must end all the same.
+fn killed_until_done(home: &Path, mut server: Keyway, id: &str, items: u64) -> Keyway {
+    for round in 1..=KILLS {
+        let target = (items as usize * round / (KILLS + 2)) as u64;
+        eventually("it has come far enough", || show(&server, id)["replayed"].as_u64().unwrap() >= target);
+        server.kill();
+        server = start(home, round);
+        assert_eq!(show(&server, id)["state"], "running");
+        assert_eq!(server.post(HOOK, &json!({"key": "live", "n": items + round as u64}).to_string()).0, 200);
+    }
+    eventually("it is done", || show(&server, id)["state"] == "done");
+    server
+}
+
+fn each_key_in_order(server: &Keyway, items: u64, is_good: impl Fn(u64) -> bool) {
+    let again = replayed(server);
+    for key in 0..KEYS {
+        let of_key: Vec<_> = again.iter().filter(|(of, _)| *of == key).map(|(_, n)| *n).collect();
+        let expected: Vec<_> = (0..items).filter(|n| n % KEYS == key && is_good(*n)).collect();
+        assert_eq!(of_key, expected, "key {key}");
+    }
 }
 
 /// Key and number of what was replayed, in the order of each log.

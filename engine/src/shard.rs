@@ -192,6 +192,7 @@ impl Shard {
                 decide(&self.state, Command::Apply(apply), now, next, &mut self.decided)?
             }
             Command::Rebuild => {
+                self.stats.note_views_dropped();
                 self.views.clear()?;
                 Answer::Done
             }

@@ -1,7 +1,7 @@
 //! What a shard tells of itself while it runs: counters and its health, read by the API and the metrics.
 //!
-//! Invariant: only the shard writes, but for one wish; anyone reads, without a lock, and may see one number a turn older
-//! than another.
+//! Invariant: only the thread of the shard writes, but for one wish; anyone reads, without a lock, and may see one number
+//! a turn older than another.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -39,6 +39,8 @@ pub struct Stats {
     appends: AtomicU64,
     append_micros: AtomicU64,
     append_buckets: [AtomicU64; APPEND_MICROS_BUCKETS.len() + 1],
+    view_drops: AtomicU64,
+    is_clock_doubted: AtomicBool,
     is_export_wished: AtomicBool,
 }
 
@@ -72,6 +74,27 @@ impl Stats {
     /// The first event that the views have not applied.
     pub fn views(&self) -> Offset {
         Offset(self.views.load(Ordering::Acquire))
+    }
+
+    /// How often the views were dropped since the start: what was found through them before is not to be gone on with.
+    pub fn view_drops(&self) -> u64 {
+        self.view_drops.load(Ordering::Acquire)
+    }
+
+    /// Notes that the views are dropped. Before they are, so that whoever misses something in them finds it noted.
+    pub fn note_views_dropped(&self) {
+        self.views.store(0, Ordering::Release);
+        self.view_drops.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether the clock has not shown its time for long enough to throw anything away for its age.
+    pub fn is_clock_doubted(&self) -> bool {
+        self.is_clock_doubted.load(Ordering::Acquire)
+    }
+
+    /// Says whether the clock is doubted.
+    pub fn doubt_clock(&self, is_doubted: bool) {
+        self.is_clock_doubted.store(is_doubted, Ordering::Release);
     }
 
     /// How many turns there were since the start.

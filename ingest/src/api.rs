@@ -25,6 +25,7 @@ mod request;
 mod run;
 mod shape;
 mod trigger;
+mod whole;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,6 +1,9 @@
 //! Times as users see them: RFC 3339, UTC, microseconds.
 
+use std::sync::Arc;
+
 use jiff::{Timestamp as Calendar, fmt::strtime};
+use keyway_engine::stats::Stats;
 use keyway_storage::place::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -25,10 +28,15 @@ pub fn now() -> Timestamp {
     Timestamp(since.as_micros() as u64)
 }
 
-/// The clock of a shard whose log has nothing later than `last`, unless it leaps.
-pub fn watched(last: Timestamp) -> impl FnMut() -> Timestamp + Send {
+/// The clock of a shard whose log has nothing later than `last`, unless it leaps. The shard is told while it is doubted.
+pub fn watched(last: Timestamp, stats: Arc<Stats>) -> impl FnMut() -> Timestamp + Send {
     let mut watch = Watch::new(last, up_us());
-    move || watch.read(now(), up_us())
+    move || {
+        let up_us = up_us();
+        let shown = watch.read(now(), up_us);
+        stats.doubt_clock(watch.is_doubted(up_us));
+        shown
+    }
 }
 
 /// How long the machine has been up, with the time in which it slept.

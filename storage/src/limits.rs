@@ -395,6 +395,8 @@ pub const TICK_BYTES: usize = 128;
 pub const CLOCK_LOOK_MS: u64 = 5_000;
 /// A clock that shows more than this past all that the log has, a year, is believed only when it goes on to do so.
 pub const CLOCK_LEAP_MS: u64 = 365 * 86_400_000;
+/// A clock that moves by more than this past the time that has passed, a day, was set: nothing is thrown away by it yet.
+pub const CLOCK_STEP_MS: u64 = 86_400_000;
 /// How long a clock must show what cannot be believed at once: longer than it takes to set one by the network.
 pub const CLOCK_CONFIRM_MS: u64 = 600_000;
 /// A clock that shows an earlier time was never set: it is older than this program, 2026-01-01.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use keyway_storage::{
     block::Block,
-    directory::{DataDir, Durability, Fault},
+    directory::{DataDir, Durability, Fault, Store},
     event::ReplayStarted,
     key::{Key, Tag},
     log::Log,
@@ -49,33 +49,86 @@ fn write(path: &Path, turns: u64, bytes: usize) {
     let data = DataDir::open(path, 1).unwrap();
     let mut store = data.open_shard(SHARD, Durability::Fsync, None).unwrap();
     let mut block = Block::new(SHARD);
-    for turn in 0..turns {
-        block.begin(Offset(turn), Timestamp(1_000 * turn));
-        block.push(&ReplayStarted { id: [1; 16], filter: noise(bytes, turn) }.into());
-        store.log.append(&mut block).unwrap();
-        store.state.put(Key::new(Tag::Gone).u64(turn), noise(bytes / 8, turn + 7_000));
-        store.state.commit(Offset(turn + 1)).unwrap();
-    }
+    (0..turns).for_each(|turn| write_turn(&mut store, &mut block, turn, bytes));
     let end = store.log.live().end;
     drop(store);
     data.note_tails(&[end]).unwrap();
 }
 
-/// Everything that can be read of it, as one text; or what refused it.
-fn read_all(path: &Path) -> Result<String, String> {
+fn write_turn(store: &mut Store, block: &mut Block, turn: u64, bytes: usize) {
+    block.begin(Offset(turn), Timestamp(1_000 * turn));
+    block.push(&ReplayStarted { id: [1; 16], filter: noise(bytes, turn) }.into());
+    store.log.append(block).unwrap();
+    store.state.put(Key::new(Tag::Gone).u64(turn), noise(bytes / 8, turn + 7_000));
+    store.state.commit(Offset(turn + 1)).unwrap();
+}
+
+/// The same where history was cut: rows that stand for it beside the others, and a log that begins behind it.
+fn write_cut(path: &Path) {
+    write(path, 40, 300);
+    let data = DataDir::open_existing(path).unwrap();
+    let mut store = data.open_shard(SHARD, Durability::Fsync, None).unwrap();
+    for rows in [&store.state, &store.views] {
+        let mut base = rows.make_base().unwrap();
+        (0..20).for_each(|n| base.put(Key::new(Tag::Gone).u64(n), noise(300, n + 9_000)));
+        base.commit(Offset(20)).unwrap();
+    }
+    store.log.sync().unwrap();
+    store.log.retire(Offset(20), &(0..10).map(Offset).collect::<Vec<_>>()).unwrap();
+    write_turn(&mut store, &mut Block::new(SHARD), 40, 300);
+    let end = store.log.live().end;
+    drop(store);
+    data.note_tails(&[end]).unwrap();
+}
+
+/// Rows with their watermark.
+type Marked = (u64, Vec<String>);
+
+/// What can be read of a data dir.
+#[derive(Clone, PartialEq, Debug)]
+struct Content {
+    log: String,
+    /// Rows with their watermark, and those of each base.
+    rows: Vec<Marked>,
+}
+
+impl Content {
+    /// Whether a start makes the other of this: the log is whole, and rows are what they were at their watermark, from
+    /// where a start goes on with them.
+    fn leads_to(&self, other: &Self) -> bool {
+        let is_right = |(own, other): (&Marked, &Marked)| {
+            own.0 <= other.0 && other.1.get(..own.0 as usize) == Some(&own.1)
+        };
+        self.log == other.log && self.rows.iter().zip(&other.rows).all(is_right)
+    }
+}
+
+/// Everything that can be read of it; or what refused it.
+fn read_all(path: &Path) -> Result<Content, String> {
     let data = DataDir::open_existing(path).map_err(|error| error.to_string())?;
     let store = data.open_shard(SHARD, Durability::Fsync, None).map_err(|error| error.to_string())?;
-    let mut text = format!("{:?} {:?}", store.log.live(), store.state.watermark());
+    let mut content = Content { log: format!("{:?}", store.log.live()), rows: Vec::new() };
     for block in store.log.reader().blocks(Offset(0)) {
         for event in block.map_err(|error| error.to_string())?.events(Offset(0)) {
             let event = event.map_err(|damage| damage.to_string())?;
-            text += &format!("{:?} {:?}", event.at, event.kind);
+            content.log += &format!("{:?} {:?}", event.at, event.kind);
         }
     }
-    for row in store.state.reader().scan(Key::new(Tag::Block), Key::from_slice(&[u8::MAX])) {
-        text += &format!("{:?}", row.map_err(|error| error.to_string())?);
+    let bases = [&store.state, &store.views].map(|rows| rows.base().map_err(|error| error.to_string()));
+    let mut all = vec![(store.state.watermark(), store.state.reader())];
+    for base in bases {
+        // One that is not there is like one that is empty: verify names it.
+        all.extend(base?.map(|base| (base.watermark(), base.reader())));
     }
-    Ok(text)
+    for (watermark, rows) in all {
+        let mut all = Vec::new();
+        // One for each offset before the watermark.
+        for row in rows.scan(Key::new(Tag::Gone), Key::new(Tag::Gone).prefix_end()) {
+            all.push(format!("{:?}", row.map_err(|error| error.to_string())?));
+        }
+        content.rows.push((watermark.0, all));
+    }
+    Ok(content)
 }
 
 /// What a look without opening finds.
@@ -127,6 +180,57 @@ fn a_flipped_bit_in_any_file_is_found_or_changes_nothing_that_is_read() {
     let path = home.path().join("data");
     write(&path, 40, 300);
     assert!(flip_everywhere(&path) > 200);
+}
+
+#[test]
+fn a_flipped_bit_where_history_was_cut_is_found_or_changes_nothing_that_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("data");
+    write_cut(&path);
+    assert!(flip_everywhere(&path) > 200);
+}
+
+/// Cuts each file of a data dir short, and takes it away; returns of how many files that was noticed.
+fn shorten_everywhere(path: &Path) -> usize {
+    let whole = read_all(path).unwrap();
+    assert_eq!(inspect(path).unwrap(), []);
+    let (mut all, mut found) = (Vec::new(), 0);
+    files(path, &mut all);
+    for file in all {
+        let bytes = fs::read(&file).unwrap();
+        let length = bytes.len();
+        let lengths = [None, Some(0), Some(length / 2), Some(length.saturating_sub(1))];
+        let mut is_noticed = false;
+        for left in lengths {
+            match left {
+                None => fs::remove_file(&file).unwrap(),
+                Some(left) => fs::write(&file, &bytes[..left]).unwrap(),
+            }
+            let is_found = inspect(path) != Ok(Vec::new());
+            let home = tempfile::tempdir().unwrap();
+            copy(path, home.path());
+            let read = read_all(home.path());
+            let shown = file.strip_prefix(path).unwrap().display();
+            let is_right = read.as_ref().is_ok_and(|read| read.leads_to(&whole));
+            assert!(is_found || read.is_err() || is_right, "{shown}, {left:?} of {length} bytes left");
+            is_noticed |= is_found || read.is_err();
+            fs::write(&file, &bytes).unwrap();
+        }
+        found += usize::from(is_noticed);
+    }
+    found
+}
+
+#[test]
+fn a_file_that_is_cut_short_or_gone_is_noticed_or_changes_nothing_that_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let (small, cut, large) = (home.path().join("small"), home.path().join("cut"), home.path().join("large"));
+    write(&small, 40, 300);
+    write_cut(&cut);
+    write(&large, 50, LARGE_BYTES / 4);
+    for path in [small, cut, large] {
+        assert!(shorten_everywhere(&path) > 5, "{}", path.display());
+    }
 }
 
 #[test]
@@ -185,7 +289,7 @@ fn a_torn_end_of_a_journal_is_what_a_crash_leaves_and_no_damage() {
         fs::write(&journal, torn).unwrap();
         assert_eq!(inspect(&path).unwrap(), [], "{cut}");
     }
-    assert!(read_all(&path).unwrap().starts_with("Span { first: Offset(0), end: Offset("));
+    assert!(read_all(&path).unwrap().log.starts_with("Span { first: Offset(0), end: Offset("));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    process::Stdio,
-    sync::OnceLock,
+    process::{Child, Command, Stdio},
+    sync::{Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -130,6 +130,93 @@ fn a_server_that_refuses_everything_ends_the_bench_with_what_it_has() {
 }
 
 #[test]
+fn an_answer_that_never_comes_is_given_up_and_counted() {
+    let fake = Fake::new(|_, _| {
+        loop {
+            thread::park();
+        }
+    });
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("{}/i/a", fake.url);
+    let line = ["webhook", "--url", &url, "--no-baseline", "--connections", "3", "--timeout-seconds", "1"];
+    let more = ["--seconds", "2", "--warm-up-seconds", "0", "--json"];
+    let output = bench(home.path(), &[&line[..], &more].concat());
+    assert_eq!(code(&output), 1, "{}", stderr(&output));
+    let measured = &report(&output)["steps"][0]["measured"];
+    assert_eq!((&measured["events"], &measured["statuses"]), (&0.into(), &serde_json::json!({})));
+    let troubles = &measured["troubles"];
+    // The first of each connection was given up; the last one was waited for until the end.
+    assert!(troubles["timeout"].as_u64() >= Some(3), "{measured}");
+    assert_eq!(troubles["unanswered"], 3, "{measured}");
+    // A second or more was waited for each: none of them is missing from the percentiles.
+    assert!(measured["latency"]["p50_us"].as_f64().unwrap() >= 1e6, "{measured}");
+    assert!(stderr(&output).contains("were not answered with success"), "{}", stderr(&output));
+}
+
+/// Answers this many a second at once, and what comes above that late.
+const CAPACITY: u32 = 50;
+
+#[test]
+fn a_search_finds_what_a_server_of_known_capacity_can_hold() {
+    let free_at = Mutex::new(Instant::now());
+    let fake = Fake::new(move |_, _| {
+        let now = Instant::now();
+        let mut at = free_at.lock().unwrap();
+        // What was not used for a moment is there for the next ones.
+        *at = (*at).max(now - Duration::from_millis(100));
+        let is_late = *at > now;
+        *at += if is_late { Duration::ZERO } else { Duration::from_secs(1) / CAPACITY };
+        drop(at);
+        let late = now + Duration::from_millis(300);
+        while is_late && Instant::now() < late {
+            thread::park_timeout(late.saturating_duration_since(Instant::now()));
+        }
+        answer(200, "", "{}")
+    });
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("{}/i/a", fake.url);
+    let line = ["webhook", "--url", &url, "--no-baseline", "--connections", "12", "--slo", "p90=150ms"];
+    let output = bench(home.path(), &[&line[..], &SECOND].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let search = report(&output)["search"].clone();
+    let probes: Vec<(f64, bool)> = search["probes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|probe| (probe[0].as_f64().unwrap(), probe[2].as_bool().unwrap()))
+        .collect();
+    let held = probes.iter().filter(|(_, holds)| *holds).map(|(rate, _)| *rate).fold(0.0, f64::max);
+    let broke = probes.iter().filter(|(_, holds)| !holds).map(|(rate, _)| *rate).fold(f64::MAX, f64::min);
+    assert_eq!(search["rate"].as_f64(), Some(held), "{search}");
+    assert!(held < broke, "{search}");
+    // A tenth may be late, and a burst of five is not.
+    let most = f64::from(CAPACITY + 5) / 0.9;
+    assert!((f64::from(CAPACITY) * 0.6..most + 4.0).contains(&held), "{search}");
+    assert!(broke > f64::from(CAPACITY) * 0.6, "{search}");
+}
+
+#[test]
+fn more_connections_than_open_files_name_the_limit() {
+    let fake = Fake::new(|_, _| answer(200, "", "{}"));
+    let home = tempfile::tempdir().unwrap();
+    let keyway = tool().get_program().to_owned();
+    let limited = |kind: &str| {
+        let line = format!("ulimit {kind} 90 && exec \"$0\" \"$@\"");
+        let url = format!("{}/i/a", fake.url);
+        let asked = ["bench", "webhook", "--url", &url, "--no-baseline", "--connections", "80"];
+        let mut shell = Command::new("sh");
+        shell.current_dir(home.path()).arg("-c").arg(line).arg(&keyway).args(asked).args(SECOND);
+        shell.output().unwrap()
+    };
+    for (kind, remedy) in [("-Sn", "raise it with `ulimit -n 144` in this shell"), ("-n", "LimitNOFILE=")] {
+        let output = limited(kind);
+        assert_eq!(code(&output), 2, "{}", stderr(&output));
+        assert!(stderr(&output).contains("RLIMIT_NOFILE) is 90"), "{}", stderr(&output));
+        assert!(stderr(&output).contains(remedy), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_server_that_answers_nonsense_is_not_taken_for_one_that_answers() {
     let fake = Fake::new(|_, _| b"220 mail.example ESMTP\r\n".to_vec());
     let home = tempfile::tempdir().unwrap();
@@ -169,7 +256,47 @@ fn a_server_that_dies_in_the_middle_leaves_a_report() {
 }
 
 #[test]
-fn ctrl_c_prints_what_was_measured() {
+fn ctrl_c_in_the_middle_of_a_load_prints_what_was_measured() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+    let server = Keyway::start(home.path(), &["--executors", "0"]);
+    let url = format!("{}/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01", server.url);
+    let line = ["bench", "webhook", "--url", &url, "--no-baseline", "--connections", "2", "--json"];
+    let child = tool()
+        .current_dir(home.path())
+        .args(line)
+        .args(["--seconds", "600", "--warm-up-seconds", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("it is loaded", || server.get("/api/status").1["data"]["events"].as_u64() > Some(100));
+    // What is measured is told once a second.
+    let since = Instant::now();
+    eventually("two seconds are over", || since.elapsed() > Duration::from_millis(2_500));
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    let report = report(&output);
+    let measured = &report["steps"][0]["measured"];
+    let (events, answered) = (measured["events"].as_u64().unwrap(), &measured["statuses"]["200"]);
+    assert!(events > 0, "{measured}");
+    // Answers to what was sent before count as such, in whatever second they come.
+    assert!(answered.as_u64() >= Some(events), "{measured}");
+    assert!(measured["latency"]["p50_us"].as_f64().unwrap() > 0.0, "{measured}");
+    assert!(is_noted(&report, "someone ended the bench before its time"), "{report}");
+}
+
+fn interrupt(child: &Child) {
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+fn is_noted(report: &serde_json::Value, said: &str) -> bool {
+    report["notes"].as_array().unwrap().iter().any(|note| note == said)
+}
+
+#[test]
+fn ctrl_c_while_its_own_server_starts_leaves_nothing_behind() {
     let home = tempfile::tempdir().unwrap();
     let line = ["bench", "webhook", "--no-baseline", "--connections", "2", "--json", "--seconds", "600"];
     let child = tool()
@@ -182,12 +309,9 @@ fn ctrl_c_prints_what_was_measured() {
         .unwrap();
     let is_serving = |folder: fs::DirEntry| folder.path().join("data/shard-000").exists();
     eventually("its server has a data dir", || fs::read_dir(home.path()).unwrap().flatten().any(is_serving));
-    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-    let output = child.wait_with_output().unwrap();
-    let report = report(&output);
-    let is_noted = |note: &serde_json::Value| note == "someone ended the bench before its time";
-    assert!(report["notes"].as_array().unwrap().iter().any(is_noted), "{report}");
+    interrupt(&child);
+    let report = report(&child.wait_with_output().unwrap());
+    assert!(is_noted(&report, "someone ended the bench before its time"), "{report}");
     eventually("the data is gone", || fs::read_dir(home.path()).unwrap().count() == 0);
 }
 

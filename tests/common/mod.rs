@@ -8,6 +8,8 @@ pub mod disk;
 pub mod fake;
 pub mod http2;
 pub mod keyway;
+pub mod kill;
+pub mod letters;
 pub mod mail;
 pub mod preload;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! A keyway that is killed (-9) at each step between a message's coming and the group's knowing of it.
 //!
-//! `kill.c` stands between keyway and the C library, and kills it as it does one thing: the steps are exact.
+//! The steps are exact, see `tests/common/kill.rs`.
 
 use std::{fs, os::unix::process::ExitStatusExt, path::Path, thread};
 
@@ -8,7 +8,7 @@ use crate::{
     client::Client,
     common::{
         keyway::{Keyway, eventually},
-        preload,
+        kill::{Kill, SIGKILL, variables},
     },
     told::{SHARDS, Told},
     world::{Setting, has_orders, is_idle, is_read, trigger, value},
@@ -17,10 +17,6 @@ use crate::{
 const PARTITIONS: i32 = 2;
 const MESSAGES: i64 = 40;
 const KEYS: i64 = 4;
-const SIGKILL: i32 = 9;
-
-/// A step, and how often it is passed before the kill.
-type Kill = (&'static str, u32);
 
 /// The kills while messages are on their way to the log.
 const BEFORE_COMMIT: [Kill; 6] =
@@ -95,16 +91,11 @@ fn killed(kill: Kill) -> (Told, Vec<Option<i64>>) {
     (told, committed)
 }
 
-fn start(setting: &Setting, home: &Path, (step, after): Kill) -> Keyway {
+fn start(setting: &Setting, home: &Path, kill: Kill) -> Keyway {
     fs::write(home.join("project.yaml"), setting.project()).unwrap();
-    let (shards, after, when) = (SHARDS.to_string(), after.to_string(), home.join("now"));
-    let variables = [
-        ("KAFKA_TRIGGERS_ENABLED", "yes"),
-        ("LD_PRELOAD", &preload::library("kafka/kill.c")),
-        ("KILL_AT", step),
-        ("KILL_AFTER", &after),
-        ("KILL_WHEN", when.to_str().unwrap()),
-    ];
+    let (shards, kill) = (SHARDS.to_string(), variables(kill, &home.join("now")));
+    let kill = kill.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let variables = [&[("KAFKA_TRIGGERS_ENABLED", "yes")][..], &kill].concat();
     Keyway::start_with(home, &["--shards", &shards, "--executors", "1"], &variables)
 }
 

@@ -2,7 +2,12 @@
 //!
 //! A file that was cut off is gone on with, and one that is whole is brought up to date: never written over.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::Stdio,
+};
 
 use serde_json::Value;
 
@@ -123,4 +128,61 @@ fn views_are_derived_anew_while_the_server_goes_on() {
     assert_eq!(server.stop().code(), Some(0));
     let (code, text, _) = offline(home.path(), &["verify"]);
     assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn an_export_of_a_server_that_dies_goes_on_with_the_one_that_is_started_next() {
+    let (home, _) = furnished();
+    let server = Keyway::start(home.path(), &["--executors", "0"]);
+    // More than a page and a pipe hold: the export waits in the middle until someone reads.
+    let body = format!("{{\"n\":1,\"pad\":\"{}\"}}", "x".repeat(100_000));
+    (0..100).for_each(|_| assert_eq!(server.post(TRIGGER, &body).0, 200));
+    let mut child = tool()
+        .args(["--server", &server.api, "events", "export"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    for _ in 0..10 {
+        reader.read_line(&mut text).unwrap();
+    }
+    server.kill();
+    reader.read_to_string(&mut text).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_ne!(ended.status.code(), Some(0), "it was over before the server died");
+    assert!(!text.contains("keyway_export_end"));
+    let (part, whole) = (home.path().join("part.jsonl"), home.path().join("whole.jsonl"));
+    fs::write(&part, &text).unwrap();
+    let server = Keyway::start(home.path(), &["--executors", "0"]);
+    let (code, _, errors) = ask(&server, &["events", "export", "--continue", part.to_str().unwrap()]);
+    assert_eq!(code, 0, "{errors}");
+    // It is brought up to date while the server goes on.
+    assert_eq!(server.post(TRIGGER, "{\"n\":2}").0, 200);
+    let (code, _, errors) = ask(&server, &["events", "export", "--continue", part.to_str().unwrap()]);
+    assert_eq!(code, 0, "{errors}");
+    let (code, _, errors) = ask(&server, &["events", "export", whole.to_str().unwrap()]);
+    assert_eq!(code, 0, "{errors}");
+    // What came later stands behind what was there, whatever its shard.
+    let sorted = |path: &Path| {
+        let mut all = lines(path);
+        all.sort();
+        all
+    };
+    assert!(sorted(&part) == sorted(&whole));
+    let before = text.lines().count();
+    assert!(lines(&part).len() > before + 50, "{before} lines came before the server died");
+}
+
+#[test]
+fn a_compressed_export_is_not_gone_on_with() {
+    let (home, _) = furnished();
+    let file = home.path().join("export.zst");
+    let line = ["events", "export", "--compress", "--continue", file.to_str().unwrap()];
+    let (code, _, errors) = offline(home.path(), &line);
+    assert_eq!(code, 2, "{errors}");
+    for flag in ["--continue", "--compress"] {
+        assert!(errors.contains(flag), "{errors}");
+    }
 }

@@ -2,8 +2,15 @@
 
 use std::fs;
 
+use keyway_storage::event::TriggerId;
+use serde_json::{Value, json};
+
 use crate::{
-    common::{disk::Disk, keyway::Keyway},
+    common::{
+        disk::Disk,
+        keyway::{Keyway, eventually},
+        letters::{dead_letter, write_letters},
+    },
     furnish::{PROJECT, TRIGGER, furnished, offline},
 };
 
@@ -28,17 +35,18 @@ fn a_full_disk_stops_every_command_with_words_and_room_lets_it_go_on() {
     fs::create_dir(&copy).unwrap();
     let export = disk.path().join("export.jsonl");
     let into = export.to_str().unwrap();
-    let commands: [(&std::path::Path, &[&str], &[&str]); 5] = [
-        (disk.path(), &["events", "export", into], &["events", "export", "--continue", into]),
-        (&copy, &["events", "import", other], &["events", "import", other]),
-        (disk.path(), &["rebuild"], &["rebuild"]),
-        (disk.path(), &["verify", "--repair"], &["verify", "--repair"]),
-        (disk.path(), &["reshard", "--shards", "3"], &["reshard", "--shards", "3"]),
+    // Those that write more than there is room for must fail; what the others write may be there already.
+    let commands: [(&std::path::Path, &[&str], &[&str], bool); 5] = [
+        (disk.path(), &["events", "export", into], &["events", "export", "--continue", into], true),
+        (&copy, &["events", "import", other], &["events", "import", other], true),
+        (disk.path(), &["rebuild"], &["rebuild"], false),
+        (disk.path(), &["verify", "--repair"], &["verify", "--repair"], false),
+        (disk.path(), &["reshard", "--shards", "3"], &["reshard", "--shards", "3"], true),
     ];
-    for (home, first, again) in commands {
+    for (home, first, again, must_fail) in commands {
         disk.fill_to(LEFT_BYTES);
         let (code, text, errors) = offline(home, first);
-        assert!(code == 0 || code == 1, "{first:?}: {code} {text}{errors}");
+        assert!(code == 1 || code == 0 && !must_fail, "{first:?}: {code} {text}{errors}");
         assert!(!errors.contains("panicked"), "{first:?}: {errors}");
         assert_eq!(code == 0, errors.is_empty(), "{first:?}: {errors}");
         disk.make_room();
@@ -53,4 +61,98 @@ fn a_full_disk_stops_every_command_with_words_and_room_lets_it_go_on() {
     assert!(lines(&whole) == lines(&before));
     let (_, copied, _) = offline(&copy, &["events", "export"]);
     assert!(lines(&copied) == lines(&fs::read_to_string(&file).unwrap()));
+}
+
+fn asked(server: &Keyway, path: &str, body: &Value) -> (u16, Value) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut answer = agent.post(format!("{}{path}", server.api)).send_json(body).unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
+}
+
+fn count(server: &Keyway, of: &str, name: &str) -> u64 {
+    server.get("/api/status").1["data"][of][name].as_u64().unwrap()
+}
+
+#[test]
+fn a_server_on_a_full_disk_refuses_what_is_asked_of_many_and_does_it_once_when_there_is_room() {
+    let Some(disk) = Disk::mount(PROJECT) else { return };
+    assert_eq!(Keyway::start(disk.path(), &["--shards", "1"]).stop().code(), Some(0));
+    write_letters(&disk.path().join("data"), |_| {
+        (0..INPUTS).map(|n| dead_letter(TriggerId([7; 16]), n, n, "oops".to_owned())).collect()
+    });
+    let server = Keyway::start(disk.path(), &[]);
+    (0..INPUTS).for_each(|n| assert_eq!(server.post(TRIGGER, &format!("{{\"n\":{n}}}")).0, 200));
+    eventually("all runs end", || count(&server, "runs", "success") == INPUTS);
+    assert_eq!(server.stop().code(), Some(0));
+    let server = Keyway::start(disk.path(), &["--executors", "0"]);
+    let before = server.get("/api/work_orders?page_size=100").1["data"].take();
+    disk.fill_to(LEFT_BYTES);
+    let requests = [
+        ("/api/reruns", json!({})),
+        ("/api/discards", json!({"reason": "a test"})),
+        ("/api/rebuild", json!({"what": "views"})),
+    ];
+    // What the disk had room for when it was last asked may be used up first.
+    let filling = "x".repeat(1_000_000);
+    let body = format!("{{\"n\":\"{filling}\"}}");
+    let mut accepted = 0;
+    eventually("inputs are refused", || {
+        let status = server.post(TRIGGER, &body).0;
+        accepted += u64::from(status == 200);
+        status == 503
+    });
+    for (path, body) in &requests {
+        let (status, answer) = asked(&server, path, body);
+        assert_eq!((status, &answer["error"]), (503, &json!("service_unavailable")), "{path}: {answer}");
+    }
+    assert_eq!(server.get("/api/status").1["data"]["dead_letters"], INPUTS);
+    disk.make_room();
+    eventually("there is room", || server.get("/health/ready").0 == 200);
+    for (path, body) in &requests {
+        let mut told = (0, Value::Null);
+        eventually("it is taken", || {
+            told = asked(&server, path, body);
+            told.0 == 202
+        });
+        if *path != "/api/rebuild" {
+            assert_eq!(told.1["data"]["matched"], INPUTS, "{path}: {}", told.1);
+        }
+    }
+    eventually("each has another run", || count(&server, "runs", "available") == accepted + INPUTS);
+    eventually("all are given up", || server.get("/api/status").1["data"]["dead_letters"] == 0);
+    eventually("all are cancelled", || {
+        asked(&server, "/api/cancels", &json!({}));
+        count(&server, "runs", "available") == 0
+    });
+    assert_eq!(count(&server, "runs", "cancelled"), accepted + INPUTS);
+    let after = server.get("/api/work_orders?page_size=100").1["data"].take();
+    let ids = |orders: &Value| {
+        orders.as_array().unwrap().iter().map(|order| order["id"].clone()).collect::<Vec<_>>()
+    };
+    assert!(ids(&after).ends_with(&ids(&before)));
+    assert_eq!(server.stop().code(), Some(0));
+    let (code, text, errors) = offline(disk.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}{errors}");
+}
+
+#[test]
+fn a_disk_that_fills_before_content_is_wiped_puts_it_off_until_there_is_room() {
+    let project = PROJECT.replace("  intake:\n", "  intake:\n    zero_persistence: true\n");
+    let Some(disk) = Disk::mount(&project) else { return };
+    let server = Keyway::start(disk.path(), &["--shards", "1"]);
+    let (status, answer) = server.post(TRIGGER, "{\"n\":7}");
+    assert_eq!(status, 200, "{answer}");
+    let run = answer["run_id"].as_str().unwrap().to_owned();
+    server.ended_run(&run);
+    disk.fill_to(LEFT_BYTES);
+    // Nothing else writes: what finds the disk full is the wipe, seconds after the run.
+    eventually("the wipe found no room", || server.get("/health/ready").0 == 503);
+    let states = format!("/api/runs/{run}?include=input,final_state");
+    let kept = server.get(&states).1["data"]["attributes"].take();
+    assert_eq!((&kept["final_state"]["data"], &kept["wiped_at"]), (&json!({"n": 8}), &Value::Null));
+    disk.make_room();
+    eventually("it is wiped", || server.get(&states).1["data"]["attributes"]["wiped_at"].is_string());
+    assert_eq!(server.stop().code(), Some(0));
+    let (code, text, errors) = offline(disk.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}{errors}");
 }

@@ -1,15 +1,25 @@
 //! Commands that are killed (-9) in the middle: whatever was begun ends with the next start or the next try, once.
 
-use std::{fs, path::Path, process::Child};
+use std::{fs, os::unix::process::ExitStatusExt, path::Path};
 
+use bytes::Bytes;
+use keyway_storage::{
+    directory::{DataDir, Durability},
+    event::TriggerId,
+    key::{Key, Tag},
+    log::Log,
+};
 use serde_json::{Value, json};
 
 use crate::{
     common::{
+        code,
         keyway::{Keyway, eventually},
-        tool,
+        kill::{Kill, SIGKILL, variables},
+        letters::{dead_letter, write_letters},
+        stderr, tool,
     },
-    furnish::{INPUTS, PROJECT, TRIGGER, answers, furnished, offline},
+    furnish::{PROJECT, TRIGGER, answers, furnished, offline},
 };
 
 const MANY: u64 = 400;
@@ -23,10 +33,6 @@ fn post(server: &Keyway, path: &str, body: &Value) -> Value {
 
 fn runs(server: &Keyway, state: &str) -> u64 {
     server.get("/api/status").1["data"]["runs"][state].as_u64().unwrap()
-}
-
-fn spawn(home: &Path, line: &[&str]) -> Child {
-    tool().args(line).arg("--data-dir").arg(home.join("data")).spawn().unwrap()
 }
 
 #[test]
@@ -64,44 +70,162 @@ fn what_was_asked_of_many_is_asked_of_each_once_whatever_kills_there_are() {
     assert_eq!(began.lines().count(), ended.lines().count(), "something was begun and never ended");
 }
 
-#[test]
-fn commands_on_a_data_dir_that_are_killed_lose_nothing() {
-    let (home, run) = furnished();
-    let before = answers(home.path(), &run);
-    for line in [&["rebuild", "all"][..], &["verify", "--repair"], &["verify"], &["reshard", "--shards", "2"]]
-    {
-        for _ in 0..3 {
-            let mut child = spawn(home.path(), line);
-            // At some moment after it has the data dir: each round kills it elsewhere.
-            let pid = child.id().to_string();
-            eventually("it has the data dir, or is done", || {
-                let holder = fs::read_to_string(home.path().join("data/lock")).unwrap_or_default();
-                holder.trim() == pid || child.try_wait().unwrap().is_some()
-            });
-            drop(child.kill());
-            child.wait().unwrap();
+/// The steps at which commands are killed, one try after the other.
+const KILLS: [Kill; 10] = [
+    ("write", 0),
+    ("whole", 0),
+    ("write", 2),
+    ("sync", 0),
+    ("write", 7),
+    ("whole", 3),
+    ("rename", 0),
+    ("write", 30),
+    ("sync", 2),
+    ("rename", 2),
+];
+
+/// Kills a command at one step after the other, each try on what the last one left. Returns how often it was killed; at
+/// other times it had ended before it came to the step.
+fn killed(home: &Path, first: &[&str], again: &[&str]) -> usize {
+    let mut kills = 0;
+    for kill in KILLS {
+        let line = if kills == 0 { first } else { again };
+        let mut command = tool();
+        command.envs(variables(kill, &home.join("project.yaml"))).args(line);
+        let output = command.arg("--data-dir").arg(home.join("data")).output().unwrap();
+        match output.status.signal() {
+            Some(SIGKILL) => kills += 1,
+            _ => assert_eq!(code(&output), 0, "{line:?} at {kill:?}: {}", stderr(&output)),
         }
-        let (code, text, errors) = offline(home.path(), &["verify"]);
-        assert_eq!(code, 0, "{line:?}: {text}{errors}");
-        assert_eq!(answers(home.path(), &run), before, "{line:?}");
+    }
+    kills
+}
+
+/// Rows that the log contradicts, in each shard.
+fn contradict(home: &Path) {
+    let data = DataDir::open_existing(&home.join("data")).unwrap();
+    for shard in data.shards() {
+        let mut store = data.open_shard(shard, Durability::Fsync, None).unwrap();
+        let end = store.log.live().end;
+        store.state.put(Key::new(Tag::DeadLetter).u64(3), Bytes::new());
+        store.state.commit(end).unwrap();
     }
 }
 
 #[test]
-fn an_export_that_is_killed_goes_on_where_it_ended() {
-    let (home, _) = furnished();
+fn a_command_that_is_killed_at_any_step_on_its_way_to_the_disk_loses_nothing() {
+    let (home, run) = furnished();
+    let before = answers(home.path(), &run);
+    let is_well = |line: &[&str]| {
+        let (code, text, errors) = offline(home.path(), &["verify"]);
+        assert_eq!(code, 0, "{line:?}: {text}{errors}");
+        assert_eq!(answers(home.path(), &run), before, "{line:?}");
+    };
+    contradict(home.path());
+    let commands: [(&[&str], usize); 4] = [
+        (&["verify", "--repair"], 3),
+        (&["rebuild", "all"], 5),
+        (&["rebuild", "views"], 3),
+        (&["reshard", "--shards", "3"], 5),
+    ];
+    for (line, least) in commands {
+        let kills = killed(home.path(), line, line);
+        println!("{line:?}: killed {kills} times");
+        assert!(kills >= least, "{line:?} was killed {kills} times only");
+        let (code, text, errors) = offline(home.path(), line);
+        assert_eq!(code, 0, "{line:?}: {text}{errors}");
+        is_well(line);
+    }
+}
+
+#[test]
+fn what_is_killed_while_it_exports_or_imports_goes_on_and_has_each_event_once() {
+    let (home, run) = furnished();
     let (file, whole) = (home.path().join("killed.jsonl"), home.path().join("whole.jsonl"));
     let name = file.to_str().unwrap();
-    let mut child = spawn(home.path(), &["events", "export", name]);
-    eventually("the file is there", || file.exists());
-    drop(child.kill());
-    child.wait().unwrap();
-    let (code, _, errors) = offline(home.path(), &["events", "export", "--continue", name]);
-    assert_eq!(code, 0, "{errors}");
+    let again = ["events", "export", "--continue", name];
+    let kills = killed(home.path(), &["events", "export", name], &again);
+    assert!(kills >= 3, "the export was killed {kills} times only");
+    assert_eq!(offline(home.path(), &again).0, 0);
     assert_eq!(offline(home.path(), &["events", "export", whole.to_str().unwrap()]).0, 0);
     let lines = |path: &Path| {
         fs::read_to_string(path).unwrap().lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
     };
     assert!(lines(&file) == lines(&whole));
-    assert!(lines(&file).len() > INPUTS);
+
+    let copy = tempfile::tempdir().unwrap();
+    fs::write(copy.path().join("project.yaml"), PROJECT).unwrap();
+    let line = ["events", "import", name];
+    let kills = killed(copy.path(), &line, &line);
+    assert!(kills >= 5, "the import was killed {kills} times only");
+    assert_eq!(offline(copy.path(), &line).0, 0);
+    let back = copy.path().join("back.jsonl");
+    assert_eq!(offline(copy.path(), &["events", "export", back.to_str().unwrap()]).0, 0);
+    assert!(lines(&back) == lines(&whole));
+    assert_eq!(answers(copy.path(), &run), answers(home.path(), &run));
+}
+
+/// A server that is killed at a step, once `now` is in its home.
+fn doomed(home: &Path, kill: Kill) -> Keyway {
+    let variables = variables(kill, &home.join("now"));
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let _ = fs::remove_file(home.join("now"));
+    Keyway::start_with(home, &["--executors", "0"], &variables)
+}
+
+/// Asks such a server for something, in the middle of which it dies.
+fn killed_by(home: &Path, kill: Kill, path: &str, body: &Value) {
+    let mut server = doomed(home, kill);
+    fs::write(home.join("now"), "").unwrap();
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    // Whether the answer came before the kill is nobody's business.
+    let _ = agent.post(format!("{}{path}", server.api)).send_json(body);
+    assert_eq!(server.wait().signal(), Some(SIGKILL), "{kill:?}");
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_derives_its_views_anew_shows_what_it_showed_before() {
+    let (home, run) = furnished();
+    let before = answers(home.path(), &run);
+    for kill in [("write", 0), ("whole", 0), ("write", 1), ("whole", 1)] {
+        killed_by(home.path(), kill, "/api/rebuild", &json!({"what": "views"}));
+        let (code, text, errors) = offline(home.path(), &["verify"]);
+        assert_eq!(code, 0, "{kill:?}: {text}{errors}");
+    }
+    assert_eq!(answers(home.path(), &run), before);
+}
+
+#[test]
+fn dead_letters_that_are_given_up_all_at_once_are_closed_once_each_whatever_kills_there_are() {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+    assert_eq!(Keyway::start(home.path(), &["--shards", "2"]).stop().code(), Some(0));
+    write_letters(&home.path().join("data"), |shard| {
+        let own = (0..MANY).filter(|n| n % 2 == u64::from(shard.0));
+        own.map(|n| dead_letter(TriggerId([7; 16]), n, n, "oops".to_owned())).collect()
+    });
+    // A handful of turns before it is over.
+    killed_by(home.path(), ("synced", 4), "/api/discards", &json!({"reason": "a test"}));
+    let closed = || {
+        let (code, text, errors) = offline(home.path(), &["events", "export", "--kind", "DeadLetterClosed"]);
+        assert_eq!(code, 0, "{errors}");
+        let lines = text.lines().skip(1).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line["kind"] == "DeadLetterClosed")
+            .map(|line| line.to_string())
+            .collect::<Vec<_>>()
+    };
+    let first = closed().len() as u64;
+    assert!((1..MANY).contains(&first), "{first} were given up before the kill");
+    let server = Keyway::start(home.path(), &["--executors", "0"]);
+    eventually("all are given up", || server.get("/api/status").1["data"]["dead_letters"] == 0);
+    let ends = |shard: u8| server.get(&format!("/api/export?shard={shard}&kind=BulkEnded")).1["data"].take();
+    eventually("its ends are noted", || (0..2).all(|shard| ends(shard).as_array().unwrap().len() == 1));
+    let letters = server.get("/api/dead_letters?page_size=1000").1["data"].take();
+    let how = |letter: &Value| letter["attributes"]["resolved"]["how"] == "discarded";
+    assert_eq!(letters.as_array().unwrap().iter().filter(|letter| how(letter)).count() as u64, MANY);
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(closed().len() as u64, MANY);
+    let (code, text, _) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}");
 }

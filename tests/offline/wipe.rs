@@ -1,6 +1,6 @@
 //! A workflow that keeps nothing: input and states leave the log soon after the run, whatever happens to the server.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
@@ -74,6 +74,62 @@ fn a_wipe_that_is_killed_ends_with_the_next_start() {
     // What a crash left of it is found anew.
     eventually("nothing is left", || !server.text("/api/export?shard=0&kind=Received").contains(SECRET));
     assert_eq!(server.stop().code(), Some(0));
+    let verified = offline(home.path(), &["verify"]);
+    assert_eq!(verified.0, 0, "{verified:?}");
+}
+
+/// Whether a text is in any file below a folder.
+fn is_in_files(folder: &Path, text: &str) -> bool {
+    fs::read_dir(folder).unwrap().map(Result::unwrap).any(|entry| match entry.file_type().unwrap().is_dir() {
+        true => is_in_files(&entry.path(), text),
+        // One that the store took away meanwhile has nothing any more.
+        false => fs::read(entry.path()).is_ok_and(|bytes| memmem(&bytes, text.as_bytes())),
+    })
+}
+
+fn memmem(bytes: &[u8], text: &[u8]) -> bool {
+    let first = text[0];
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|byte| *byte == first) {
+        if bytes[from + at..].starts_with(text) {
+            return true;
+        }
+        from += at + 1;
+    }
+    false
+}
+
+/// Text that does not get smaller by packing it.
+fn noise(seed: u64, bytes: usize) -> String {
+    let mut state = seed + 1;
+    let letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    };
+    std::iter::repeat_with(letter).take(bytes).collect()
+}
+
+#[test]
+fn what_is_wiped_leaves_the_files_of_the_log_when_they_are_shrunk() {
+    let home = tempfile::tempdir().unwrap();
+    // A limit that is not reached: a quarter of it is what is shrunk for.
+    let project = PROJECT
+        .replace("name: clinic", "name: clinic\nhistory_retention_bytes: 40000000")
+        .replace("  intake:\n", "  intake:\n    zero_persistence: true\n");
+    fs::write(home.path().join("project.yaml"), project).unwrap();
+    let server = Keyway::start(home.path(), &["--shards", "1"]);
+    // What is in memory is written out within them, and those that hold the secret are the first to be wiped.
+    for n in 0..100 {
+        let secret = if n < 40 { SECRET } else { "" };
+        let body = json!({"n": n, "text": format!("{secret}{}", noise(n, 200_000))});
+        assert_eq!(server.post(TRIGGER, &body.to_string()).0, 200);
+    }
+    let keyspaces = home.path().join("data/shard-000/keyspaces");
+    eventually("the secret is in the files", || is_in_files(&keyspaces, SECRET));
+    eventually("the files are shrunk", || !is_in_files(&keyspaces, SECRET));
+    assert_eq!(server.get("/api/work_orders?page_size=1000").1["data"].as_array().unwrap().len(), 100);
+    assert_eq!(server.stop().code(), Some(0));
+    assert!(!is_in_files(&keyspaces, SECRET), "no file of any projection has it");
     let verified = offline(home.path(), &["verify"]);
     assert_eq!(verified.0, 0, "{verified:?}");
 }

@@ -137,7 +137,8 @@ impl World {
             return self.crash();
         }
         refold.run(&reader, Ends::both(goal), &mut Blind).unwrap();
-        let kept: BTreeSet<Place> = self.orders_of(shard).into_iter().collect();
+        let letters = self.model.letters();
+        let kept: BTreeSet<Place> = self.orders_of(shard).into_iter().chain(letters).collect();
         let gone = blocks(&reader, goal).into_iter().filter(|block| is_gone(block, shard, &kept));
         let gone: Vec<_> = gone.map(|block| block.span().first).collect();
         self.shards[usize::from(shard.0)].log.retire(goal, &gone).unwrap();
@@ -157,6 +158,8 @@ fn is_gone(block: &PackedBlock, shard: ShardId, kept: &BTreeSet<Place>) -> bool 
         EventKind::RunRequested(it) => !is_needed(it.run.work_order),
         EventKind::RunStarted(it) => !is_needed(it.run.work_order),
         EventKind::RunFinished(it) => !is_needed(it.run.work_order),
+        EventKind::DeadLettered(_) => !is_needed(event.place.offset),
+        EventKind::DeadLetterClosed(it) => !is_needed(it.letter),
         EventKind::ProjectApplied(_) => false,
         _ => true,
     })

@@ -29,8 +29,9 @@ const KAFKA_STEPS: usize = 120;
 const PAST: &[u64] = &[142, 275, 373, 7_250, 13_253, 43_643];
 const KAFKA_PAST: &[u64] = &[37_859];
 
-/// How many work orders were cut over all seeds, how many of them for the bytes of a workflow, and how many logs.
-static CUT: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+/// Over all seeds: how many work orders were cut, how many of them for the bytes of a workflow, how many logs, and how many
+/// dead letters became work orders.
+static COUNTS: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 
 fn run(seed: u64) {
     let mut world = World::new(seed);
@@ -39,19 +40,21 @@ fn run(seed: u64) {
     }
     world.finish();
     let logs = world.shards.iter().filter(|own| own.log.live().first > Offset(0)).count() as u64;
-    for (all, cut) in CUT.iter().zip([world.cuts + world.relieved, world.relieved, logs]) {
-        all.fetch_add(cut, Ordering::Relaxed);
+    let resent = world.model.resent as u64;
+    for (all, count) in COUNTS.iter().zip([world.cuts + world.relieved, world.relieved, logs, resent]) {
+        all.fetch_add(count, Ordering::Relaxed);
     }
 }
 
 #[test]
 fn every_seed_keeps_what_the_engine_promises() {
     all(SEEDS, PAST, run);
-    let [orders, relieved, logs] = CUT.each_ref().map(|all| all.load(Ordering::Relaxed));
+    let [orders, relieved, logs, letters] = COUNTS.each_ref().map(|all| all.load(Ordering::Relaxed));
     if number("KEYWAY_SIMULATION_SEED").is_none() {
         assert!(orders > relieved);
         assert!(relieved > 0);
         assert!(logs > 0);
+        assert!(letters > 0);
     }
 }
 

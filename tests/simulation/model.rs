@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use keyway_engine::queue::lane::line_key;
 use keyway_storage::{
-    event::{Cause, Event, EventKind, LaneId, Position, TriggerId, WorkflowId},
+    event::{Cause, Event, EventKind, LaneId, LetterEnd, Position, TriggerId, WorkflowId},
     place::{Offset, Place, ShardId, Timestamp},
 };
 
@@ -37,6 +37,12 @@ pub struct Model {
     pub received: usize,
     /// The last item that each part of a replay took, on each shard.
     replayed: BTreeMap<(ShardId, String), u64>,
+    /// Dead letters, and whether they are open.
+    letters: BTreeMap<Place, bool>,
+    /// A dead letter whose work order was just made.
+    going: Option<(Place, Place)>,
+    /// How many dead letters became work orders.
+    pub resent: usize,
     /// Held lanes by the work order that failed.
     blocked: BTreeMap<(ShardId, LaneId), Offset>,
     /// What idempotency keys stand for: work order, hash of the body, end of the window.
@@ -61,6 +67,7 @@ impl Model {
     /// Holds an event against the promises.
     pub fn observe(&mut self, event: &Event) {
         let shard = event.place.shard;
+        self.observe_letter(event);
         match &event.kind {
             EventKind::Received(received) => {
                 let (workflow, lane, key) = (received.workflow, received.lane, line_key(received));
@@ -123,6 +130,47 @@ impl Model {
             }
             _ => {}
         }
+    }
+
+    /// A dead letter is closed once, and with the work order that it becomes.
+    fn observe_letter(&mut self, event: &Event) {
+        let shard = event.place.shard;
+        let going = self.going.take();
+        let mut closed = None;
+        match &event.kind {
+            EventKind::DeadLettered(_) => assert_eq!(self.letters.insert(event.place, true), None),
+            EventKind::Received(received) => {
+                let letter = received.replays.filter(|of| self.letters.contains_key(of));
+                self.going = letter.map(|of| (of, event.place));
+            }
+            EventKind::DeadLetterClosed(it) => {
+                let letter = Place { shard, offset: it.letter };
+                let is_open = self.letters.get_mut(&letter).expect("only a dead letter is closed");
+                assert!(std::mem::take(is_open), "a dead letter is closed once");
+                if let LetterEnd::Replayed { work_order } = it.end {
+                    closed = Some((letter, work_order));
+                    self.resent += 1;
+                }
+            }
+            EventKind::HistoryCut(cut) => {
+                for offset in cut.letters.iter().copied() {
+                    let is_open = self.letters.remove(&Place { shard, offset });
+                    assert_eq!(is_open, Some(false), "an open dead letter stays");
+                }
+            }
+            _ => {}
+        }
+        assert_eq!(going, closed, "a dead letter and its work order go together");
+    }
+
+    /// All dead letters that were not cut, in no promised order.
+    pub fn letters(&self) -> Vec<Place> {
+        self.letters.keys().copied().collect()
+    }
+
+    /// Whether a dead letter is open.
+    pub fn is_open(&self, letter: Place) -> bool {
+        self.letters.get(&letter) == Some(&true)
     }
 
     /// The work order that an idempotency key stands for at this time, with the hash of its body.

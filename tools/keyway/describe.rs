@@ -34,3 +34,59 @@ fn print(bytes: &[u8]) -> Result<(), Failure> {
     out.flush()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::{Command, ValueEnum};
+    use clap_complete::Shell;
+
+    use crate::args;
+
+    /// Every command, with the names on the way to it, and its flags.
+    fn all(command: &Command, way: &[String], found: &mut Vec<(Vec<String>, Vec<String>)>) {
+        let flags = command.get_arguments().filter(|flag| !flag.is_hide_set());
+        let flags = flags.filter_map(|flag| flag.get_long().map(str::to_owned)).collect();
+        found.push((way.to_vec(), flags));
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+            all(below, &[way, &[below.get_name().to_owned()]].concat(), found);
+        }
+    }
+
+    fn commands() -> Vec<(Vec<String>, Vec<String>)> {
+        let mut found = Vec::new();
+        all(&args::command(), &["keyway".to_owned()], &mut found);
+        assert!(found.len() > 40, "the whole tree is walked: {}", found.len());
+        found
+    }
+
+    #[test]
+    fn the_completions_of_every_shell_name_every_command_and_flag() {
+        for shell in Shell::value_variants() {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut args::command(), "keyway", &mut script);
+            let script = String::from_utf8_lossy(&script).into_owned();
+            for (way, flags) in commands() {
+                for word in way.last().into_iter().chain(&flags) {
+                    assert!(script.contains(word.as_str()), "{shell}: {way:?} {word}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page_with_its_flags() {
+        let folder = tempfile::tempdir().expect("a folder");
+        clap_mangen::generate_to(args::command(), folder.path()).expect("they are written");
+        for (way, flags) in commands() {
+            let page = folder.path().join(format!("{}.1", way.join("-")));
+            let text =
+                fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+            let text = text.replace('\\', "");
+            for flag in flags {
+                assert!(text.contains(&format!("--{flag}")), "{}: --{flag}", page.display());
+            }
+        }
+    }
+}

@@ -58,6 +58,15 @@ fn many(client: &Client, path: &str, document: &Value, what: &str, out: &mut Pri
         (false, true) => out.line(&format!("{matched} match"))?,
         (false, false) => out.line(&format!("{matched} {what}"))?,
     }
+    let hindrances = [
+        ("wiped", "their input was wiped"),
+        ("without_workflow", "the project no longer has their workflow"),
+    ];
+    for (name, why) in hindrances {
+        if let Some(count) = answer["data"][name].as_u64().filter(|_| !out.is_json()) {
+            out.line(&format!("{count} are left out: {why}"))?;
+        }
+    }
     out.flush()
 }
 

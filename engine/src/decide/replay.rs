@@ -3,6 +3,8 @@
 //! Invariant: an item becomes a work order at most once in a replay. The work order, the closing of its dead letter and
 //! how far the replay has come are in one block.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use keyway_storage::{
     error::ReadError,
@@ -80,9 +82,12 @@ fn all(
     out: &mut Vec<EventKind>,
 ) -> Result<Answer, ReadError> {
     let row = state.replay(id).expect("the caller has looked");
+    // One that walks anew offers what is still on its way a second time: both may be among these.
+    let mut decided = BTreeMap::new();
     for (done, item) in items.into_iter().enumerate() {
         let of = item.of;
-        if row.seen(of.shard).is_some_and(|seen| seen >= of.offset) {
+        let seen = decided.get(&of.shard).copied().or_else(|| row.seen(of.shard));
+        if seen.is_some_and(|seen| seen >= of.offset) {
             continue;
         }
         let next = Place { offset: place.offset.advance(out.len()), ..place };
@@ -93,6 +98,7 @@ fn all(
             Err(Hindrance::NoRoom) => return Ok(Answer::Replayed(done)),
             Err(Hindrance::Unusable(reason)) => out.push(ReplayItemFailed { id, item: of, reason }.into()),
         }
+        decided.insert(of.shard, of.offset);
     }
     Ok(Answer::Replayed(usize::MAX))
 }

@@ -35,6 +35,11 @@ impl Bound {
         (number & OF_WORKFLOW == 0).then_some(number)
     }
 
+    /// Whether it goes by how long ago something ended, as the clock shows it.
+    pub fn is_age(self) -> bool {
+        matches!(self, Self::Seconds(1..))
+    }
+
     /// Whether a number stands for the bytes of one workflow.
     pub fn is_of_workflow(number: u64) -> bool {
         number & OF_WORKFLOW != 0 && number != OF_ALL

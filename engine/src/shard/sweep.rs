@@ -180,7 +180,12 @@ impl Shard {
     }
 
     fn next_pass(&mut self, now: Timestamp) -> Result<Option<Pass>, Fatal> {
+        if self.stats.is_clock_doubted() {
+            self.sweep.rules.retain(|(_, bound)| !bound.is_age());
+        }
         let Some(rule) = self.sweep.rules.pop_front() else { return Ok(None) };
+        // A log that is ahead of the clock dates nothing as older than the clock does.
+        let now = if rule.1.is_age() { now.min(self.time.wall) } else { now };
         let seen = self.sweep.seen.get(&rule).copied().unwrap_or_default();
         let excess_bytes = if rule.1 == Bound::All { self.excess_bytes() } else { 0 };
         Ok(Some(Pass::begin(rule, seen, excess_bytes, &self.state, &self.reader().remembering(), now)?))

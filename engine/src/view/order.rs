@@ -91,7 +91,8 @@ fn is_cut(reader: &ShardReader, offset: Offset) -> Result<bool, ReadError> {
     }
     let set = reader.views.get(&by_trigger_key(ALL_TRIGGERS, offset.0 / BUCKET_OFFSETS))?;
     let set = set.map_or(Ok(Bitmap::default()), |value| Bitmap::from_value(&value))?;
-    Ok(!set.contains(offset))
+    // Once more: they may have been dropped in between, their mark first.
+    Ok(!set.contains(offset) && offset < watermark_of(&reader.views, Tag::ViewsWatermark)?)
 }
 
 impl WorkOrder {

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use super::{
     Api, ApiError, Reply, call::Call, document::Document, letter, page, replay::range::KafkaRange,
-    request::Version, shape::reason_named,
+    request::Version, shape::reason_named, whole::Whole,
 };
 
 use job::Job;
@@ -44,13 +44,13 @@ pub fn rerun_all(call: &Call) -> Reply {
     let version = Version::read(&mut body)?;
     let (filters, dry_run) = asked(body, page::FILTERS)?;
     let deed = BulkDeed::Rerun { original: version == Version::Original };
-    answer(call, ended(call, &filters)?, deed, dry_run)
+    answer(call, whole(call, |call| ended(call, &filters))?, deed, dry_run)
 }
 
 /// `POST /api/cancels`.
 pub fn cancel_all(call: &Call) -> Reply {
     let (filters, dry_run) = asked(call.body(&["filters", "dry_run"])?, page::FILTERS)?;
-    answer(call, open(call, &filters)?, BulkDeed::Cancel, dry_run)
+    answer(call, whole(call, |call| open(call, &filters))?, BulkDeed::Cancel, dry_run)
 }
 
 /// `POST /api/discards`.
@@ -58,7 +58,7 @@ pub fn discard_all(call: &Call) -> Reply {
     let mut body = call.body(&["filters", "dry_run", "reason"])?;
     let reason = letter::reason(&mut body)?;
     let (filters, dry_run) = asked(body, LETTER_FILTERS)?;
-    answer(call, letters(call, &filters)?, BulkDeed::Discard { reason }, dry_run)
+    answer(call, whole(call, |call| letters(call, &filters))?, BulkDeed::Discard { reason }, dry_run)
 }
 
 fn asked(mut body: Map<String, Value>, known: &[&str]) -> Result<(Map<String, Value>, bool), ApiError> {
@@ -78,10 +78,20 @@ fn asked(mut body: Map<String, Value>, known: &[&str]) -> Result<(Map<String, Va
     Ok((filters, dry_run))
 }
 
+/// What is found while the views show everything.
+fn whole(call: &Call, find: impl FnOnce(&Call) -> Result<Queues, ApiError>) -> Result<Queues, ApiError> {
+    let whole = Whole::of(&call.readers)?;
+    let found = find(call)?;
+    whole.check()?;
+    Ok(found)
+}
+
 fn answer(call: &Call, queues: Queues, deed: BulkDeed, dry_run: bool) -> Reply {
     let mut answer = Document::default().with("matched", queues.count).with("dry_run", dry_run);
-    if queues.wiped > 0 {
-        answer = answer.with("wiped", queues.wiped);
+    for (name, count) in [("wiped", queues.wiped), ("without_workflow", queues.without_workflow)] {
+        if count > 0 {
+            answer = answer.with(name, count);
+        }
     }
     if !dry_run && queues.count > 0 {
         start(call, queues.by_shard, deed)?;
@@ -95,11 +105,14 @@ struct Queues {
     count: usize,
     /// Work orders that fit and cannot run again, because their input was wiped.
     wiped: usize,
+    /// Those that cannot, because the project no longer has their workflow.
+    without_workflow: usize,
 }
 
 impl Queues {
     fn new(call: &Call) -> Self {
-        Self { by_shard: call.readers.iter().map(|_| VecDeque::new()).collect(), count: 0, wiped: 0 }
+        let by_shard = call.readers.iter().map(|_| VecDeque::new()).collect();
+        Self { by_shard, count: 0, wiped: 0, without_workflow: 0 }
     }
 
     /// Adds one that is older than those before it.
@@ -122,9 +135,11 @@ fn ended(call: &Call, filters: &Map<String, Value>) -> Result<Queues, ApiError> 
     let mut range = range(filters)?;
     loop {
         let found = work_orders(&call.readers, &filter, &range)?;
-        let can_run =
-            |order: &&WorkOrder| is_final(order.state) && project.workflow(order.received.workflow).is_some();
-        for order in found.items.iter().filter(can_run) {
+        for order in found.items.iter().filter(|order| is_final(order.state)) {
+            if project.workflow(order.received.workflow).is_none() {
+                queues.without_workflow += 1;
+                continue;
+            }
             if is_wiped(call, order)? {
                 queues.wiped += 1;
                 continue;
@@ -241,5 +256,33 @@ impl Api {
         }
         let spawned = found.into_iter().try_for_each(Job::spawn);
         spawned.map_err(|error| ApiError::unavailable(format!("No thread can be started: {error}.")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Queues;
+    use keyway_storage::{
+        limits::BULK_RERUNS_MAX,
+        place::{Offset, Place, ShardId},
+    };
+    use std::collections::VecDeque;
+
+    #[test]
+    fn more_than_are_kept_in_memory_are_refused() {
+        let by_shard = vec![VecDeque::new(), VecDeque::new()];
+        let mut queues = Queues { by_shard, count: 0, wiped: 0, without_workflow: 0 };
+        let mut add = |n: usize| {
+            let place = Place { shard: ShardId((n % 2) as u8), offset: Offset(n as u64) };
+            queues.add(place, 1)
+        };
+        for n in 0..BULK_RERUNS_MAX {
+            assert!(add(n).is_ok());
+        }
+        let refused = add(BULK_RERUNS_MAX).expect_err("that is one too many");
+        let response = refused.into_response();
+        let text = String::from_utf8_lossy(&response.body).into_owned();
+        assert_eq!(response.status, 422);
+        assert!(text.contains("More than 250000 match: narrow the filters."), "{text}");
     }
 }

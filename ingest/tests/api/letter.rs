@@ -107,3 +107,17 @@ fn dead_letters_are_given_up_many_at_once_by_their_filters() {
         }
     }
 }
+
+#[test]
+fn the_metrics_count_the_dead_letters_that_are_open() {
+    let world = World::new(2);
+    let ids = [0, 1, 1].map(|shard| world.dead_letter(shard, Some(b"x"), Reason::InvalidJson));
+    let counted = |line: &str| {
+        let text = world.call(Method::GET, "/metrics", "").text;
+        assert!(text.lines().any(|shown| shown == line), "{line}: {text}");
+    };
+    counted("keyway_dead_letters 3.0");
+    let target = format!("/api/dead_letters/{}/discard", ids[1]);
+    assert_eq!(world.call(Method::POST, &target, "").status, 200);
+    counted("keyway_dead_letters 2.0");
+}

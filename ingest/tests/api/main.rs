@@ -20,4 +20,5 @@ mod requests;
 mod retention;
 mod retry;
 mod system;
+mod whole;
 mod world;

@@ -370,3 +370,13 @@ fn only_so_many_replays_go_on_at_a_time() {
     assert_eq!(show(&world, &running[0])["state"], "paused");
     assert_eq!(world.pages("/api/replays?page_size=2").concat().len(), 5);
 }
+
+#[test]
+fn a_replay_goes_no_faster_than_it_may() {
+    let world = World::new(1);
+    (0..31).for_each(|_| drop(world.dead_letter(0, Some(b"{}"), Reason::NoRunCreated)));
+    let begun = Instant::now();
+    let done = replay(&world, &json!({"from": "dead_letters", "rate_per_second": 60}));
+    assert_eq!((&done["replayed"], &done["rate_per_second"]), (&json!(31), &json!(60)));
+    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+}

@@ -223,3 +223,36 @@ fn what_blocks_others_keeps_its_content_until_someone_decides() {
     world.at(15 * DAY + SECOND);
     until_wiped(&world, 2, 0);
 }
+
+#[test]
+fn nothing_goes_for_its_age_by_a_clock_that_was_just_set_nor_by_a_log_that_is_ahead_of_it() {
+    let world = world();
+    world.at(0).receive(0, WEBHOOK, BODY);
+    world.run(0, &["{\"a\":1}"]);
+    let looks = |times: u64| {
+        for _ in 0..times {
+            world.pass(100 * SECOND);
+            // What is due begins in one turn and goes on in the next ones.
+            (0..4).for_each(|_| world.turn(0));
+        }
+    };
+    world.api.readers[0].stats.doubt_clock(true);
+    world.at(300 * DAY);
+    looks(3);
+    assert_eq!(wiped(&world), (0, 0), "the clock may be wrong");
+    // It was: it is set right, and the log stays where it got.
+    world.at(2 * DAY);
+    world.api.readers[0].stats.doubt_clock(false);
+    looks(5);
+    assert_eq!(wiped(&world), (0, 0), "only the log is that late");
+    world.at(3 * DAY + SECOND);
+    looks(2);
+    until_wiped(&world, 0, 1);
+    world.api.readers[0].stats.doubt_clock(true);
+    world.at(7 * DAY + SECOND);
+    looks(3);
+    assert_eq!(wiped(&world), (0, 1));
+    world.api.readers[0].stats.doubt_clock(false);
+    looks(1);
+    until_wiped(&world, 2, 1);
+}

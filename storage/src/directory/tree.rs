@@ -101,7 +101,11 @@ fn version(tree: &Path) -> Result<Result<Option<PathBuf>, Fault>, OpenError> {
     let bytes = match fs::read(&current) {
         Ok(bytes) => bytes,
         // A crash while the tree was made: the store makes it again.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_new(tree)? => return Ok(Ok(None)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let how = "it is gone, and the store would throw away what it led to".to_owned();
+            return Ok(Err(Fault { path: current, how }));
+        }
         Err(source) => return Err(OpenError::Io { path: current, source }),
     };
     if bytes.len() != CURRENT_BYTES || bytes[24] != 0 {
@@ -115,6 +119,23 @@ fn version(tree: &Path) -> Result<Result<Option<PathBuf>, Fault>, OpenError> {
         }
         Ok(_) => Ok(Some(path)),
     })
+}
+
+/// Whether nothing was ever written to a tree: it has no file, and no version after its first.
+fn is_new(tree: &Path) -> Result<bool, OpenError> {
+    let io = |source| OpenError::Io { path: tree.to_path_buf(), source };
+    for entry in fs::read_dir(tree).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_used = match name.as_str() {
+            "tables" | "blobs" => fs::read_dir(entry.path()).map_err(io)?.next().is_some(),
+            name => name.strip_prefix('v').and_then(|number| number.parse::<u64>().ok()) > Some(0),
+        };
+        if is_used {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The tables and blob files that a version file names, with their checksums.

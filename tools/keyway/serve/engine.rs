@@ -241,6 +241,7 @@ fn open_shards(
         let store = data.open_shard(id, durability, None).map_err(refuse)?;
         let last = last_time(&store.log.reader(), store.log.live().end);
         let last = last.map_err(|error| fallen(error.into()))?;
+        let stats = Arc::<Stats>::default();
         let setup = ShardSetup {
             id,
             log: Box::new(store.log),
@@ -249,8 +250,8 @@ fn open_shards(
             catalog: Arc::clone(catalog),
             permits: Arc::clone(permits),
             bell: Arc::clone(bell),
-            clock: Box::new(time::watched(last)),
-            stats: Arc::<Stats>::default(),
+            clock: Box::new(time::watched(last, Arc::clone(&stats))),
+            stats,
         };
         shards.push(Shard::open(setup).map_err(fallen)?);
     }

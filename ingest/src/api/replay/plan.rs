@@ -18,7 +18,7 @@ use keyway_storage::{
 use serde_json::{Map, Value, json};
 
 use super::filter::ReplayFilter;
-use crate::api::ApiError;
+use crate::api::{ApiError, whole::Whole};
 
 /// What a replay is to do.
 #[derive(Debug, Clone)]
@@ -34,15 +34,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for what is there now, with the oldest of its items.
+    /// The plan for what is there now, with the oldest of its items; refused while the views do not show all of it.
     pub fn new(
         asked: Map<String, Value>,
         readers: &[ShardReader],
         project: &Project,
     ) -> Result<(Self, Vec<Event>), ApiError> {
         let filter = ReplayFilter::read(&asked)?;
-        let until = readers.iter().map(|reader| reader.stats.views().min(reader.stats.tail())).collect();
-        let mut plan = Self { asked, filter, until, matched: 0 };
+        let whole = Whole::of(readers)?;
+        let mut plan = Self { asked, filter, until: whole.ends.clone(), matched: 0 };
         let spans = plan.spans(readers)?;
         let mut sample = Vec::new();
         let mut walk = Forward::new(readers, plan.filter.along(), &spans);
@@ -60,6 +60,7 @@ impl Plan {
                 break;
             }
         }
+        whole.check()?;
         Ok((plan, sample))
     }
 

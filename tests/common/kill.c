@@ -1,9 +1,11 @@
-// Kills a process (-9) at one step of a message's way from Kafka to the log and back. It stands before the C library
-// (LD_PRELOAD), and sees what a process does to its files and sockets.
+// Kills a process (-9) at one step of its way to the disk, or of a message's way from Kafka to the log and back. It stands
+// before the C library (LD_PRELOAD), and sees what a process does to its files and sockets.
 //
 // KILL_AT    write     before bytes of a file are written
 //            sync      before written bytes are synced
 //            synced    after they were
+//            whole     before a file is synced with all that is known of it
+//            rename    before a file takes the place of another
 //            commit    before an offset is committed
 //            sent      after that was sent
 //            answered  when the answer to it has come
@@ -13,6 +15,7 @@
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -62,6 +65,20 @@ int fdatasync(int fd) {
   int result = next(fd);
   pass("synced");
   return result;
+}
+
+int fsync(int fd) {
+  static int (*next)(int);
+  if (!next) next = dlsym(RTLD_NEXT, "fsync");
+  pass("whole");
+  return next(fd);
+}
+
+int rename(const char *from, const char *to) {
+  static int (*next)(const char *, const char *);
+  if (!next) next = dlsym(RTLD_NEXT, "rename");
+  pass("rename");
+  return next(from, to);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {

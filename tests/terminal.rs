@@ -1,0 +1,143 @@
+//! On a terminal: colours, and bars that are gone when the work is done. In a pipe: neither. And events as they come in.
+//!
+//! The terminal is one of script(1), which every Debian has.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use common::{
+    code,
+    fake::Fake,
+    keyway::{Keyway, eventually},
+    stderr, stdout, tool,
+};
+use serde_json::{Value, json};
+
+const ESCAPE: &str = "\u{1b}[";
+const INPUTS: u64 = 20;
+const TRIGGER: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+const PROJECT: &str = "
+name: terminal
+workflows:
+  intake:
+    jobs: {job: {name: Job, body: 'fn(s => s)'}}
+    triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
+    edges: {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
+";
+
+/// What the tool writes to a terminal.
+fn on_terminal(line: &[&str]) -> String {
+    let program = tool().get_program().to_str().unwrap().to_owned();
+    let line = [&[program.as_str()], line].concat().join(" ");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
+    script.env("TERM", "xterm-256color").env("COLUMNS", "100").env_remove("NO_COLOR");
+    let output = script.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(code(&output), 0, "{line}: {}{}", stdout(&output), stderr(&output));
+    stdout(&output)
+}
+
+#[test]
+fn a_table_has_colours_on_a_terminal_and_none_in_a_pipe() {
+    let run =
+        |state: &str| json!({"type": "runs", "id": format!("run-{state}"), "attributes": {"state": state}});
+    let page = json!({"data": [run("success"), run("failed")], "links": {"next": null}}).to_string();
+    let fake = Fake::new(&[("GET /api/runs?page_size=50", 200, page)]);
+    let line = ["--server", &fake.url, "runs", "list"];
+    let shown = on_terminal(&line);
+    for state in ["success", "failed"] {
+        // Right behind the end of a colour, once as a part of an id and once by itself.
+        let is_coloured = |(at, _): (usize, &str)| {
+            let before = shown[..at].trim_end_matches(' ');
+            before.ends_with('m') && before.rfind(ESCAPE).is_some_and(|colour| before.len() - colour < 16)
+        };
+        assert!(shown.match_indices(state).any(is_coloured), "{state}: {shown:?}");
+    }
+    let piped = tool().args(line).output().unwrap();
+    assert_eq!(code(&piped), 0, "{}", stderr(&piped));
+    assert!(stdout(&piped).contains("run-success"), "{}", stdout(&piped));
+    assert!(!stdout(&piped).contains(ESCAPE), "{}", stdout(&piped));
+}
+
+/// A server that has taken some inputs.
+fn started(home: &std::path::Path) -> Keyway {
+    fs::write(home.join("project.yaml"), PROJECT).unwrap();
+    let server = Keyway::start(home, &["--shards", "1"]);
+    let post = |n: u64| assert_eq!(server.post(&format!("/i/{TRIGGER}"), &format!("{{\"n\":{n}}}")).0, 200);
+    (0..INPUTS).for_each(post);
+    server
+}
+
+#[test]
+fn a_replay_is_followed_with_a_bar_that_says_how_far_it_is_and_how_long_it_takes() {
+    let home = tempfile::tempdir().unwrap();
+    let server = started(home.path());
+    let begun = |rate: u64| -> String {
+        let mut answer = ureq::post(format!("{}/api/replays", server.api))
+            .send_json(json!({"from": "events", "trigger_id": TRIGGER, "rate_per_second": rate}))
+            .unwrap();
+        let answer: Value = answer.body_mut().read_json().unwrap();
+        answer["data"]["id"].as_str().unwrap().to_owned()
+    };
+    let shown = on_terminal(&["--server", &server.api, "replay", "follow", &begun(20)]);
+    for part in [" of 20  ", "/s  ", " left"] {
+        assert!(shown.contains(part), "{part}: {shown:?}");
+    }
+    let id = begun(1_000);
+    let piped = tool().args(["--server", &server.api, "replay", "follow", &id]).output().unwrap();
+    assert_eq!(code(&piped), 0, "{}", stderr(&piped));
+    assert!(!stdout(&piped).contains(ESCAPE), "{}", stdout(&piped));
+    assert_eq!(stderr(&piped), "");
+    assert_eq!(server.stop().code(), Some(0));
+    let rebuilt = on_terminal(&["rebuild", "--data-dir", home.path().join("data").to_str().unwrap()]);
+    assert!(rebuilt.contains("derived from"), "{rebuilt:?}");
+}
+
+#[test]
+fn events_of_a_server_are_shown_as_they_are_accepted_until_ctrl_c() {
+    let home = tempfile::tempdir().unwrap();
+    let server = started(home.path());
+    eventually("all runs have ended", || server.get("/api/status").1["data"]["runs"]["success"] == INPUTS);
+    let line = ["events", "tail", "--server", &server.api];
+    let mut child = tool().args(line).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // It shows what comes in from when it has looked where the log ends.
+    let answer = std::cell::RefCell::new(Value::Null);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        while let Some(Ok(line)) = lines.next() {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let mut seen = Vec::new();
+    eventually("something is shown", || {
+        *answer.borrow_mut() = server.post(&format!("/i/{TRIGGER}"), "{\"n\":77}").1;
+        seen.extend(receiver.try_iter());
+        !seen.is_empty()
+    });
+    let run = answer.borrow()["run_id"].as_str().unwrap().to_owned();
+    server.ended_run(&run);
+    eventually("its end is shown", || {
+        seen.extend(receiver.try_iter());
+        seen.iter().any(|line| line.contains("RunFinished"))
+    });
+    let of = |line: &String| {
+        line.split_whitespace().next().unwrap().trim_start_matches("0-").parse::<u64>().unwrap()
+    };
+    let offsets: Vec<_> = seen.iter().map(of).collect();
+    assert!(offsets.windows(2).all(|two| two[1] == two[0] + 1), "none twice, none left out: {seen:?}");
+    assert!(seen.iter().any(|line| line.contains("  Received  ")), "{seen:?}");
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    reader.join().unwrap();
+}
