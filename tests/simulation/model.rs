@@ -40,7 +40,7 @@ pub struct Model {
     /// Dead letters, and whether they are open.
     letters: BTreeMap<Place, bool>,
     /// A dead letter whose work order was just made.
-    going: Option<(Place, Place)>,
+    leaving: Option<(Place, Place)>,
     /// How many dead letters became work orders.
     pub resent: usize,
     /// Held lanes by the work order that failed.
@@ -135,13 +135,13 @@ impl Model {
     /// A dead letter is closed once, and with the work order that it becomes.
     fn observe_letter(&mut self, event: &Event) {
         let shard = event.place.shard;
-        let going = self.going.take();
+        let leaving = self.leaving.take();
         let mut closed = None;
         match &event.kind {
             EventKind::DeadLettered(_) => assert_eq!(self.letters.insert(event.place, true), None),
             EventKind::Received(received) => {
                 let letter = received.replays.filter(|of| self.letters.contains_key(of));
-                self.going = letter.map(|of| (of, event.place));
+                self.leaving = letter.map(|of| (of, event.place));
             }
             EventKind::DeadLetterClosed(it) => {
                 let letter = Place { shard, offset: it.letter };
@@ -160,7 +160,7 @@ impl Model {
             }
             _ => {}
         }
-        assert_eq!(going, closed, "a dead letter and its work order go together");
+        assert_eq!(leaving, closed, "a dead letter and its work order go together");
     }
 
     /// All dead letters that were not cut, in no promised order.
