@@ -43,6 +43,8 @@ impl Client {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", address).set("linger.ms", "1").set("message.max.bytes", "12000000");
         config.set("queue.buffering.max.messages", "1000000");
+        // A broker that was away is back at once, and not found so only after the longest of pauses.
+        config.set("reconnect.backoff.max.ms", "500");
         // A broker that is killed before it answers has the message: sent again without this, it would be there twice.
         config.set("enable.idempotence", "true");
         Self {
@@ -234,7 +236,7 @@ impl Client {
 
     /// Returns when Kafka has all.
     pub fn flush(&self) {
-        self.producer.flush(WAIT).unwrap();
+        self.producer.flush(2 * WAIT).unwrap();
     }
 }
 
