@@ -51,7 +51,7 @@ const PURE: &[&str] = &[
     "storage/src/event",
     "storage/src/id.rs",
     "storage/src/key.rs",
-    "storage/src/limits.rs",
+    "storage/src/limits",
     "storage/src/table",
 ];
 const IMPURE: &[&[&str]] = &[
