@@ -6,14 +6,14 @@
 
 mod reading;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use keyway_engine::{
     command::{Answer, Apply, Claim, Command, Input, Permits, Refusal, Release, Rerun, RunClaim, RunReport},
     decide::decide,
     project::Project,
-    queue::lane::{KEYED, NONE},
+    queue::lane::{NONE, lane_of},
     state::State,
 };
 use keyway_storage::{
@@ -34,9 +34,7 @@ use reading::{read, shown};
 
 const SHARD: ShardId = ShardId(0);
 const NOW: Timestamp = Timestamp(1_780_000_000_000_000);
-/// Two keys that share a lane.
 const BLOCKED: u64 = 7;
-const BESIDE: u64 = BLOCKED + ORDERING_PARTITIONS as u64;
 
 /// A workflow for each of these orderings.
 fn project(orderings: &[&str]) -> Arc<Project> {
@@ -55,6 +53,8 @@ struct World {
     state: State,
     project: Arc<Project>,
     next: u64,
+    /// The lane that a failure held last.
+    held: Option<LaneId>,
 }
 
 impl World {
@@ -63,7 +63,7 @@ impl World {
         let current = Arc::clone(&project);
         let projects = Arc::new(move |_, _: Option<&_>| Some(Arc::clone(&current)));
         let state = State::open(SHARD, Rows::memory(Tag::Watermark), projects).unwrap();
-        let mut world = Self { state, project: Arc::clone(&project), next: 0 };
+        let mut world = Self { state, project: Arc::clone(&project), next: 0, held: None };
         world.ask(Command::Apply(Apply { file: Bytes::new(), made: vec![], project }));
         world
     }
@@ -73,6 +73,9 @@ impl World {
         let mut events = Vec::new();
         let answer = decide(&self.state, command, NOW, Offset(self.next), &mut events).unwrap();
         for kind in events {
+            if let EventKind::Held(held) = &kind {
+                self.held = Some(held.lane);
+            }
             let place = Place { shard: SHARD, offset: Offset(self.next) };
             self.state.apply(&Event { place, at: NOW, kind }).unwrap();
             self.next += 1;
@@ -83,6 +86,12 @@ impl World {
     fn trigger(&self, workflow: usize) -> (TriggerId, WorkflowId) {
         let workflow = &self.project.workflows[workflow];
         (workflow.triggers[0].id, workflow.id)
+    }
+
+    /// The lane of a key.
+    fn lane(&self, workflow: usize, key: u64) -> LaneId {
+        let workflow = &self.project.workflows[workflow];
+        lane_of(workflow, &workflow.triggers[0], Some(key), 0)
     }
 
     fn receive(&mut self, workflow: usize, key: Option<u64>) -> Answer {
@@ -180,8 +189,13 @@ fn an_input_for_one_lane_too_many_is_refused_until_a_lane_is_empty() {
     let workflows = LANES_MAX / usize::from(ORDERING_PARTITIONS);
     let mut world = World::with(&vec!["ordering: key"; workflows + 1]);
     for workflow in 0..workflows {
-        for key in 0..u64::from(ORDERING_PARTITIONS) {
-            world.accepted(workflow, Some(key));
+        let mut lanes = HashSet::new();
+        let mut keys = 0..;
+        while lanes.len() < usize::from(ORDERING_PARTITIONS) {
+            let key = keys.next();
+            if key.is_some_and(|key| lanes.insert(world.lane(workflow, key))) {
+                world.accepted(workflow, key);
+            }
         }
     }
     assert!(is_full(&world.receive(workflows, Some(1))));
@@ -215,9 +229,10 @@ impl Blocked {
         world.end(&claim, RunState::Failed);
         let behind = (0..SET_ASIDE_MAX + LANE_FRONT_ENTRIES_MAX).map(|_| world.accepted(0, Some(BLOCKED)));
         let behind = behind.collect();
-        let beside = world.accepted(0, Some(BESIDE));
-        let number = KEYED + BLOCKED as u16;
-        let lane = LaneId { owner: world.trigger(0).1.0, number, key: BLOCKED };
+        let shared = world.lane(0, BLOCKED);
+        let neighbour = (BLOCKED + 1..).find(|key| world.lane(0, *key) == shared);
+        let beside = world.accepted(0, neighbour);
+        let lane = world.held.unwrap();
         let mut blocked = Self { world, lane, ended: all, behind, beside };
         for _ in 0..2 * SET_ASIDE_MAX / LANE_FRONT_ORDERED_MAX {
             assert!(blocked.claim().is_empty(), "the last one waits until all before it are set aside");
