@@ -142,8 +142,9 @@ impl Rows {
     pub fn scan(&self, from: Key, end: Key, most: usize) -> Result<Vec<(Key, Bytes)>, ReadError> {
         let mut found = Vec::new();
         let mut buffered = self.buffer.range(from..end).peekable();
-        let stored = self.store.scan(&from, &end);
-        let mut stored = stored.peekable();
+        // What is buffered may stand for as many of those stored.
+        let hidden = || self.buffer.range(from..end).count();
+        let mut stored = self.store.scan_first(&from, &end, || most.saturating_add(hidden())).peekable();
         while found.len() < most {
             let next_stored = match stored.peek() {
                 Some(Ok((key, _))) => Some(*key),
@@ -301,7 +302,15 @@ impl Store {
                 let snapshot: Snapshot = database.snapshot();
                 Box::new(snapshot.range(keyspace, from.to_vec()..end.to_vec()).map(open_row))
             }
-            Self::Memory(rows) => Box::new(copied(rows, from, end).into_iter().map(Ok)),
+            Self::Memory(rows) => Box::new(copied(rows, from, end, usize::MAX).into_iter().map(Ok)),
+        }
+    }
+
+    /// The same of which no more than `most` are asked for: memory copies no more.
+    fn scan_first(&self, from: &Key, end: &Key, most: impl Fn() -> usize) -> Box<dyn Iterator<Item = Row>> {
+        match self {
+            Self::Disk(..) => self.scan(from, end),
+            Self::Memory(rows) => Box::new(copied(rows, from, end, most()).into_iter().map(Ok)),
         }
     }
 
@@ -311,7 +320,7 @@ impl Store {
                 let snapshot: Snapshot = database.snapshot();
                 Box::new(snapshot.range(keyspace, from.to_vec()..end.to_vec()).rev().map(open_row))
             }
-            Self::Memory(rows) => Box::new(copied(rows, from, end).into_iter().rev().map(Ok)),
+            Self::Memory(rows) => Box::new(copied(rows, from, end, usize::MAX).into_iter().rev().map(Ok)),
         }
     }
 
@@ -376,9 +385,9 @@ fn base_name(keyspace: &Keyspace) -> String {
     format!("base_{}", &**keyspace.name())
 }
 
-fn copied(rows: &MemoryRows, from: &Key, end: &Key) -> Vec<(Key, Bytes)> {
+fn copied(rows: &MemoryRows, from: &Key, end: &Key, most: usize) -> Vec<(Key, Bytes)> {
     let rows = rows.lock();
-    rows.range(*from..*end).map(|(key, value)| (*key, value.clone())).collect()
+    rows.range(*from..*end).take(most).map(|(key, value)| (*key, value.clone())).collect()
 }
 
 fn seal_value(payload: &Bytes) -> Vec<u8> {
