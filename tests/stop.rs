@@ -108,7 +108,11 @@ fn a_run_that_never_ends_does_not_keep_the_server_and_is_offered_again() {
     let flags = ["--executors", "1", "--drain-seconds", "1"];
     let server = Keyway::start(home.path(), &flags);
     let run = post(&server, ENDLESS);
-    are_claimed(&server, 1);
+    // One that was claimed and not begun would be given back, and its attempt with it.
+    eventually("it has begun", || {
+        let (_, answer) = server.get(&format!("/api/runs/{run}"));
+        answer["data"]["attributes"]["state"] == "started"
+    });
     assert_eq!(server.stop().code(), Some(0));
     let server = Keyway::start(home.path(), &flags);
     eventually("it is claimed again", || {
