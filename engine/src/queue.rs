@@ -4,16 +4,17 @@
 //! `busy`. Memory is bounded by the number of lanes, not by what waits in them: the backlog is on disk.
 
 mod backlog;
+mod gone;
 pub mod lane;
 pub mod old;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyway_storage::{
     error::ReadError,
     event::{LaneId, WorkflowId},
-    key::{Key, Tag},
+    key::Tag,
     limits::{LANES_MAX, REQUEUED_MAX, SET_ASIDE_MAX},
     place::{Offset, RunKey, Timestamp},
     rows::Rows,
@@ -22,6 +23,7 @@ use keyway_storage::{
 
 use crate::project::{Trigger, Workflow};
 use backlog::Backlog;
+use gone::Gone;
 use lane::{Lane, Waiting};
 
 /// Everything that waits in one shard.
@@ -39,7 +41,9 @@ pub struct Queue {
     /// Lanes whose first run is of a held key while there is no room to set it aside.
     stuck: BTreeSet<LaneId>,
     /// First runs that were cancelled while they waited.
-    gone: HashSet<Offset>,
+    gone: Gone,
+    /// Whether something may wait in a lane of before triggers were told apart.
+    has_former: bool,
     requeued: usize,
     next_turn: u64,
 }
@@ -64,6 +68,9 @@ impl Queue {
     /// The lane in which a new input waits: that of before, as long as anything is in it that it must not overtake.
     pub fn lane_for(&self, workflow: &Workflow, trigger: &Trigger, key: Option<u64>, stream: u64) -> LaneId {
         let lane = lane::lane_of(workflow, trigger, key, stream);
+        if !self.has_former {
+            return lane;
+        }
         let waits = |former: &LaneId| {
             let held = lane::key_lane(*former, key);
             let holds = |lane: LaneId| self.holds.contains_key(&lane) || !self.is_idle(lane);
@@ -100,7 +107,7 @@ impl Queue {
 
     /// Whether a first run was cancelled while it waited.
     pub fn is_gone(&self, offset: Offset) -> bool {
-        self.gone.contains(&offset)
+        self.gone.contains(offset)
     }
 
     /// Whether a key has a lane to itself.
@@ -131,6 +138,7 @@ impl Queue {
     /// Puts a new work order at the end of its lane.
     pub fn push(&mut self, id: LaneId, entry: WaitingEntry, rows: &mut Rows) -> Result<(), ReadError> {
         self.backlog.push(id, entry, rows)?;
+        self.has_former |= lane::is_former(id);
         let lane = self.lanes.entry(id).or_default();
         let was_empty = lane.is_empty();
         lane.append(id, entry);
@@ -144,6 +152,7 @@ impl Queue {
     /// Puts a run back to its place in its lane.
     pub fn push_again(&mut self, id: LaneId, offset: Offset, row: AgainRow, rows: &mut Rows) {
         rows.put(lane_key(Tag::Again, id).u64(offset.0), row.to_value());
+        self.has_former |= lane::is_former(id);
         let lane = self.lanes.entry(id).or_default();
         assert_eq!(lane.again.insert(offset, row), None, "a work order waits once");
         self.requeued += 1;
@@ -188,8 +197,7 @@ impl Queue {
             let front = self.lanes.get(&id).and_then(|lane| lane.front.front()).copied();
             let Some(entry) = front.filter(|entry| entry.offset < end) else { break };
             self.pop(id, rows)?;
-            if self.gone.remove(&entry.offset) {
-                rows.delete(Key::new(Tag::Gone).u64(entry.offset.0));
+            if self.gone.remove(entry.offset, rows) {
                 let own = lane::key_lane(id, entry.key).filter(|own| self.lanes.contains_key(own));
                 own.into_iter().for_each(|own| self.settle(own, rows));
             } else if let Some(own) = lane::key_lane(id, entry.key) {
@@ -210,10 +218,7 @@ impl Queue {
                 self.take_again(id, run.work_order, rows);
                 self.settle(id, rows);
             }
-            None => {
-                self.gone.insert(run.work_order);
-                rows.put(Key::new(Tag::Gone).u64(run.work_order.0), bytes::Bytes::new());
-            }
+            None => self.gone.insert(run.work_order, rows),
         }
     }
 
@@ -228,6 +233,7 @@ impl Queue {
     /// Holds a lane.
     pub fn put_hold(&mut self, id: LaneId, hold: HoldRow, rows: &mut Rows) {
         rows.put(lane_key(Tag::Hold, id), hold.to_value());
+        self.has_former |= lane::is_former(id);
         self.set_hold(id, hold);
         self.gather(id, rows);
         self.settle(id, rows);
@@ -297,7 +303,7 @@ impl Queue {
     fn is_early(&self, id: LaneId) -> bool {
         let lane = self.lanes.get(&id).filter(|_| lane::is_own(id));
         let first = lane.and_then(|lane| lane.again.first_key_value());
-        first.is_some_and(|(offset, _)| self.gone.contains(offset))
+        first.is_some_and(|(offset, _)| self.gone.contains(*offset))
     }
 
     /// Whether the first of a shared lane would be set aside, and there is no room for it.

@@ -131,6 +131,8 @@ pub const LANE_FRONT_ENTRIES_MAX: usize = 1_024;
 pub const LANE_FRONT_ORDERED_MAX: usize = 64;
 /// Rows of the backlog that are read at once when a lane's front is empty, and at a start: up to 256 first runs each.
 pub const BACKLOG_ROWS_PER_READ: usize = 64;
+/// Rows of runs that were cancelled while they waited, one each, that a start reads at once.
+pub const GONE_ROWS_PER_READ: usize = 4_096;
 /// Most runs of a shard that wait again: expired, retried, asked for. They are kept in memory.
 pub const REQUEUED_MAX: usize = 262_144;
 /// Runs that wait again beyond which none is set aside for its key being held, so that those that workers have can always

@@ -52,7 +52,7 @@ struct Left {
 impl Backlog {
     /// Adds a work order behind all others of its workflow.
     pub fn push(&mut self, lane: LaneId, entry: WaitingEntry, rows: &mut Rows) -> Result<(), ReadError> {
-        let bucket = BacklogRow::bucket(entry.offset);
+        let bucket = Bitmap::bucket(entry.offset);
         let tail = match self.tails.get_mut(&lane.owner) {
             Some(tail) if tail.bucket == bucket => tail,
             _ => self.begin(lane.owner, bucket, rows)?,
@@ -85,7 +85,7 @@ impl Backlog {
 
     /// Takes a work order out.
     pub fn take(&mut self, owner: u64, offset: Offset, rows: &mut Rows) {
-        let bucket = BacklogRow::bucket(offset);
+        let bucket = Bitmap::bucket(offset);
         let tail = self.tails.get_mut(&owner).filter(|tail| tail.bucket == bucket);
         let is_tail = tail.is_some();
         let left = match tail {

@@ -9,7 +9,7 @@ use keyway_storage::{
     event::{LaneId, Received, TriggerId},
     limits::{LANE_FRONT_ENTRIES_MAX, LANE_FRONT_ORDERED_MAX, ORDERING_PARTITIONS},
     place::Offset,
-    table::{AgainRow, BacklogEntry, BacklogRow, WaitingEntry},
+    table::{AgainRow, BacklogEntry, Bitmap, WaitingEntry},
 };
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -57,6 +57,11 @@ pub fn former_lane(lane: LaneId, trigger: &Trigger, key: Option<u64>, stream: u6
         _ => key?,
     };
     (lane.number >= OWN).then_some(LaneId { number: KEYED + spot(hash), ..lane })
+}
+
+/// Whether inputs waited in this lane before triggers were told apart, and none begin to now.
+pub fn is_former(lane: LaneId) -> bool {
+    (KEYED..OWN).contains(&lane.number)
 }
 
 /// The hash by which its lane tells an input's key from others.
@@ -159,7 +164,7 @@ impl Lane {
             self.front.push_back(entry);
             self.loaded = entry.offset.advance(1);
         } else if is_all {
-            self.next = BacklogRow::bucket(entry.offset);
+            self.next = Bitmap::bucket(entry.offset);
         }
     }
 

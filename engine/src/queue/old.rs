@@ -9,7 +9,7 @@ use keyway_storage::{
     limits::RESTORE_ROWS_MAX,
     place::Offset,
     rows::{Rows, RowsReader},
-    table::{BacklogEntry, BacklogRow, WaitingRow, lane_from_key, lane_key},
+    table::{BacklogEntry, BacklogRow, Bitmap, WaitingRow, lane_from_key, lane_key},
 };
 
 /// Whether there are rows of versions before.
@@ -60,7 +60,7 @@ fn head(rows: &Rows, lane: LaneId) -> Result<Offset, ReadError> {
 
 /// Puts a work order to its place among those of its bucket.
 fn add(rows: &mut Rows, entry: BacklogEntry) -> Result<(), ReadError> {
-    let (owner, bucket) = (entry.lane.owner, BacklogRow::bucket(entry.waiting.offset));
+    let (owner, bucket) = (entry.lane.owner, Bitmap::bucket(entry.waiting.offset));
     let key = BacklogRow::key(owner, bucket);
     let value = rows.get(&key)?.unwrap_or_default();
     let entries: Result<Vec<BacklogEntry>, _> = BacklogRow::entries(&value, owner, bucket).collect();

@@ -13,7 +13,7 @@ use keyway_storage::{
     table::{AgainRow, BacklogRow, HoldRow, Table, WaitingEntry, bucket_from_key, lane_from_key},
 };
 
-use super::{Queue, backlog::Backlog};
+use super::{Queue, backlog::Backlog, gone::Gone, lane};
 
 impl Queue {
     /// Finds the queue that the rows describe; `busy` has a lane for each run that a worker has.
@@ -25,10 +25,7 @@ impl Queue {
         for (key, value) in scan_tag(rows, Tag::Hold, usize::MAX)? {
             queue.set_hold(lane_from_key(&key).0, HoldRow::from_value(&value)?);
         }
-        for (key, _) in scan_tag(rows, Tag::Gone, usize::MAX)? {
-            let offset = key[1..9].try_into().expect("the key of a gone run has nine bytes");
-            queue.gone.insert(Offset(u64::from_be_bytes(offset)));
-        }
+        queue.gone = Gone::open(rows)?;
         let lanes = &mut queue.lanes;
         queue.backlog = Backlog::open(rows, |entry| {
             lanes.entry(entry.lane).or_default().append(entry.lane, entry.waiting);
@@ -40,6 +37,7 @@ impl Queue {
             queue.requeued += 1;
         }
         let ids: Vec<LaneId> = queue.lanes.keys().copied().collect();
+        queue.has_former = ids.iter().chain(queue.holds.keys()).any(|id| lane::is_former(*id));
         for id in ids {
             queue.settle(id, rows);
         }

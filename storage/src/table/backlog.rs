@@ -43,11 +43,6 @@ const HAS_NUMBER: u8 = 2;
 const HAS_LANE_KEY: u8 = 4;
 
 impl BacklogRow {
-    /// The bucket that an offset belongs to.
-    pub fn bucket(offset: Offset) -> u64 {
-        offset.0 / BUCKET_OFFSETS
-    }
-
     /// The key of a bucket of a workflow.
     pub fn key(owner: u64, bucket: u64) -> Key {
         Key::new(Tag::Backlog).u64(owner).u64(bucket)

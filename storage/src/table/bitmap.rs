@@ -18,6 +18,11 @@ pub const BUCKET_OFFSETS: u64 = 256;
 pub struct Bitmap(pub [u8; 32]);
 
 impl Bitmap {
+    /// The bucket that an offset belongs to.
+    pub fn bucket(offset: Offset) -> u64 {
+        offset.0 / BUCKET_OFFSETS
+    }
+
     /// Reads a row.
     pub fn from_value(value: &[u8]) -> Result<Self, Damage> {
         value.try_into().map(Self).map_err(|_| Damage::new("row", "a set is not 32 bytes"))
