@@ -171,6 +171,36 @@ fn a_sync_that_fails_refuses_all_who_asked_ends_the_process_and_loses_nothing_ac
     }
 }
 
+#[test]
+fn a_disk_that_becomes_read_only_refuses_what_comes_ends_the_process_and_loses_nothing_acknowledged() {
+    for runtime in ["io_uring", "epoll"] {
+        let home = home();
+        let mut server = start(home.path(), runtime);
+        let acknowledged: Vec<String> = (0..3)
+            .map(|_| server.post(AT_ONCE, "{}").1["work_order_id"].as_str().unwrap().to_owned())
+            .collect();
+        put(home.path(), "read-only");
+        let (status, head, body) = answer(&mut send(server.address(), AT_ONCE));
+        assert_eq!(status, 503, "{head}{body}");
+        assert!(head.contains("\r\nretry-after: "), "{head}");
+        assert_eq!(server.wait().code(), Some(1));
+        assert!(server.trace().contains("Read-only file system"), "{}", server.trace());
+        drop(server);
+        // Nothing is begun on it either, and nothing is changed.
+        let started = tool()
+            .args(["serve", "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(home.path().join("data"))
+            .env("LD_PRELOAD", preload::library("common/sync.c"))
+            .env("SYNC_DIR", home.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&started.stderr);
+        assert!(!started.status.success() && said.contains("Read-only file system"), "{said}");
+        take(home.path(), "read-only");
+        is_all_there(home.path(), &acknowledged);
+    }
+}
+
 /// Whoever was told of a work order finds it once, and it ends well; what was refused may be there.
 fn is_all_there(home: &Path, acknowledged: &[String]) {
     let server = Keyway::start(home, &[]);

@@ -1,7 +1,8 @@
 // Stands between a process and the C library (LD_PRELOAD): holds its syncs, fails them, or kills it (-9) at one step of a
 // turn. The steps are those of the thread that syncs, whichever runtime serves the connections.
 //
-// SYNC_DIR   a folder: while `hold` is in it syncs wait, and `held` is put into it; while `fail` is in it they fail
+// SYNC_DIR   a folder: while `hold` is in it syncs wait, and `held` is put into it; while `fail` is in it they fail; while
+//            `read-only` is in it files can neither be written nor synced, as after the kernel has remounted their disk
 // KILL_AT    write   before bytes of a file are written
 //            sync    before written bytes are synced
 //            synced  after they were
@@ -51,6 +52,11 @@ static int is_wished(const char *name, char path[PATH_BYTES]) {
 ssize_t write(int fd, const void *bytes, size_t length) {
   static ssize_t (*next)(int, const void *, size_t);
   if (!next) next = dlsym(RTLD_NEXT, "write");
+  char path[PATH_BYTES];
+  if (is_file(fd) && is_wished("read-only", path)) {
+    errno = EROFS;
+    return -1;
+  }
   if (is_file(fd)) {
     pass(has_synced ? "rows" : "write");
     has_synced = 0;
@@ -77,6 +83,10 @@ int fdatasync(int fd) {
   }
   if (is_wished("fail", path)) {
     errno = EIO;
+    return -1;
+  }
+  if (is_wished("read-only", path)) {
+    errno = EROFS;
     return -1;
   }
   int result = next(fd);
