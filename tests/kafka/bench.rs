@@ -162,6 +162,25 @@ fn a_bench_whose_server_dies_reports_what_was_measured_until_then() {
 }
 
 #[test]
+fn a_bench_at_a_rate_whose_server_dies_ends_soon_and_reports_what_was_measured_until_then() {
+    let bench = Bench::start(&shared_address(), 8, &["--rate", "500", "--seconds", "600"]);
+    let server = bench.server();
+    eventually("it has a topic", || bench.topic().is_some());
+    let topic = bench.topic().unwrap();
+    eventually("it was looked at while messages were sent", || {
+        let committed = bench.client.committed(&topic, &topic, 8);
+        committed.iter().flatten().sum::<i64>() > 1_500
+    });
+    signal("KILL", server);
+    let output = bench.end();
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("sent to durable: the server is gone"), "{}", stderr(&output));
+    let step = &report(&output)["steps"][0];
+    assert_eq!(step["name"], "500 messages/s, to durable");
+    assert!(events(&step["measured"]) > 0, "{step}");
+}
+
+#[test]
 fn a_bench_whose_broker_dies_says_so_and_reports_what_was_measured_before() {
     let mut broker = Broker::start();
     let bench = Bench::start(&broker.address(), 7, &["--messages", "20000"]);

@@ -23,6 +23,7 @@ workflows:
         name: Job
         body: |
           fn(state => {
+            while (state.data.hang) {}
             if (state.data.fail) { throw new Error('it was told to fail'); }
             const until = Date.now() + 3;
             while (Date.now() < until) {}
@@ -142,6 +143,27 @@ fn inputs_of_one_key_run_in_their_order_and_other_keys_beside_them() {
         {
             assert_eq!(server.ended_run(&send(server, trigger, "", &body).1)["state"], "success");
         }
+    });
+}
+
+#[test]
+fn a_run_that_takes_its_time_holds_back_its_own_key_and_no_other() {
+    on_both_runtimes(PROJECT, FLAGS, |server| {
+        let of = |key: u64| json!({"patient": {"id": key}});
+        let (_, long) = send(server, PATIENTS, "", &json!({"patient": {"id": 1}, "hang": true}));
+        eventually("it has begun", || run(server, &long)["state"] == "started");
+        let (_, behind) = send(server, PATIENTS, "", &of(1));
+        let beside: Vec<String> = (2..12).map(|key| send(server, PATIENTS, "", &of(key)).1).collect();
+        for id in &beside {
+            assert_eq!(server.ended_run(id)["state"], "success");
+        }
+        assert_eq!(run(server, &long)["state"], "started");
+        assert_eq!(run(server, &behind)["state"], "available");
+        let cancelled = tool().args(["--server", &server.api, "runs", "cancel", &long]).output().unwrap();
+        assert!(cancelled.status.success());
+        let ended = [server.ended_run(&long), server.ended_run(&behind)];
+        assert_eq!((&ended[0]["state"], &ended[1]["state"]), (&json!("cancelled"), &json!("success")));
+        are_one_after_the_other(&ended);
     });
 }
 

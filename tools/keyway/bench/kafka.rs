@@ -49,6 +49,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const STALL: Duration = Duration::from_secs(30);
 /// Pause between two looks at the clock when messages are sent at a rate.
 const PACE: Duration = Duration::from_millis(1);
+/// Pause between two looks at the server meanwhile: each costs it something.
+const PACED_LOOK: Duration = Duration::from_secs(1);
 
 /// What is needed for each part.
 struct Bench<'a> {
@@ -185,10 +187,39 @@ impl Bench<'_> {
         }
         let name = format!("{rate:.0} messages/s");
         self.progress.begin(&name);
+        let (begun, mut course) = (Instant::now(), Course::new(server.process()));
+        let sent = self.send(rate, &client, &mut course);
+        let goes_on = std::mem::replace(&mut self.goes_on, true);
+        let ended = sent.and_then(|count| {
+            self.look(&server.api, &mut course, count, &durable)?;
+            Ok(count)
+        });
+        let of_server = course.measure("sent to durable");
+        let (due, durable) = match ended {
+            Ok(_) => {
+                let (due, durable) = on_their_way(&client, &of_server.name)?;
+                (due, Measure { memory_bytes_max: of_server.memory_bytes_max, ..durable })
+            }
+            // Who was on the way for how long is known to the server alone.
+            Err(_) => (HashMap::new(), of_server),
+        };
+        self.report.steps.push(Step::new(format!("{name}, to durable"), self.paced(durable, begun), None));
+        let count = ended.map_err(|failure| told("sent to durable", failure))?;
+        if self.flags.executors > 0 {
+            self.follow(&server, "finished", count, &finished).1?;
+            let finished = self.paced(finished_on_their_way(&client, &due)?, begun);
+            self.report.steps.push(Step::new(format!("{name}, to finished"), finished, None));
+        }
+        self.goes_on &= goes_on;
+        Ok(())
+    }
+
+    /// Sends messages at a rate, and looks at times how far the server is. How many were sent.
+    fn send(&mut self, rate: f64, client: &Client, course: &mut Course) -> Result<u64, Failure> {
         let (mut schedule, mut messages) = (Schedule::new(rate, 0, 1, None), Messages::new(self.flags));
         let (begun, begun_us) = (Instant::now(), time::now().0);
         let end = Duration::from_secs(self.flags.seconds);
-        let mut count = 0;
+        let (mut count, mut look) = (0, PACED_LOOK);
         while schedule.next() < end && !self.is_ended() {
             while schedule.next() <= begun.elapsed() && schedule.next() < end {
                 // Its time is when it was due: one that the client was late with has waited.
@@ -199,27 +230,13 @@ impl Bench<'_> {
             self.broker.poll();
             self.goes_on &= !self.interrupt.wait(PACE);
             self.progress.part(begun.elapsed().as_secs().min(end.as_secs()), end.as_secs());
+            if begun.elapsed() >= look {
+                course.reach(durable(client)?);
+                look = begun.elapsed() + PACED_LOOK;
+            }
         }
         self.broker.flush()?;
-        let goes_on = std::mem::replace(&mut self.goes_on, true);
-        let (server_measure, ended) = self.follow(&server, "sent to durable", count, &durable);
-        ended?;
-        if self.flags.executors > 0 {
-            self.follow(&server, "finished", count, &finished).1?;
-        }
-        self.goes_on &= goes_on;
-        let (sent, durable) = on_their_way(&client, "sent to durable")?;
-        let durable = Measure { memory_bytes_max: server_measure.memory_bytes_max, ..durable };
-        self.report.steps.push(Step::new(format!("{name}, to durable"), self.paced(durable, begun), None));
-        if self.flags.executors > 0 {
-            let finished = finished_on_their_way(&client, &sent)?;
-            self.report.steps.push(Step::new(
-                format!("{name}, to finished"),
-                self.paced(finished, begun),
-                None,
-            ));
-        }
-        Ok(())
+        Ok(count)
     }
 
     /// A measure of what was sent at a rate: it took as long as sending did.
@@ -248,12 +265,7 @@ impl Bench<'_> {
     ) -> (Measure, Result<(), Failure>) {
         let mut course = Course::new(server.process());
         let ended = self.look(&server.api, &mut course, count, reached);
-        let ended = ended.map_err(|failure| match failure {
-            Failure::Unreachable(_) => Failure::Failed(format!("{name}: the server is gone")),
-            Failure::Failed(sentence) => Failure::Failed(format!("{name}: {sentence}")),
-            other => other,
-        });
-        (course.measure(name), ended)
+        (course.measure(name), ended.map_err(|failure| told(name, failure)))
     }
 
     fn look(
@@ -284,6 +296,15 @@ impl Bench<'_> {
     fn is_ended(&mut self) -> bool {
         self.goes_on &= !self.interrupt.wait(Duration::ZERO);
         !self.goes_on
+    }
+}
+
+/// What ended a part of the bench, with its name.
+fn told(name: &str, failure: Failure) -> Failure {
+    match failure {
+        Failure::Unreachable(_) => Failure::Failed(format!("{name}: the server is gone")),
+        Failure::Failed(sentence) => Failure::Failed(format!("{name}: {sentence}")),
+        other => other,
     }
 }
 
