@@ -68,6 +68,13 @@ fn are_claimed(server: &Keyway, count: usize) {
     });
 }
 
+/// Waits until a run has begun: one that was only claimed is given back at the end, and its attempt with it.
+fn has_begun(server: &Keyway, run: &str) {
+    eventually("it has begun", || {
+        server.get(&format!("/api/runs/{run}")).1["data"]["attributes"]["state"] == "started"
+    });
+}
+
 /// Every run ended well, at its first attempt.
 fn went_well(home: &Path, runs: &[String]) {
     let server = Keyway::start(home, &[]);
@@ -87,7 +94,7 @@ fn what_is_in_flight_is_finished_and_nothing_more_comes_in() {
         let mut caller = connect(&server);
         caller.write_all(&wire::request("POST", SYNC, JSON, b"{}")).unwrap();
         let run = post(&server, ASYNC);
-        are_claimed(&server, 2);
+        eventually("both have begun", || server.get("/api/status").1["data"]["runs"]["started"] == 2);
         server.signal("TERM");
         eventually("no connection is taken", || TcpStream::connect(server.address()).is_err());
         let (status, reason) = server.get("/health/ready");
@@ -108,11 +115,7 @@ fn a_run_that_never_ends_does_not_keep_the_server_and_is_offered_again() {
     let flags = ["--executors", "1", "--drain-seconds", "1"];
     let server = Keyway::start(home.path(), &flags);
     let run = post(&server, ENDLESS);
-    // One that was claimed and not begun would be given back, and its attempt with it.
-    eventually("it has begun", || {
-        let (_, answer) = server.get(&format!("/api/runs/{run}"));
-        answer["data"]["attributes"]["state"] == "started"
-    });
+    has_begun(&server, &run);
     assert_eq!(server.stop().code(), Some(0));
     let server = Keyway::start(home.path(), &flags);
     eventually("it is claimed again", || {
@@ -127,7 +130,7 @@ fn runs_that_wait_their_turn_in_the_executor_are_neither_lost_nor_tried_once_les
     let home = home();
     let server = Keyway::start(home.path(), &["--shards", "1", "--executors", "1"]);
     let mut runs = vec![post(&server, ASYNC)];
-    are_claimed(&server, 1);
+    has_begun(&server, &runs[0]);
     for path in [ONCE, ASYNC].into_iter().cycle().take(BEHIND) {
         runs.push(post(&server, path));
     }

@@ -9,13 +9,15 @@ use crate::{
 };
 
 const LIMIT_BYTES: u64 = 2_000_000;
+/// Runs end in the order in which their inputs came, so that it is known which ended first.
+const ONE_AFTER_THE_OTHER: &[&str] = &["--shards", "1", "--executors", "1"];
 
 #[test]
 fn a_start_counts_what_is_there_and_wipes_no_more_and_no_less() {
     let home = tempfile::tempdir().unwrap();
     let limit = format!("  intake:\n    dataclip_retention_bytes: {LIMIT_BYTES}\n");
     fs::write(home.path().join("project.yaml"), PROJECT.replace("  intake:\n", &limit)).unwrap();
-    let mut server = Keyway::start(home.path(), &["--shards", "1"]);
+    let mut server = Keyway::start(home.path(), ONE_AFTER_THE_OTHER);
     let mut orders = Vec::new();
     let mut seed = 0;
     for count in [30, 10, 5, 40] {
@@ -29,7 +31,7 @@ fn a_start_counts_what_is_there_and_wipes_no_more_and_no_less() {
             eventually("something is wiped", || retention(&server, "wiped_dataclips") > was);
         }
         server.kill();
-        server = Keyway::start(home.path(), &[]);
+        server = Keyway::start(home.path(), ONE_AFTER_THE_OTHER);
     }
     let has_body = |order: &String| {
         let shown = server.get(&format!("/api/work_orders/{order}?include=input")).1;
@@ -47,18 +49,15 @@ fn a_start_counts_what_is_there_and_wipes_no_more_and_no_less() {
     assert_eq!(server.stop().code(), Some(0));
     assert_eq!(offline(home.path(), &["verify"]).0, 0);
     // With all that is left weighed anew, nothing is too much.
-    let server = Keyway::start(home.path(), &[]);
+    let server = Keyway::start(home.path(), ONE_AFTER_THE_OTHER);
     let last = send(&server, seed)["work_order_id"].as_str().unwrap().to_owned();
-    eventually("one more goes for one that came", || {
-        let shown =
-            server.get(&format!("/api/work_orders/{}?include=input", orders[orders.len() - kept as usize]));
-        shown.1["data"]["attributes"]["input"].is_null()
-    });
-    let next = &orders[orders.len() - kept as usize + 1];
-    for order in [next, &last] {
+    let has_body = |order: &String| {
         let shown = server.get(&format!("/api/work_orders/{order}?include=input")).1;
-        assert!(!shown["data"]["attributes"]["input"].is_null(), "{shown}");
-    }
+        !shown["data"]["attributes"]["input"].is_null()
+    };
+    let (oldest, others) = orders[orders.len() - kept as usize..].split_first().unwrap();
+    eventually("one more goes for one that came", || !has_body(oldest));
+    assert!(others.iter().all(has_body) && has_body(&last), "and no other");
     assert_eq!(server.stop().code(), Some(0));
     assert_eq!(offline(home.path(), &["verify"]).0, 0);
 }
