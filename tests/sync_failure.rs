@@ -179,6 +179,9 @@ fn a_disk_that_becomes_read_only_refuses_what_comes_ends_the_process_and_loses_n
         let acknowledged: Vec<String> = (0..3)
             .map(|_| server.post(AT_ONCE, "{}").1["work_order_id"].as_str().unwrap().to_owned())
             .collect();
+        eventually("nothing more is to be written", || {
+            server.get("/api/status").1["data"]["runs"]["success"] == 3
+        });
         put(home.path(), "read-only");
         let (status, head, body) = answer(&mut send(server.address(), AT_ONCE));
         assert_eq!(status, 503, "{head}{body}");
