@@ -198,7 +198,8 @@ fn a_disk_that_becomes_read_only_refuses_what_comes_ends_the_process_and_loses_n
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&started.stderr);
-        assert!(!started.status.success() && said.contains("Read-only file system"), "{said}");
+        assert!(!started.status.success(), "{said}");
+        assert!(said.contains("Read-only file system"), "{said}");
         take(home.path(), "read-only");
         is_all_there(home.path(), &acknowledged);
     }
