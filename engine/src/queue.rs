@@ -21,6 +21,8 @@ use keyway_storage::{
     table::{AgainRow, HoldRow, Table, WaitingEntry, lane_key},
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::project::{Trigger, Workflow};
 use backlog::Backlog;
 use gone::Gone;
@@ -29,7 +31,8 @@ use lane::{Lane, Waiting};
 /// Everything that waits in one shard.
 #[derive(Debug, Default)]
 pub struct Queue {
-    lanes: BTreeMap<LaneId, Lane>,
+    /// Looked up for each input; nobody outside chooses their ids, which are hashes of secrets.
+    lanes: FxHashMap<LaneId, Lane>,
     backlog: Backlog,
     ready: BTreeMap<WorkflowId, Ready>,
     /// Workflows with ready lanes, in the order of their turns.

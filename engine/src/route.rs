@@ -25,6 +25,17 @@ pub fn ticks_hash(trigger: TriggerId) -> u64 {
     route.hash().expect("a stream has an owner")
 }
 
+/// How far the hashes of neighbouring partitions are from each other. A prime, so that any number of shards gets equally many
+/// of them; and that part of `ROUTE_SLOTS` of which multiples fall everywhere alike (the golden ratio), for data dirs whose
+/// shards own whole ranges of slots.
+const PARTITION_STEP: u64 = 2_531;
+
+/// The stream that the partitions of a topic share, and which of them this one is.
+fn split(stream: &str) -> (&str, u64) {
+    let parts = stream.rsplit_once('/');
+    parts.and_then(|(topic, number)| Some((topic, number.parse().ok()?))).unwrap_or((stream, 0))
+}
+
 /// What must meet.
 #[derive(Debug, Clone, Copy)]
 pub struct Route<'a> {
@@ -58,8 +69,10 @@ impl Route<'_> {
                 hash.write_u128(*key);
             }
             (None, None, Position::Next { stream, .. }) => {
+                let (topic, partition) = split(stream);
                 hash.write(&self.trigger.0);
-                hash.write(stream.as_bytes());
+                hash.write(topic.as_bytes());
+                return Some(hash.finish().wrapping_add(partition.wrapping_mul(PARTITION_STEP)));
             }
             (None, None, Position::None) => return None,
         }

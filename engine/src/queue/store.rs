@@ -36,7 +36,9 @@ impl Queue {
             queue.lanes.entry(id).or_default().again.insert(Offset(offset), AgainRow::from_value(&value)?);
             queue.requeued += 1;
         }
-        let ids: Vec<LaneId> = queue.lanes.keys().copied().collect();
+        let mut ids: Vec<LaneId> = queue.lanes.keys().copied().collect();
+        // Their turns follow from the rows alone.
+        ids.sort_unstable();
         queue.has_former = ids.iter().chain(queue.holds.keys()).any(|id| lane::is_former(*id));
         for id in ids {
             queue.settle(id, rows);
