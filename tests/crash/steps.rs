@@ -16,12 +16,11 @@ use std::{
 
 use crate::{
     Acknowledged, HOOK, PROJECT,
-    common::{keyway::Keyway, preload},
+    common::{keyway::Keyway, kill::SIGKILL, preload},
     is_whole, rows_are_the_fold_of_the_log, send,
 };
 
 const SENDERS: usize = 4;
-const SIGKILL: i32 = 9;
 /// The steps of a turn, in their order.
 const STEPS: [&str; 6] = ["write", "sync", "synced", "tell", "told", "rows"];
 /// How often a step is passed before the kill: in the very first turn with inputs, and in the middle of many.
