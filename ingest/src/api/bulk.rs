@@ -230,7 +230,10 @@ fn start(call: &Call, queues: Vec<VecDeque<RunKey>>, deed: BulkDeed) -> Result<(
         under_way.fetch_sub(1, Ordering::AcqRel);
         return Err(ApiError::unavailable("Enough bulk requests are under way. Try again later."));
     }
-    let job = Job::new(call.api, Uuid::new_v4().into_bytes(), deed, queues);
+    let mut job = Job::new(call.api, Uuid::new_v4().into_bytes(), deed);
+    for (shard, of) in queues.into_iter().enumerate().filter(|(shard, of)| *shard == 0 || !of.is_empty()) {
+        job.add(ShardId(shard as u8), of);
+    }
     for (shard, of) in job.shards() {
         let of = of.iter().copied().collect();
         let begin = BulkWish::Begin(BulkStarted { id: job.id, deed: job.deed.clone(), of });
@@ -247,13 +250,13 @@ impl Api {
             for BulkStarted { id, deed, of } in open_bulks(reader)? {
                 let index = found.iter().position(|job| job.id == id).unwrap_or_else(|| {
                     self.under_way.bulk.fetch_add(1, Ordering::AcqRel);
-                    let queues = self.readers.iter().map(|_| VecDeque::new()).collect();
-                    found.push(Job::new(self, id, deed, queues));
+                    found.push(Job::new(self, id, deed));
                     found.len() - 1
                 });
                 found[index].add(reader.shard, of);
             }
         }
+        found.iter_mut().for_each(Job::forget_unless_whole);
         let spawned = found.into_iter().try_for_each(Job::spawn);
         spawned.map_err(|error| ApiError::unavailable(format!("No thread can be started: {error}.")))
     }

@@ -22,7 +22,8 @@ pub enum BulkDeed {
     },
 }
 
-/// Something was asked of many at once: it goes on, over restarts too, until it was asked of each.
+/// Something was asked of many at once: it goes on, over restarts too, until it was asked of each. Shard 0 has it last, with
+/// nobody if none are there: what it does not have was never taken in.
 #[derive(Archive, Serialize, Deserialize, serde::Serialize, serde::Deserialize, Clone, PartialEq, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct BulkStarted {

@@ -1,10 +1,11 @@
 //! The thread that asks something of each of many.
 //!
 //! Invariant: it may be begun anew at any place: what was asked before is passed over. It ends when each was asked, or when
-//! the process does; then the next start goes on with it.
+//! the process does; then the next start goes on with it. It counts when shard 0 has noted it, which is the last to be told
+//! of it and of its end: whatever happens in between, something is asked of all of them or of none.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
     sync::{
         Arc,
@@ -27,6 +28,7 @@ use keyway_storage::{
     limits::{BULK_WAIT_MS, BULK_WINDOW},
     place::{RunKey, ShardId},
 };
+use uuid::Uuid;
 
 use crate::api::{
     Api,
@@ -42,6 +44,8 @@ pub struct Job {
     /// What becomes of each.
     pub deed: BulkDeed,
     queues: Vec<VecDeque<RunKey>>,
+    /// The shards that have noted it, or are to.
+    noted: BTreeSet<usize>,
     readers: Vec<ShardReader>,
     ports: Vec<AdminPort>,
     draining: Arc<AtomicBool>,
@@ -59,11 +63,12 @@ impl Drop for UnderWay {
 
 impl Job {
     /// A job that was counted among those under way.
-    pub fn new(api: &Api, id: [u8; 16], deed: BulkDeed, queues: Vec<VecDeque<RunKey>>) -> Self {
+    pub fn new(api: &Api, id: [u8; 16], deed: BulkDeed) -> Self {
         Self {
             id,
             deed,
-            queues,
+            queues: api.readers.iter().map(|_| VecDeque::new()).collect(),
+            noted: BTreeSet::new(),
             readers: api.readers.clone(),
             ports: api.ports.clone(),
             draining: Arc::clone(&api.draining),
@@ -71,14 +76,24 @@ impl Job {
         }
     }
 
-    /// The shards that it concerns, the first one last.
+    /// The shards that note it, with what is asked there; shard 0 is among them, and last.
     pub fn shards(&self) -> impl Iterator<Item = (usize, &VecDeque<RunKey>)> {
-        self.queues.iter().enumerate().rev().filter(|(_, queue)| !queue.is_empty())
+        self.noted.iter().rev().map(|shard| (*shard, &self.queues[*shard]))
     }
 
-    /// Adds what is to be asked of a shard.
-    pub fn add(&mut self, shard: ShardId, of: Vec<RunKey>) {
-        self.queues[usize::from(shard.0)].extend(of);
+    /// Adds what is to be asked of a shard, which notes it.
+    pub fn add(&mut self, shard: ShardId, of: impl IntoIterator<Item = RunKey>) {
+        let shard = usize::from(shard.0);
+        self.queues[shard].extend(of);
+        self.noted.insert(shard);
+    }
+
+    /// Asks nothing of anyone if nobody can have been told that it was taken in; its notes end.
+    pub fn forget_unless_whole(&mut self) {
+        if !self.noted.contains(&0) {
+            tracing::info!(id = %Uuid::from_bytes(self.id), "a request about many was cut short and is left undone");
+            self.queues.iter_mut().for_each(VecDeque::clear);
+        }
     }
 
     /// Begins to ask.
@@ -87,7 +102,6 @@ impl Job {
     }
 
     fn run(mut self) {
-        let shards: Vec<usize> = self.shards().map(|(shard, _)| shard).collect();
         while self.queues.iter().any(|queue| !queue.is_empty()) {
             if self.draining.load(Ordering::Acquire) {
                 return;
@@ -96,7 +110,7 @@ impl Job {
                 return tracing::error!(%error, "what was asked of many cannot be read; the next start goes on");
             }
         }
-        for shard in shards {
+        for shard in self.noted.into_iter().rev() {
             if let Err(error) = self.ports[shard].ask(Command::Bulk(BulkWish::End(self.id))) {
                 tracing::warn!(%error, "the end of a bulk request is not noted; the next start looks again");
             }
