@@ -59,6 +59,10 @@ fn nothing_acknowledged_is_lost_or_doubled_by_twenty_kills() {
     let sent = Arc::new(AtomicU64::new(0));
     for round in 0..ROUNDS {
         let server = start(home.path(), round);
+        if round % 3 == 2 {
+            // One that five processes in a row had and lost is lost by the rules: some get through in between.
+            eventually("what was left has ended", || open_runs(&server) == 0);
+        }
         let target = acknowledged.lock().unwrap().len() + ACKNOWLEDGED_BEFORE_KILL[round % 5];
         send_until_killed(server, target, &acknowledged, &sent);
     }
