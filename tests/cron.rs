@@ -1,7 +1,8 @@
 //! Cron triggers, live: the real binary over the boundary of a minute, killed with -9 on both sides of it, and with a
 //! cursor that is too large beside real mail servers.
 //!
-//! Both wait for the same real minute to begin; everything that needs a longer time is tested where time is passed in.
+//! Both wait for a minute to begin, on clocks that `common/clock.c` has set to the end of one; everything that needs a
+//! longer time is tested where time is passed in.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,6 +11,7 @@ mod common;
 use std::{
     collections::BTreeSet,
     fs,
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -18,7 +20,7 @@ use common::{
     fake::Fake,
     keyway::{Keyway, eventually},
     mail::{Real, RealMailServer},
-    stdout, tls, tool,
+    preload, stdout, tls, tool,
 };
 use serde_json::{Value, json};
 
@@ -45,8 +47,28 @@ const NEVER: &str = r#"
 const NEVER_TRIGGER: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 const FLAGS: &[&str] = &["--shards", "2", "--executors", "1"];
 
-fn second() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+/// A clock that is ahead of the real one.
+#[derive(Clone, Copy)]
+struct Clock {
+    ahead: u64,
+}
+
+impl Clock {
+    /// One that shows the 52nd second of a minute: time to start, and little to wait.
+    fn near_the_end_of_a_minute() -> Self {
+        Self { ahead: (60 + 52 - Self { ahead: 0 }.second() % 60) % 60 }
+    }
+
+    fn second(self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + self.ahead
+    }
+
+    /// Starts a server whose clock it is.
+    fn start(self, home: &Path, variables: &[(&str, &str)]) -> Keyway {
+        let (library, ahead) = (preload::library("common/clock.c"), self.ahead.to_string());
+        let clock = [("LD_PRELOAD", library.as_str()), ("CLOCK_AHEAD_SECONDS", &ahead)];
+        Keyway::start_with(home, FLAGS, &[&clock, variables].concat())
+    }
 }
 
 /// The ticks that the log has, as seconds since 1970.
@@ -71,20 +93,21 @@ fn ask(server: &Keyway, line: &[&str]) -> Value {
 fn a_tick_is_made_once_over_a_crash_on_both_sides_of_its_minute() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
-    let server = Keyway::start(home.path(), FLAGS);
+    let clock = Clock::near_the_end_of_a_minute();
+    let server = clock.start(home.path(), &[]);
     shown_in_words(&server);
     set_by_hand(&server);
-    eventually("the minute is nearly over", || second() % 60 >= 57);
-    let boundary = (second() / 60 + 1) * 60;
+    eventually("the minute is nearly over", || clock.second() % 60 >= 57);
+    let boundary = (clock.second() / 60 + 1) * 60;
     let before = ticks(&server);
     server.kill();
-    eventually("the next minute has begun", || second() > boundary);
+    eventually("the next minute has begun", || clock.second() > boundary);
 
-    let server = Keyway::start(home.path(), FLAGS);
+    let server = clock.start(home.path(), &[]);
     eventually("the tick is made", || ticks(&server).len() > before.len());
     server.kill();
 
-    let server = Keyway::start(home.path(), FLAGS);
+    let server = clock.start(home.path(), &[]);
     eventually("its run ends", || {
         let runs = server.get("/api/runs?state=success&page_size=1000").1;
         runs["data"].as_array().unwrap().len() == ticks(&server).len()
@@ -184,7 +207,7 @@ struct Warning {
 
 impl Warning {
     /// `ca` is what the mail server's certificate may be signed by.
-    fn start(real: Real, ca: tls::Pair) -> Self {
+    fn start(clock: Clock, real: Real, ca: tls::Pair) -> Self {
         let mail = RealMailServer::start(real);
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("ca.pem"), ca.chain).unwrap();
@@ -195,7 +218,7 @@ impl Warning {
             home.path().join("ca.pem").display()
         );
         fs::write(home.path().join("project.yaml"), format!("{large}{email}")).unwrap();
-        let server = Keyway::start_with(home.path(), FLAGS, &[("SMTP_URL", &mail.url)]);
+        let server = clock.start(home.path(), &[("SMTP_URL", &mail.url)]);
         Self { home, server, mail }
     }
 
@@ -242,13 +265,14 @@ impl Warning {
 
 #[test]
 fn the_warning_of_a_large_cursor_reaches_real_mail_servers_over_tls_and_a_login() {
-    let started = Warning::start(Real::StartTls, tls::FIRST);
-    let implicit = Warning::start(Real::Implicit, tls::FIRST);
-    let refused = Warning::start(Real::Refuse, tls::FIRST);
-    let unsigned = Warning::start(Real::Implicit, tls::SECOND);
-    let absent = Warning::start(Real::StartTls, tls::FIRST);
+    let clock = Clock::near_the_end_of_a_minute();
+    let started = Warning::start(clock, Real::StartTls, tls::FIRST);
+    let implicit = Warning::start(clock, Real::Implicit, tls::FIRST);
+    let refused = Warning::start(clock, Real::Refuse, tls::FIRST);
+    let unsigned = Warning::start(clock, Real::Implicit, tls::SECOND);
+    let absent = Warning::start(clock, Real::StartTls, tls::FIRST);
     absent.mail.end();
-    eventually("the minute is nearly over", || second() % 60 >= 57);
+    eventually("the minute is nearly over", || clock.second() % 60 >= 57);
     eventually("the minute begins", || !ticks(&started.server).is_empty());
     started.told();
     implicit.told();

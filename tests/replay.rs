@@ -64,12 +64,6 @@ fn start(home: &Path, round: usize) -> Keyway {
     Keyway::start(home, &["--shards", "2", "--runtime", ["io_uring", "epoll"][round % 2]])
 }
 
-fn post(server: &Keyway, path: &str, body: &Value) -> Value {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut answer = agent.post(format!("{}{path}", server.api)).send_json(body).unwrap();
-    answer.body_mut().read_json().unwrap()
-}
-
 fn show(server: &Keyway, id: &str) -> Value {
     server.get(&format!("/api/replays/{id}")).1["data"]["attributes"].clone()
 }
@@ -83,7 +77,7 @@ fn every_item_goes_through_once_and_in_order_whatever_kills_there_are() {
         assert_eq!(server.post(HOOK, &json!({"key": n % KEYS, "n": n}).to_string()).0, 200);
     }
     let body = json!({"from": "events", "workflow": "intake", "rate_per_second": 200});
-    let begun = post(&server, "/api/replays", &body);
+    let begun = server.ask("/api/replays", &body).1;
     assert_eq!(begun["data"]["attributes"]["matched"], INPUTS, "{begun}");
     let id = begun["data"]["id"].as_str().unwrap().to_owned();
     let server = killed_until_done(home.path(), server, &id, INPUTS);
@@ -105,7 +99,7 @@ fn every_dead_letter_goes_through_once_and_in_order_whatever_kills_there_are() {
     let counted = |server: &Keyway| server.get("/api/status").1["data"]["dead_letters"].as_u64();
     assert_eq!(counted(&server), Some(LETTERS));
     let body = json!({"from": "dead_letters", "reason": "no_run_created", "rate_per_second": 200});
-    let begun = post(&server, "/api/replays", &body);
+    let begun = server.ask("/api/replays", &body).1;
     assert_eq!(begun["data"]["attributes"]["matched"], LETTERS, "{begun}");
     let id = begun["data"]["id"].as_str().unwrap().to_owned();
     let server = killed_until_done(home.path(), server, &id, LETTERS);

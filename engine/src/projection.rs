@@ -12,7 +12,7 @@ use keyway_storage::{
     limits::RESTORE_ROWS_MAX,
     place::{Offset, RunKey},
     rows::{Rows, RowsReader},
-    table::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key, report_key},
+    table::{Bitmap, by_state_key, by_trigger_key, report_key},
 };
 
 use crate::run::ENDED_STATES;
@@ -96,13 +96,13 @@ impl Views {
 
     /// Whether a work order was made by the event at this offset, as far as the views were brought.
     pub fn is_work_order(&mut self, offset: Offset) -> Result<bool, ReadError> {
-        let set = self.set(by_trigger_key(ALL_TRIGGERS, offset.0 / BUCKET_OFFSETS))?;
+        let set = self.set(by_trigger_key(ALL_TRIGGERS, Bitmap::bucket(offset)))?;
         Ok(set.contains(offset))
     }
 
     /// Whether a dead letter was made by the event at this offset, open or not.
     pub fn is_letter(&mut self, offset: Offset) -> Result<bool, ReadError> {
-        Ok(self.set(Key::new(Tag::Letters).u64(offset.0 / BUCKET_OFFSETS))?.contains(offset))
+        Ok(self.set(Key::new(Tag::Letters).u64(Bitmap::bucket(offset)))?.contains(offset))
     }
 
     /// The oldest work order of a trigger in the committed rows, or of all.
@@ -150,7 +150,7 @@ impl Views {
     fn cut(&mut self, cut: &HistoryCut) -> Result<(), ReadError> {
         for of in &cut.of {
             for order in of.orders.iter().copied() {
-                let bucket = order.0 / BUCKET_OFFSETS;
+                let bucket = Bitmap::bucket(order);
                 self.set(by_trigger_key(ALL_TRIGGERS, bucket))?.remove(order);
                 self.set(by_trigger_key(of.trigger, bucket))?.remove(order);
                 self.set(Key::new(Tag::Requested).u64(bucket))?.remove(order);
@@ -159,10 +159,10 @@ impl Views {
             }
         }
         for requested in cut.requested.iter().copied() {
-            self.set(Key::new(Tag::Requested).u64(requested.0 / BUCKET_OFFSETS))?.remove(requested);
+            self.set(Key::new(Tag::Requested).u64(Bitmap::bucket(requested)))?.remove(requested);
         }
         for letter in cut.letters.iter().copied() {
-            self.set(Key::new(Tag::Letters).u64(letter.0 / BUCKET_OFFSETS))?.remove(letter);
+            self.set(Key::new(Tag::Letters).u64(Bitmap::bucket(letter)))?.remove(letter);
             self.rows.delete(Key::new(Tag::LetterEnd).u64(letter.0));
         }
         Ok(())
@@ -185,14 +185,14 @@ impl Views {
     }
 
     fn insert(&mut self, key: impl Fn(u64) -> Key, offset: Offset) -> Result<(), ReadError> {
-        self.set(key(offset.0 / BUCKET_OFFSETS))?.insert(offset);
+        self.set(key(Bitmap::bucket(offset)))?.insert(offset);
         Ok(())
     }
 
     /// Takes a work order out of the state that it ended in before, if it did.
     fn leave_states(&mut self, work_order: Offset) -> Result<(), ReadError> {
         for state in ENDED_STATES {
-            self.set(by_state_key(state, work_order.0 / BUCKET_OFFSETS))?.remove(work_order);
+            self.set(by_state_key(state, Bitmap::bucket(work_order)))?.remove(work_order);
         }
         Ok(())
     }

@@ -177,9 +177,14 @@ impl Keyway {
         document(agent().get(format!("{}{path}", self.api)).call().unwrap())
     }
 
-    /// Asks the API to do something, by POST without a body: status and answer.
-    pub fn ask(&self, path: &str) -> (u16, Value) {
-        document(agent().post(format!("{}{path}", self.api)).send_empty().unwrap())
+    /// Asks the API to do something, by POST: status and answer.
+    pub fn ask(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.try_ask(path, body).unwrap()
+    }
+
+    /// Asks a server that may die before it has answered.
+    pub fn try_ask(&self, path: &str, body: &Value) -> Result<(u16, Value), ureq::Error> {
+        agent().post(format!("{}{path}", self.api)).send_json(body).map(document)
     }
 
     /// Waits until a run has ended; gives its attributes.
@@ -214,7 +219,8 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn agent() -> ureq::Agent {
+/// A client that takes every status for an answer.
+pub fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
     config.timeout_global(Some(Duration::from_secs(WAIT_SECONDS_MAX))).build().into()
 }

@@ -9,40 +9,15 @@
 //            commit    before an offset is committed
 //            sent      after that was sent
 //            answered  when the answer to it has come
-// KILL_AFTER how often the step is passed before
-// KILL_WHEN  a file: nothing counts before it is there
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
+// KILL_AFTER, KILL_WHEN: see step.h
+#include "step.h"
 
 // Of a Kafka request: its length (4 bytes), what it asks for (2), a version (2), and a number that its answer has too (4).
 enum { KIND = 4, NUMBER = 8, NUMBER_BYTES = 4, HEAD_BYTES = 12, OFFSET_COMMIT = 8 };
 
-static atomic_int passed;
 // Which socket an offset was committed by, and the number of that request.
 static atomic_int committed_by = -1;
 static char number[NUMBER_BYTES];
-
-static void pass(const char *step) {
-  const char *at = getenv("KILL_AT"), *after = getenv("KILL_AFTER"), *when = getenv("KILL_WHEN");
-  if (at && after && when && !strcmp(at, step) && !access(when, F_OK) && atomic_fetch_add(&passed, 1) >= atoi(after)) {
-    kill(getpid(), SIGKILL);
-  }
-}
-
-static int is_file(int fd) {
-  struct stat seen;
-  // What is traced goes to a file too.
-  return fd > STDERR_FILENO && !fstat(fd, &seen) && S_ISREG(seen.st_mode);
-}
 
 ssize_t write(int fd, const void *bytes, size_t length) {
   static ssize_t (*next)(int, const void *, size_t);

@@ -9,39 +9,14 @@
 //            tell    before a door is woken to tell its callers
 //            told    after it was
 //            rows    before rows are written that follow from it
-// KILL_AFTER how often the step is passed before
-// KILL_WHEN  a file: nothing counts before it is there
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+// KILL_AFTER, KILL_WHEN: see step.h
+#include "step.h"
 
 // Whoever wakes a thread that waits for sockets writes a number of so many bytes.
 enum { WAKE_BYTES = 8, PATH_BYTES = 4096, LOOK_US = 1000 };
 
-static atomic_int passed;
 // Whether this thread has synced since it last wrote to a file.
 static _Thread_local int has_synced;
-
-static void pass(const char *step) {
-  const char *at = getenv("KILL_AT"), *after = getenv("KILL_AFTER"), *when = getenv("KILL_WHEN");
-  if (at && after && when && !strcmp(at, step) && !access(when, F_OK) && atomic_fetch_add(&passed, 1) >= atoi(after)) {
-    kill(getpid(), SIGKILL);
-  }
-}
-
-static int is_file(int fd) {
-  struct stat seen;
-  // What is traced goes to a file too.
-  return fd > STDERR_FILENO && !fstat(fd, &seen) && S_ISREG(seen.st_mode);
-}
 
 // Whether the test has put this file into its folder.
 static int is_wished(const char *name, char path[PATH_BYTES]) {

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     HOOK, PROJECT,
     common::{
+        code,
         keyway::{Keyway, eventually},
         kill::SIGKILL,
-        preload,
+        preload, stderr, stdout, tool,
     },
     rows_are_the_fold_of_the_log,
 };
@@ -56,7 +57,7 @@ fn killed(step: &str, passed: u32) {
     let count = if is_taken { MANY } else { 0 };
     eventually("each that was asked for has another run", || runs(&server, "available") == count);
     if !is_taken {
-        asked_of(&server, "/api/reruns").unwrap();
+        assert_eq!(server.ask("/api/reruns", &json!({})).0, 202);
         eventually("each has another run", || runs(&server, "available") == MANY);
     }
     assert_eq!(server.stop().code(), Some(0));
@@ -74,11 +75,6 @@ fn killed(step: &str, passed: u32) {
     rows_are_the_fold_of_the_log(&home.path().join("data"));
 }
 
-fn asked_of(server: &Keyway, path: &str) -> Result<u16, ureq::Error> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    agent.post(format!("{}{path}", server.api)).send_json(json!({})).map(|answer| answer.status().as_u16())
-}
-
 /// Asks a server that is killed at a step. Whether it took the request in: it said so, or its log does.
 fn asked(home: &Path, path: &str, step: &str, passed: u32) -> bool {
     let (library, passed, when) = (preload::library("common/sync.c"), passed.to_string(), home.join("now"));
@@ -92,13 +88,13 @@ fn asked(home: &Path, path: &str, step: &str, passed: u32) -> bool {
     let before = begun(home);
     let mut server = Keyway::start_with(home, &FLAGS, &variables);
     fs::write(&when, "").unwrap();
-    let told = asked_of(&server, path);
+    let told = server.try_ask(path, &json!({}));
     let status = server.wait();
     assert_eq!(status.signal(), Some(SIGKILL), "{step}: {status}");
     drop(server);
     let is_begun = begun(home) > before;
     // Where it was killed before it could say so, nothing is told.
-    if let Ok(status) = told {
+    if let Ok((status, _)) = told {
         assert_eq!(status, 202, "{step}");
         assert!(is_begun, "{step}: it was told before it was durable");
     }
@@ -107,8 +103,11 @@ fn asked(home: &Path, path: &str, step: &str, passed: u32) -> bool {
 
 /// How many requests the log of the first shard has: it is the last to be told of one.
 fn begun(home: &Path) -> usize {
-    let server = Keyway::start(home, &FLAGS);
-    let events = server.get("/api/export?shard=0&kind=BulkStarted").1["data"].take();
-    assert_eq!(server.stop().code(), Some(0));
-    events.as_array().unwrap().len()
+    let output = tool()
+        .args(["events", "export", "--kind", "BulkStarted", "--data-dir"])
+        .arg(home.join("data"))
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    stdout(&output).lines().filter(|line| line.starts_with("{\"id\":\"0-")).count()
 }

@@ -210,8 +210,9 @@ fn a_blocked_key_is_tried_again_and_passed_over_by_the_api_and_what_waited_follo
     let state = |state: &str| status(&server)["runs"][state].as_u64().unwrap_or(0);
     let blocked = || trigger(&server)["blocked_keys_count"].as_u64().unwrap();
     eventually("only the blocked key waits", || state("available") == 3 && blocked() == 1);
-    let ask =
-        |key: &str, verb: &str| server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/{key}/{verb}")).0;
+    let ask = |key: &str, verb: &str| {
+        server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/{key}/{verb}"), &json!({})).0
+    };
     assert_eq!(ask("Yw==", "skip"), 404, "the other key is not blocked");
 
     // Tried again, it fails again: nothing overtakes it.
@@ -223,10 +224,10 @@ fn a_blocked_key_is_tried_again_and_passed_over_by_the_api_and_what_waited_follo
     let server = setting.read(home.path(), 2);
     let seen = trigger(&server);
     assert_eq!((&seen["blocked_keys_count"], &status(&server)["runs"]["available"]), (&json!(1), &json!(3)));
-    assert_eq!(server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/YQ==/skip")).0, 200);
+    assert_eq!(server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/YQ==/skip"), &json!({})).0, 200);
     is_idle(&server);
     assert_eq!(trigger(&server)["blocked_keys_count"], 0);
-    assert_eq!(server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/YQ==/skip")).0, 404);
+    assert_eq!(server.ask(&format!("/api/triggers/{TRIGGER}/blocked_keys/YQ==/skip"), &json!({})).0, 404);
     let lines = lines(&server, |request| request["key"].to_string());
     let states: Vec<_> = lines["\"a\""].iter().map(|run| run["state"].clone()).collect();
     assert_eq!(json!(states), json!(["failed", "failed", "success", "success", "success"]));

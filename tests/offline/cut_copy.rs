@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     common::{
         code,
-        keyway::{Keyway, eventually},
+        keyway::{Keyway, agent, eventually},
         stderr, tool,
     },
     cut::{INPUTS, LIMIT_BYTES, retention, send},
@@ -40,8 +40,7 @@ fn cut(shards: u8, goes_on: bool) -> (tempfile::TempDir, Value) {
 
 /// Sends what has an idempotency key.
 fn keyed(server: &Keyway) -> Value {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let request = agent.post(format!("{}{TRIGGER}", server.url)).header("idempotency-key", "once");
+    let request = agent().post(format!("{}{TRIGGER}", server.url)).header("idempotency-key", "once");
     let request = request.content_type("application/json");
     let mut answer = request.send("{\"n\":1}").unwrap();
     assert_eq!(answer.status(), 200);

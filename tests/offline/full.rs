@@ -63,12 +63,6 @@ fn a_full_disk_stops_every_command_with_words_and_room_lets_it_go_on() {
     assert!(lines(&copied) == lines(&fs::read_to_string(&file).unwrap()));
 }
 
-fn asked(server: &Keyway, path: &str, body: &Value) -> (u16, Value) {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut answer = agent.post(format!("{}{path}", server.api)).send_json(body).unwrap();
-    (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
-}
-
 fn count(server: &Keyway, of: &str, name: &str) -> u64 {
     server.get("/api/status").1["data"][of][name].as_u64().unwrap()
 }
@@ -102,7 +96,7 @@ fn a_server_on_a_full_disk_refuses_what_is_asked_of_many_and_does_it_once_when_t
         status == 503
     });
     for (path, body) in &requests {
-        let (status, answer) = asked(&server, path, body);
+        let (status, answer) = server.ask(path, body);
         assert_eq!((status, &answer["error"]), (503, &json!("service_unavailable")), "{path}: {answer}");
     }
     assert_eq!(server.get("/api/status").1["data"]["dead_letters"], INPUTS);
@@ -111,7 +105,7 @@ fn a_server_on_a_full_disk_refuses_what_is_asked_of_many_and_does_it_once_when_t
     for (path, body) in &requests {
         let mut told = (0, Value::Null);
         eventually("it is taken", || {
-            told = asked(&server, path, body);
+            told = server.ask(path, body);
             told.0 == 202
         });
         if *path != "/api/rebuild" {
@@ -121,7 +115,7 @@ fn a_server_on_a_full_disk_refuses_what_is_asked_of_many_and_does_it_once_when_t
     eventually("each has another run", || count(&server, "runs", "available") == accepted + INPUTS);
     eventually("all are given up", || server.get("/api/status").1["data"]["dead_letters"] == 0);
     eventually("all are cancelled", || {
-        asked(&server, "/api/cancels", &json!({}));
+        server.ask("/api/cancels", &json!({}));
         count(&server, "runs", "available") == 0
     });
     assert_eq!(count(&server, "runs", "cancelled"), accepted + INPUTS);

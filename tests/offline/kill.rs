@@ -24,13 +24,6 @@ use crate::{
 
 const MANY: u64 = 400;
 
-fn post(server: &Keyway, path: &str, body: &Value) -> Value {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut answer = agent.post(format!("{}{path}", server.api)).send_json(body).unwrap();
-    assert_eq!(answer.status(), 202);
-    answer.body_mut().read_json().unwrap()
-}
-
 fn runs(server: &Keyway, state: &str) -> u64 {
     server.get("/api/status").1["data"]["runs"][state].as_u64().unwrap()
 }
@@ -44,13 +37,13 @@ fn what_was_asked_of_many_is_asked_of_each_once_whatever_kills_there_are() {
     eventually("all runs end", || runs(&server, "success") == MANY);
     assert_eq!(server.stop().code(), Some(0));
     let mut server = Keyway::start(home.path(), &["--executors", "0"]);
-    assert_eq!(post(&server, "/api/reruns", &json!({}))["data"]["matched"], MANY);
+    assert_eq!(server.ask("/api/reruns", &json!({})).1["data"]["matched"], MANY);
     for _ in 0..3 {
         server.kill();
         server = Keyway::start(home.path(), &["--executors", "0"]);
     }
     eventually("each has another run", || runs(&server, "available") == MANY);
-    assert_eq!(post(&server, "/api/cancels", &json!({}))["data"]["matched"], MANY);
+    assert_eq!(server.ask("/api/cancels", &json!({})).1["data"]["matched"], MANY);
     server.kill();
     server = Keyway::start(home.path(), &["--executors", "0"]);
     eventually("each is cancelled", || runs(&server, "cancelled") == MANY && runs(&server, "available") == 0);
@@ -177,9 +170,8 @@ fn doomed(home: &Path, kill: Kill) -> Keyway {
 fn killed_by(home: &Path, kill: Kill, path: &str, body: &Value) {
     let mut server = doomed(home, kill);
     fs::write(home.join("now"), "").unwrap();
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     // Whether the answer came before the kill is nobody's business.
-    let _ = agent.post(format!("{}{path}", server.api)).send_json(body);
+    let _ = server.try_ask(path, body);
     assert_eq!(server.wait().signal(), Some(SIGKILL), "{kill:?}");
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     common::{
-        keyway::{Keyway, eventually},
+        keyway::{Keyway, agent, eventually},
         tool,
     },
     furnish::{TRIGGER, furnished, offline},
@@ -63,8 +63,7 @@ impl Chance {
 
 /// Posts an input; gives its work order, and whether it was there before.
 pub fn send(server: &Keyway, path: &str, body: &Value, once: Option<&str>) -> (String, bool) {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut request = agent.post(format!("{}{path}", server.url));
+    let mut request = agent().post(format!("{}{path}", server.url));
     if let Some(once) = once {
         request = request.header("idempotency-key", format!("\"{once}\""));
     }
@@ -256,17 +255,15 @@ fn shards_do_not_change_under_a_replay_or_a_server_nor_their_routes_unseen() {
     let (code, _, errors) = offline(home.path(), &["reshard", "--shards", "3"]);
     assert_eq!(code, 5, "{errors}");
     let body = json!({ "from": "events", "trigger_id": &TRIGGER[3..], "rate_per_second": 1 });
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut answer = agent.post(format!("{}/api/replays", server.api)).send_json(&body).unwrap();
-    let id = answer.body_mut().read_json::<Value>().unwrap()["data"]["id"].as_str().unwrap().to_owned();
+    let (_, begun) = server.ask("/api/replays", &body);
+    let id = begun["data"]["id"].as_str().unwrap();
     assert_eq!(server.stop().code(), Some(0));
     let (code, _, errors) = offline(home.path(), &["reshard", "--shards", "3"]);
     assert_eq!(code, 1, "{errors}");
     assert!(errors.contains(&format!("replay {id} has not ended")), "{errors}");
     assert!(!home.path().join("data/routes").exists());
     let server = Keyway::start(home.path(), &[]);
-    let cancelled = agent.post(format!("{}/api/replays/{id}/cancel", server.api)).send_empty().unwrap();
-    assert_eq!(cancelled.status(), 200);
+    assert_eq!(server.ask(&format!("/api/replays/{id}/cancel"), &json!({})).0, 200);
     assert_eq!(server.stop().code(), Some(0));
     assert_eq!(offline(home.path(), &["reshard", "--shards", "3"]).0, 0);
     let path = home.path().join("data/routes");

@@ -36,14 +36,8 @@ fn nothing_of_a_workflow_that_keeps_nothing_is_in_the_log_after_its_runs() {
     let server = Keyway::start(home.path(), &[]);
     assert_eq!(server.get(&states).1, wiped);
     let order = answer["work_order_id"].as_str().unwrap();
-    let rerun = ureq::post(format!("{}/api/work_orders/{order}/reruns", server.api))
-        .config()
-        .http_status_as_error(false)
-        .build();
-    let mut rerun = rerun.send("{}").unwrap();
-    assert_eq!(rerun.status(), 409);
-    let rerun: Value = serde_json::from_str(&rerun.body_mut().read_to_string().unwrap()).unwrap();
-    assert_eq!(rerun["error"], "wiped", "{rerun}");
+    let (status, rerun) = server.ask(&format!("/api/work_orders/{order}/reruns"), &json!({}));
+    assert_eq!((status, &rerun["error"]), (409, &json!("wiped")), "{rerun}");
     assert_eq!(server.stop().code(), Some(0));
     let verified = offline(home.path(), &["verify"]);
     assert_eq!(verified.0, 0, "{verified:?}");

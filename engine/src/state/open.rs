@@ -13,7 +13,7 @@ use keyway_storage::{
     key::{Key, Tag},
     place::Offset,
     rows::Rows,
-    table::{BUCKET_OFFSETS, Bitmap, OpenRow, Table},
+    table::{Bitmap, OpenRow, Table},
 };
 
 /// Bytes of a trigger with its set.
@@ -139,7 +139,7 @@ impl OpenCounts {
     }
 
     fn members(&mut self, offset: Offset, rows: &Rows) -> Result<&mut Members, ReadError> {
-        let bucket = offset.0 / BUCKET_OFFSETS;
+        let bucket = Bitmap::bucket(offset);
         match self.members.entry(bucket) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {

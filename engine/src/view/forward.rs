@@ -140,7 +140,7 @@ impl<'a> LogWalk<'a> {
     }
 
     fn read_sets(&mut self, key: impl Fn(u64) -> Key) -> Result<(), ReadError> {
-        let (first, end) = (self.rest.first.0 / BUCKET_OFFSETS, self.rest.end.0.div_ceil(BUCKET_OFFSETS));
+        let (first, end) = (Bitmap::bucket(self.rest.first), self.rest.end.0.div_ceil(BUCKET_OFFSETS));
         let range = self.rest.first..self.rest.end;
         let (mut last, mut count) = (first, 0);
         for row in self.reader.views.scan(key(first), key(end)).take(WALK_ROWS) {

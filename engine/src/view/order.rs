@@ -5,7 +5,7 @@ use keyway_storage::{
     event::{Event, JobId, Received, RunError, RunState},
     key::Tag,
     place::{Offset, RunKey, Timestamp},
-    table::{BUCKET_OFFSETS, Bitmap, LeaseRow, Table, WorkOrderRow, by_trigger_key},
+    table::{Bitmap, LeaseRow, Table, WorkOrderRow, by_trigger_key},
 };
 
 use crate::{
@@ -89,7 +89,7 @@ fn is_cut(reader: &ShardReader, offset: Offset) -> Result<bool, ReadError> {
     if offset >= watermark_of(&reader.views, Tag::ViewsWatermark)? {
         return Ok(false);
     }
-    let set = reader.views.get(&by_trigger_key(ALL_TRIGGERS, offset.0 / BUCKET_OFFSETS))?;
+    let set = reader.views.get(&by_trigger_key(ALL_TRIGGERS, Bitmap::bucket(offset)))?;
     let set = set.map_or(Ok(Bitmap::default()), |value| Bitmap::from_value(&value))?;
     // Once more: they may have been dropped in between, their mark first.
     Ok(!set.contains(offset) && offset < watermark_of(&reader.views, Tag::ViewsWatermark)?)

@@ -27,7 +27,7 @@ pub struct Buckets {
 impl Buckets {
     /// The buckets that hold the offsets from `first` up to, not including, `end`.
     pub fn of(first: Offset, end: Offset) -> Self {
-        Self { first: first.0 / BUCKET_OFFSETS, end: end.0.div_ceil(BUCKET_OFFSETS) }
+        Self { first: Bitmap::bucket(first), end: end.0.div_ceil(BUCKET_OFFSETS) }
     }
 }
 
@@ -195,9 +195,9 @@ impl Walk {
             None => self.rows.next().transpose()?.map(|(key, _)| Offset(key.last_u64())),
         };
         let Some(first) = next else { return Ok(None) };
-        let number = first.0 / BUCKET_OFFSETS;
+        let number = Bitmap::bucket(first);
         let mut set = Bitmap::default();
-        while let Some(offset) = next.filter(|offset| offset.0 / BUCKET_OFFSETS == number) {
+        while let Some(offset) = next.filter(|offset| Bitmap::bucket(*offset) == number) {
             set.insert(offset);
             next = self.rows.next().transpose()?.map(|(key, _)| Offset(key.last_u64()));
         }
