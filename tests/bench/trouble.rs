@@ -60,11 +60,19 @@ fn checked(fake: &Fake) -> std::process::Output {
     bench(home.path(), &[&line[..], &SECOND].concat())
 }
 
+/// What the check found.
+fn check_of(output: &std::process::Output) -> serde_json::Value {
+    let mut report = report(output);
+    let check = report["steps"][0]["check"].take();
+    assert!(check.is_object(), "{report}\n{}", stderr(output));
+    check
+}
+
 #[test]
 fn a_lost_work_order_is_named() {
     let output = checked(&forgetful(|number| number, &[0, 1, 2, 4, 5, 6, 7, 8, 9]));
     assert_eq!(code(&output), 1);
-    let check = &report(&output)["steps"][0]["check"];
+    let check = &check_of(&output);
     assert_eq!(check["acknowledged"], 10);
     assert_eq!(check["found"], 9);
     assert_eq!(check["lost"], 1);
@@ -76,7 +84,7 @@ fn a_lost_work_order_is_named() {
 fn a_work_order_that_exists_twice_and_one_that_two_requests_got_are_named() {
     let output = checked(&forgetful(|number| number, &[0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 77]));
     assert_eq!(code(&output), 1);
-    let check = &report(&output)["steps"][0]["check"];
+    let check = &check_of(&output);
     assert_eq!(
         (&check["twice"], &check["lost"], &check["unacknowledged"]),
         (&1.into(), &0.into(), &1.into())
@@ -84,7 +92,7 @@ fn a_work_order_that_exists_twice_and_one_that_two_requests_got_are_named() {
 
     let output = checked(&forgetful(|number| number.min(8), &[0, 1, 2, 3, 4, 5, 6, 7, 8]));
     assert_eq!(code(&output), 1);
-    let check = &report(&output)["steps"][0]["check"];
+    let check = &check_of(&output);
     assert_eq!(check["twice"], 1);
     assert_eq!(check["examples"], serde_json::json!([id(8)]));
 }
