@@ -189,17 +189,17 @@ impl DataDir {
             make_shard(&path)?;
         }
         check_files(&path, durability)?;
-        let (database, [blocks, state, views]) =
-            open_database(&path).map_err(|error| open_error(&path, error))?;
+        let (database, keyspaces) = open_database(&path).map_err(|error| open_error(&path, error))?;
         let mode = match durability {
             Durability::Fsync => PersistMode::SyncData,
             Durability::Os => PersistMode::Buffer,
         };
         let manifest_file = Arc::clone(&self.manifest_file);
-        let log = EmbeddedLog::open(shard, &database, &blocks, path.clone(), mode, probe, manifest_file)?;
+        let log = EmbeddedLog::open(shard, &database, &keyspaces, path.clone(), mode, probe, manifest_file)?;
         self.check_tail(shard, log.live().end)?;
         let rows =
             |keyspace, tag| Rows::open(&database, keyspace, tag).map_err(|error| damaged(&path, &error));
+        let [_, state, views] = keyspaces;
         Ok(Store { log, state: rows(&state, Tag::Watermark)?, views: rows(&views, Tag::ViewsWatermark)? })
     }
 

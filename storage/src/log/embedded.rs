@@ -3,6 +3,7 @@
 //! Invariant: after a failed write or sync nothing is appended any more until the process starts again, because
 //! nobody knows what the disk holds. A full disk is noticed before anything is written, so it never comes to that.
 
+mod freeing;
 mod shrink;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     limits::{BATCH_BYTES_MAX, BLOCK_KEPT_BYTES_MAX, DISK_RESERVE_BYTES, SHRINK_ROOM_BYTES_MIN},
     place::{Offset, ShardId, Span},
 };
+use freeing::Freeing;
 use shrink::Shrinker;
 
 /// Most bytes of one value, a block with its table, that brings no project file.
@@ -53,22 +55,24 @@ pub struct EmbeddedLog {
     /// Bytes that may be appended before the disk is asked again how much is free.
     room_bytes: u64,
     shrinker: Shrinker,
+    _freeing: Freeing,
     /// Where `live` begins, for readers.
     dense: Arc<AtomicU64>,
     manifest: Arc<ManifestFile>,
 }
 
 impl EmbeddedLog {
-    /// Finds the ends of the log in this keyspace.
+    /// Finds the ends of the log in the first of these keyspaces of a shard.
     pub fn open(
         shard: ShardId,
         database: &Database,
-        blocks: &Keyspace,
+        keyspaces: &[Keyspace; 3],
         directory: PathBuf,
         mode: PersistMode,
         probe: Option<Arc<dyn SyncProbe>>,
         manifest: Arc<ManifestFile>,
     ) -> Result<Self, OpenError> {
+        let blocks = &keyspaces[0];
         let damaged = |how: String| OpenError::Damaged { path: directory.clone(), how };
         let end = |guard: Option<fjall::Guard>| -> Result<Option<PackedBlock>, OpenError> {
             let Some(guard) = guard else { return Ok(None) };
@@ -104,6 +108,7 @@ impl EmbeddedLog {
             poisoned,
             room_bytes,
             shrinker,
+            _freeing: Freeing::start(keyspaces.to_vec()),
             dense,
             manifest,
         })

@@ -196,6 +196,9 @@ pub struct Kafka {
     /// Skew of the keys after Zipf: 0 draws all alike.
     #[arg(long, value_name = "EXPONENT", default_value_t = 0.99, value_parser = exponent)]
     pub zipf: f64,
+    /// The order that the trigger keeps [default: key with --keys, none without].
+    #[arg(long, value_enum)]
+    pub ordering: Option<Ordering>,
     /// Threads that run jobs; without any, only what is durable is measured.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub executors: u16,
@@ -211,6 +214,17 @@ pub struct Kafka {
     /// Where the report goes.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// Which messages of a Kafka trigger wait for each other.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Ordering {
+    /// None.
+    None,
+    /// Those of a partition.
+    Partition,
+    /// Those with the same key.
+    Key,
 }
 
 /// Measures of the storage.

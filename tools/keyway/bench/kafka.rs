@@ -33,7 +33,12 @@ use super::{
     workspace::Workspace,
 };
 use crate::{
-    args::bench::Kafka, client::Client, failure::Failure, item::Item, print::Printer, signals::Interrupt,
+    args::bench::{Kafka, Ordering},
+    client::Client,
+    failure::Failure,
+    item::Item,
+    print::Printer,
+    signals::Interrupt,
 };
 use broker::Broker;
 use course::Course;
@@ -75,6 +80,7 @@ pub fn kafka(flags: &Kafka, out: &mut Printer) -> Result<(), Failure> {
         "body_bytes": flags.body_bytes,
         "keys": flags.keys,
         "zipf": flags.zipf,
+        "ordering": choice(&ordering(flags)),
         "executors": flags.executors,
         "shards": flags.shards,
         "durability": choice(&flags.durability),
@@ -404,8 +410,12 @@ fn time_of(item: &Item, name: &str) -> Option<u64> {
     time::parse(text).map(|time| time.0)
 }
 
+fn ordering(flags: &Kafka) -> Ordering {
+    flags.ordering.unwrap_or(if flags.keys.is_some() { Ordering::Key } else { Ordering::None })
+}
+
 fn project_file(flags: &Kafka, topic: &str) -> String {
-    let ordering = if flags.keys.is_some() { "key" } else { "none" };
+    let ordering = choice(&ordering(flags));
     let hosts: Vec<String> = flags.hosts.split(',').map(|host| format!("'{host}'")).collect();
     let hosts = hosts.join(", ");
     format!(
