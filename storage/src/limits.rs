@@ -115,7 +115,7 @@ pub const CACHE_BYTES: u64 = 32 << 20;
 /// Memory that the log fills before it is written out; a limit of its bytes on the disk does not count it.
 pub const LOG_MEMTABLE_BYTES: u64 = 16 << 20;
 /// Memory that a keyspace of rows fills before it is written out. Each time that it is, what reads and writes waits for some
-/// syncs of the store, tens of milliseconds on a busy disk.
+/// syncs of the store, ten milliseconds on a busy disk.
 pub const MEMTABLE_BYTES: u64 = 32 << 20;
 /// Journals of one shard before its keyspaces are written out. Bounds the replay at a start.
 pub const JOURNALS_BYTES_MAX: u64 = 128 << 20;

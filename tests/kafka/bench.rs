@@ -107,7 +107,7 @@ fn a_bench_says_how_long_messages_take_until_they_are_durable_and_their_runs_hav
         (&"consume and throw away".into(), &"plain file, fdatasync".into())
     );
     assert!(drained["steps"][0]["measured"]["appends"]["count"].as_u64() > Some(0));
-    assert_eq!(drained["settings"]["keys"], 10);
+    assert_eq!((&drained["settings"]["keys"], &drained["settings"]["ordering"]), (&10.into(), &"key".into()));
     assert_eq!(client.topic_of("keyway-bench-", 3), None, "its topic is deleted");
 }
 
