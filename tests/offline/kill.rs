@@ -37,13 +37,15 @@ fn what_was_asked_of_many_is_asked_of_each_once_whatever_kills_there_are() {
     eventually("all runs end", || runs(&server, "success") == MANY);
     assert_eq!(server.stop().code(), Some(0));
     let mut server = Keyway::start(home.path(), &["--executors", "0"]);
-    assert_eq!(server.ask("/api/reruns", &json!({})).1["data"]["matched"], MANY);
+    let (status, asked) = server.ask("/api/reruns", &json!({}));
+    assert_eq!((status, &asked["data"]["matched"]), (202, &json!(MANY)), "{asked}");
     for _ in 0..3 {
         server.kill();
         server = Keyway::start(home.path(), &["--executors", "0"]);
     }
     eventually("each has another run", || runs(&server, "available") == MANY);
-    assert_eq!(server.ask("/api/cancels", &json!({})).1["data"]["matched"], MANY);
+    let (status, asked) = server.ask("/api/cancels", &json!({}));
+    assert_eq!((status, &asked["data"]["matched"]), (202, &json!(MANY)), "{asked}");
     server.kill();
     server = Keyway::start(home.path(), &["--executors", "0"]);
     eventually("each is cancelled", || runs(&server, "cancelled") == MANY && runs(&server, "available") == 0);
