@@ -14,6 +14,7 @@ use keyway_storage::{
     table::{BUCKET_OFFSETS, Bitmap, by_state_key, by_trigger_key},
 };
 
+use super::set::Buckets;
 use crate::{projection::ALL_TRIGGERS, run::is_final, shard::ShardReader};
 
 /// Which events a walk comes to.
@@ -140,10 +141,10 @@ impl<'a> LogWalk<'a> {
     }
 
     fn read_sets(&mut self, key: impl Fn(u64) -> Key) -> Result<(), ReadError> {
-        let (first, end) = (Bitmap::bucket(self.rest.first), self.rest.end.0.div_ceil(BUCKET_OFFSETS));
+        let buckets = Buckets::of(self.rest.first, self.rest.end);
         let range = self.rest.first..self.rest.end;
-        let (mut last, mut count) = (first, 0);
-        for row in self.reader.views.scan(key(first), key(end)).take(WALK_ROWS) {
+        let (mut last, mut count) = (buckets.first, 0);
+        for row in self.reader.views.scan(key(buckets.first), key(buckets.end)).take(WALK_ROWS) {
             let (key, value) = row?;
             last = key.last_u64();
             let set = Bitmap::from_value(&value)?;

@@ -5,6 +5,7 @@
 
 mod freeing;
 mod shrink;
+mod worker;
 
 use std::{
     io,
@@ -30,8 +31,8 @@ use crate::{
     limits::{BATCH_BYTES_MAX, BLOCK_KEPT_BYTES_MAX, DISK_RESERVE_BYTES, SHRINK_ROOM_BYTES_MIN},
     place::{Offset, ShardId, Span},
 };
-use freeing::Freeing;
 use shrink::Shrinker;
+use worker::Worker;
 
 /// Most bytes of one value, a block with its table, that brings no project file.
 const PACKED_BYTES_MAX: u64 = 2 * BLOCK_KEPT_BYTES_MAX as u64;
@@ -55,7 +56,7 @@ pub struct EmbeddedLog {
     /// Bytes that may be appended before the disk is asked again how much is free.
     room_bytes: u64,
     shrinker: Shrinker,
-    _freeing: Freeing,
+    _freeing: Option<Worker>,
     /// Where `live` begins, for readers.
     dense: Arc<AtomicU64>,
     manifest: Arc<ManifestFile>,
@@ -108,7 +109,7 @@ impl EmbeddedLog {
             poisoned,
             room_bytes,
             shrinker,
-            _freeing: Freeing::start(keyspaces.to_vec()),
+            _freeing: freeing::start(keyspaces.to_vec()),
             dense,
             manifest,
         })

@@ -9,43 +9,25 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use fjall::{AbstractTree, Keyspace};
 
+use super::worker::Worker;
+
 /// Pause between two looks: rows stay in memory for longer before they are written out, or are few.
 const LOOK_MS: u64 = 200;
 
-/// The thread. It ends with the log.
-pub struct Freeing {
-    running: Option<(SyncSender<()>, JoinHandle<()>)>,
-}
-
-impl Freeing {
-    /// Frees for these keyspaces from now on.
-    pub fn start(keyspaces: Vec<Keyspace>) -> Self {
-        let (end, ended) = sync_channel(0);
-        match thread::Builder::new().name("freeing".to_owned()).spawn(move || run(&keyspaces, &ended)) {
-            Ok(thread) => Self { running: Some((end, thread)) },
-            Err(error) => {
-                tracing::warn!(%error, "no thread can be started to free memory: the store does it, and waits");
-                Self { running: None }
-            }
-        }
-    }
-}
-
-impl Drop for Freeing {
-    fn drop(&mut self) {
-        let Some((end, thread)) = self.running.take() else { return };
-        drop(end);
-        // The database is open for as long as the thread has it.
-        let _ = thread.join();
-    }
+/// Frees for these keyspaces from now on, until the worker is dropped.
+pub fn start(keyspaces: Vec<Keyspace>) -> Option<Worker> {
+    Worker::start("freeing", 0, move |ended| run(&keyspaces, ended))
+        .inspect_err(|error| {
+            tracing::warn!(%error, "no thread can be started to free memory: the store does it, and waits");
+        })
+        .ok()
 }
 
 fn run(keyspaces: &[Keyspace], ended: &Receiver<()>) {

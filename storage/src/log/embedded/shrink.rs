@@ -2,16 +2,15 @@
 //!
 //! Invariant: the shard never waits for it. It has a thread of its own, which ends with the log.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread::{self, JoinHandle},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+    mpsc::Receiver,
 };
 
 use fjall::Keyspace;
+
+use super::worker::Worker;
 
 /// Passes over the tree: the first finds which values are of no use any more, the second leaves them behind, and the
 /// third lets go of the files that had them.
@@ -22,7 +21,7 @@ const NOBODYS_KEY: [u8; 1] = [0];
 /// The thread, from the first time on that it is needed.
 #[derive(Default)]
 pub struct Shrinker {
-    running: Option<(SyncSender<()>, JoinHandle<()>)>,
+    worker: Option<Worker>,
     /// Askings that are not done.
     open: Arc<AtomicUsize>,
 }
@@ -30,21 +29,18 @@ pub struct Shrinker {
 impl Shrinker {
     /// Shrinks a keyspace soon. Asking again before it began is one asking.
     pub fn ask(&mut self, keyspace: &Keyspace) {
-        if self.running.is_none() {
-            let (ask, asked) = sync_channel(1);
+        if self.worker.is_none() {
             let (keyspace, open) = (keyspace.clone(), Arc::clone(&self.open));
-            let spawned =
-                thread::Builder::new().name("shrink".to_owned()).spawn(move || run(&keyspace, &asked, &open));
-            match spawned {
-                Ok(thread) => self.running = Some((ask, thread)),
+            match Worker::start("shrink", 1, move |asked| run(&keyspace, asked, &open)) {
+                Ok(worker) => self.worker = Some(worker),
                 // The next time that it is needed is soon enough.
                 Err(error) => return tracing::warn!(%error, "no thread can be started to shrink the log"),
             }
         }
-        if let Some((ask, _)) = &self.running {
+        if let Some(worker) = &self.worker {
             self.open.fetch_add(1, Ordering::AcqRel);
-            // A full channel is an asking that waits.
-            if ask.try_send(()).is_err() {
+            // One that waits is this one too.
+            if !worker.ask() {
                 self.open.fetch_sub(1, Ordering::AcqRel);
             }
         }
@@ -57,16 +53,9 @@ impl Shrinker {
 
     /// Waits for nothing any more: a store that failed may never finish what it began.
     pub fn leave(&mut self) {
-        self.running = None;
-    }
-}
-
-impl Drop for Shrinker {
-    fn drop(&mut self) {
-        let Some((ask, thread)) = self.running.take() else { return };
-        drop(ask);
-        // The database is open for as long as the thread has it.
-        let _ = thread.join();
+        if let Some(worker) = self.worker.take() {
+            worker.leave();
+        }
     }
 }
 
