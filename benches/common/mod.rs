@@ -108,12 +108,28 @@ pub struct Flood {
     pub left: Arc<AtomicU64>,
     trigger: TriggerId,
     body: Bytes,
+    /// What they are read from, as from a Kafka partition, and the number of the next one.
+    stream: Option<(Arc<str>, u64)>,
 }
 
 impl Flood {
     /// A flood of so many.
     pub fn new(left: &Arc<AtomicU64>) -> Self {
-        Self { left: Arc::clone(left), trigger: trigger(), body: body() }
+        Self { left: Arc::clone(left), trigger: trigger(), body: body(), stream: None }
+    }
+
+    /// A flood of so many, read from a stream.
+    pub fn of_stream(left: &Arc<AtomicU64>, stream: &str) -> Self {
+        Self { stream: Some((stream.into(), 0)), ..Self::new(left) }
+    }
+
+    fn next(&mut self) -> Input {
+        let mut input = input(self.trigger, &self.body);
+        if let Some((stream, number)) = &mut self.stream {
+            input.position = Position::Next { stream: Arc::clone(stream), number: *number };
+            *number += 1;
+        }
+        input
     }
 }
 
@@ -123,7 +139,8 @@ impl Source for Flood {
     fn offer(&mut self, _: Timestamp, batch: &mut Batch) {
         while self.left.load(Ordering::Relaxed) > 0 && batch.has_room(self.body.len()) {
             self.left.fetch_sub(1, Ordering::Relaxed);
-            batch.push(Ticket(0), Command::Receive(input(self.trigger, &self.body)), self.body.len());
+            let input = self.next();
+            batch.push(Ticket(0), Command::Receive(input), self.body.len());
         }
     }
 

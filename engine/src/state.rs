@@ -9,6 +9,7 @@ pub mod keys;
 mod open;
 mod replay;
 mod schedule;
+mod streams;
 mod wipe;
 
 pub use fold::lease_state;
@@ -32,12 +33,12 @@ use keyway_storage::{
         notice_key,
     },
 };
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{project::Project, queue::Queue, source::Positions};
 use keys::Keys;
 use open::OpenCounts;
 use replay::Replays;
+use streams::Streams;
 
 /// Gives the project that an event put into force.
 pub type Projects = Arc<dyn Fn(Offset, Option<&ProjectApplied>) -> Option<Arc<Project>> + Send + Sync>;
@@ -57,6 +58,7 @@ pub struct State {
     project_at: Option<Offset>,
     pub(crate) queue: Queue,
     keys: Keys,
+    streams: Streams,
     leases: BTreeMap<Offset, LeaseRow>,
     deadlines: BTreeSet<(Timestamp, Offset)>,
     switches: BTreeMap<TriggerId, bool>,
@@ -96,6 +98,7 @@ impl State {
             project_at,
             queue,
             keys,
+            streams: Streams::default(),
             leases: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             switches: BTreeMap::new(),
@@ -147,6 +150,7 @@ impl State {
     /// Commits what the events so far changed.
     pub fn commit(&mut self, watermark: Offset) -> Result<(), CommitError> {
         self.fresh.clear();
+        self.streams.flush(&mut self.rows);
         self.queue.flush(&mut self.rows);
         self.keys.flush(&mut self.rows);
         self.replays.flush(&mut self.rows);
@@ -262,8 +266,7 @@ impl State {
 
     /// The last position of a stream.
     pub fn position(&self, trigger: TriggerId, stream: &str) -> Result<Option<PositionRow>, ReadError> {
-        let value = self.rows.get(&PositionRow::key(trigger, xxh3_64(stream.as_bytes())))?;
-        Ok(value.map(|value| PositionRow::from_value(&value)).transpose()?)
+        self.streams.get(trigger, stream, &self.rows)
     }
 
     /// What an idempotency key stands for.

@@ -28,7 +28,7 @@ pub use run::{
 pub use schedule::{
     ClockSet, CursorFate, CursorSet, CursorState, SchedulesSet, TICKS, TICKS_SKIPPED, TriggerSchedule,
 };
-pub use shared::{Shared, SharedSource};
+pub use shared::{Named, Shared, SharedSource};
 pub use system::{
     Carried, MadeId, Opened, ProjectApplied, ReplayEnded, ReplayFailed, ReplayItemFailed, ReplayStarted,
     ReplaySwitched, TriggerSwitched,

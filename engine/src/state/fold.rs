@@ -128,22 +128,22 @@ impl State {
             }
             Position::Next { stream, number } => {
                 let row = PositionRow { number: *number, offset, at };
-                self.rows.put(PositionRow::key(trigger, xxh3_64(stream.as_bytes())), row.to_value());
+                self.streams.put(trigger, stream, row);
             }
         }
     }
 
     fn fold_moved(&mut self, offset: Offset, at: Timestamp, moved: &StreamMoved) {
         let stream = xxh3_64(moved.stream.as_bytes());
-        let position = PositionRow::key(moved.trigger, stream);
         let first = Key::new(Tag::Stream).bytes(&moved.trigger.0).u64(stream);
         match moved.next.checked_sub(1) {
             Some(number) => {
-                self.rows.put(position, PositionRow { number, offset, at }.to_value());
+                let row = PositionRow { number, offset, at };
+                self.streams.put(moved.trigger, &moved.stream, row);
                 self.rows.delete(first);
             }
             None => {
-                self.rows.delete(position);
+                self.streams.delete(moved.trigger, &moved.stream, &mut self.rows);
                 self.rows.put(first, Bytes::copy_from_slice(&at.0.to_le_bytes()));
             }
         }

@@ -13,7 +13,6 @@ use keyway_storage::{
     place::{Offset, Timestamp},
     table::{CursorRow, PositionRow, ScheduleRow, Table},
 };
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::State;
 use crate::project::{Project, Trigger};
@@ -86,7 +85,7 @@ impl State {
             for stream in [TICKS, TICKS_SKIPPED] {
                 let Some(row) = self.position(trigger, stream)? else { continue };
                 let row = PositionRow { number: row.number.min(set.wall.seconds()), ..row };
-                self.rows.put(PositionRow::key(trigger, xxh3_64(stream.as_bytes())), row.to_value());
+                self.streams.put(trigger, stream, row);
             }
         }
         Ok(())

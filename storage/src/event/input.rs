@@ -1,9 +1,11 @@
 //! What came in: inputs, dead letters, skipped ticks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rkyv::{Archive, Deserialize, Serialize};
 
-use super::{LaneId, Shared};
+use super::{LaneId, Named, Shared};
 use crate::place::{Offset, Place, Timestamp};
 
 /// A trigger's UUID, as its 16 bytes.
@@ -36,7 +38,8 @@ pub enum Position {
     /// The next number of a stream: a Kafka partition, a cron trigger, a replayed shard.
     Next {
         /// Name of the stream inside its trigger.
-        stream: Box<str>,
+        #[rkyv(with = Named)]
+        stream: Arc<str>,
         /// Strictly rising in a stream, not dense.
         number: u64,
     },

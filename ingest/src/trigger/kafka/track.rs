@@ -21,7 +21,7 @@ pub struct Track {
     /// Its number.
     pub partition: i32,
     /// `topic/id/partition`.
-    pub stream: Box<str>,
+    pub stream: Arc<str>,
     /// Hash of the stream; 0 stands for no stream.
     pub hash: u64,
     /// The shard that owns it.
