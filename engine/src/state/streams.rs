@@ -15,7 +15,12 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Last positions that changed since the last commit.
 #[derive(Debug, Default)]
-pub struct Streams(BTreeMap<Key, PositionRow>);
+pub struct Streams {
+    /// The one that was put last: inputs of one stream come in runs.
+    last: Option<(Key, PositionRow)>,
+    /// All others.
+    rest: BTreeMap<Key, PositionRow>,
+}
 
 impl Streams {
     /// The last position of a stream.
@@ -26,27 +31,34 @@ impl Streams {
         rows: &Rows,
     ) -> Result<Option<PositionRow>, ReadError> {
         let key = key(trigger, stream);
-        if let Some(row) = self.0.get(&key) {
-            return Ok(Some(*row));
+        let last = self.last.as_ref().filter(|(last, _)| *last == key).map(|(_, row)| row);
+        match last.or_else(|| self.rest.get(&key)) {
+            Some(row) => Ok(Some(*row)),
+            None => Ok(rows.get(&key)?.map(|value| PositionRow::from_value(&value)).transpose()?),
         }
-        Ok(rows.get(&key)?.map(|value| PositionRow::from_value(&value)).transpose()?)
     }
 
     /// Notes the last position of a stream.
     pub fn put(&mut self, trigger: TriggerId, stream: &str, row: PositionRow) {
-        self.0.insert(key(trigger, stream), row);
+        let key = key(trigger, stream);
+        if let Some((before, row)) = self.last.replace((key, row)).filter(|(before, _)| *before != key) {
+            self.rest.insert(before, row);
+        }
     }
 
     /// Lets a stream have no position.
     pub fn delete(&mut self, trigger: TriggerId, stream: &str, rows: &mut Rows) {
         let key = key(trigger, stream);
-        self.0.remove(&key);
+        self.last.take_if(|(last, _)| *last == key);
+        self.rest.remove(&key);
         rows.delete(key);
     }
 
     /// Writes what changed since the last commit.
     pub fn flush(&mut self, rows: &mut Rows) {
-        for (key, row) in std::mem::take(&mut self.0) {
+        let rest = std::mem::take(&mut self.rest);
+        // The last is newer than what the rest may have of the same stream.
+        for (key, row) in rest.into_iter().chain(self.last.take()) {
             rows.put(key, row.to_value());
         }
     }

@@ -195,12 +195,16 @@ impl Raw<'_> {
         }
         out.write_all(b"],\"key\":")?;
         write_text(out, key)?;
-        let (offset, partition, topic) = (self.offset, self.partition, self.topic);
-        write!(out, ",\"offset\":{offset},\"partition\":{partition},\"topic\":\"{topic}\",\"ts\":")?;
-        match self.timestamp {
-            Some(time) => write!(out, "{time}}}"),
-            None => out.write_all(b"null}"),
-        }
+        out.write_all(b",\"offset\":")?;
+        // In pieces: to format them costs more than all else that is done with a small message here.
+        serde_json::to_writer(&mut *out, &self.offset)?;
+        out.write_all(b",\"partition\":")?;
+        serde_json::to_writer(&mut *out, &self.partition)?;
+        out.write_all(b",\"topic\":\"")?;
+        out.write_all(self.topic.as_bytes())?;
+        out.write_all(b"\",\"ts\":")?;
+        serde_json::to_writer(&mut *out, &self.timestamp)?;
+        out.write_all(b"}")
     }
 }
 
