@@ -1,6 +1,6 @@
 //! Which runs a worker gets: workflows take turns, then their lanes, within the limits.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use keyway_storage::{
     event::{ClaimedRun, EventKind, LaneId, RunsClaimed, WorkflowId},
@@ -10,6 +10,7 @@ use keyway_storage::{
 
 use crate::{
     command::{Answer, Claim, Permits, RunClaim},
+    project::Project,
     queue::lane::{Lane, REPLAYED, Waiting, width},
     state::State,
 };
@@ -31,8 +32,8 @@ pub fn claim(state: &State, claim: Claim, now: Timestamp, out: &mut Vec<EventKin
         let run = RunKey { work_order: waiting.offset, n: waiting.row.n };
         let attempt = waiting.row.attempts + 1;
         let workflow = WorkflowId(lane.owner);
-        let timeout_ms =
-            state.project().workflow(workflow).map_or(60_000, |workflow| workflow.run_timeout_ms);
+        let version = version_of(state, claim.worker, waiting);
+        let timeout_ms = version.workflow(workflow).map_or(60_000, |workflow| workflow.run_timeout_ms);
         let lease_until = now.plus_millis(timeout_ms + LEASE_GRACE_MS);
         until = until.max(lease_until);
         runs.push(ClaimedRun { run, attempt, lane });
@@ -47,6 +48,16 @@ pub fn claim(state: &State, claim: Claim, now: Timestamp, out: &mut Vec<EventKin
     let diverted = picks.diverted;
     out.push(EventKind::RunsClaimed(RunsClaimed { worker: claim.worker, until, runs, diverted }));
     Answer::Claimed(claims)
+}
+
+/// The project that says how long a waiting run may take: that which it was made for.
+fn version_of(state: &State, worker: u32, waiting: Waiting) -> Arc<Project> {
+    let asked = waiting.row.requested.unwrap_or(waiting.offset);
+    // Most often the one in force. And the executor of this process keeps to the run's own limit by itself: its leases do
+    // not run out, and nothing is read for them.
+    let is_in_force = worker == 0 || state.project_at().is_some_and(|applied| asked > applied);
+    let read = if is_in_force { None } else { state.project_of(asked) };
+    read.unwrap_or_else(|| Arc::clone(state.project()))
 }
 
 struct Picks<'a> {

@@ -47,7 +47,10 @@ fn expire(
     out: &mut Vec<EventKind>,
 ) -> Result<(), ReadError> {
     let (run, attempt) = (lease.claimed.run, lease.claimed.attempt);
-    let workflow = state.project().workflow(lease.workflow);
+    // Of the version that it was made for: what the project in force says is for runs to come. What nobody knows of any
+    // more cannot be run again either.
+    let version = state.project_of(lease.requested.unwrap_or(run.work_order));
+    let workflow = version.as_ref().and_then(|project| project.workflow(lease.workflow));
     let at_most_once = workflow.is_none_or(|workflow| workflow.at_most_once);
     let give_up = at_most_once || attempt >= RUN_ATTEMPTS_MAX || !state.queue.has_room_again();
     if !lease.cancelled && !give_up {

@@ -1,6 +1,9 @@
-//! What the state knows of wipes, and what must not be wiped.
+//! What the state knows of wipes, and what must not be wiped: it is read once more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use keyway_storage::{
     error::ReadError,
@@ -11,6 +14,7 @@ use keyway_storage::{
 };
 
 use super::State;
+use crate::project::Project;
 
 impl State {
     /// How far content was wiped for a bound, given as its number.
@@ -35,6 +39,11 @@ impl State {
     /// Work orders that have ended and are waited for all the same: someone may try them again.
     pub fn held_work_orders(&self) -> BTreeSet<Offset> {
         self.queue.holds().filter(|(_, hold)| !hold.released).map(|(_, hold)| hold.work_order).collect()
+    }
+
+    /// The project that a run was made for, by the event that asked for it; `None` if that is not there any more.
+    pub fn project_of(&self, asked: Offset) -> Option<Arc<Project>> {
+        (self.projects)(asked, None)
     }
 
     pub(super) fn fold_wiped(&mut self, at: Timestamp, wiped: &Wiped) -> Result<(), ReadError> {

@@ -123,6 +123,72 @@ fn at_most_once_a_run_that_was_claimed_is_never_offered_again() {
     assert_eq!(world.read("/api/status")["data"]["runs"]["lost"], 2);
 }
 
+/// The project without the workflow that the runs of these tests are of: another one has its trigger.
+fn renamed() -> String {
+    PROJECT.replace("  intake:\n", "  admission:\n")
+}
+
+#[test]
+fn a_run_whose_workflow_left_the_project_is_offered_again_as_its_own_version_says() {
+    let world = world("");
+    let order = world.receive(0, WEBHOOK, "{}");
+    let first = world.claim(0);
+    world.begin(0, first);
+    world.apply(&renamed());
+    fall_silent(&world);
+    let shown = run(&world, &order);
+    assert_eq!((&shown["state"], &shown["attempt"]), (&json!("available"), &json!(1)));
+    assert_eq!(world.claim(0), (first.0, 2));
+    assert_eq!(run(&world, &order)["attempt"], 2);
+}
+
+#[test]
+fn at_most_once_is_what_the_version_says_that_a_run_was_made_for() {
+    for (before, after, state) in [
+        ("    at_most_once: true\n", PROJECT.to_owned(), "lost"),
+        ("    at_most_once: true\n", renamed(), "lost"),
+        ("", PROJECT.replace("    name: Intake\n", "    at_most_once: true\n"), "available"),
+    ] {
+        let world = world(before);
+        let order = world.receive(0, WEBHOOK, "{}");
+        world.claim(0);
+        world.apply(&after);
+        fall_silent(&world);
+        assert_eq!(run(&world, &order)["state"], state, "{before:?}");
+    }
+}
+
+#[test]
+fn a_run_that_was_asked_for_again_goes_by_the_version_that_it_was_asked_for() {
+    let world = world("");
+    let order = world.receive(0, WEBHOOK, "{}");
+    world.run(0, &["{}", "{}"]);
+    world.apply(&PROJECT.replace("    name: Intake\n", "    at_most_once: true\n"));
+    let target = format!("/api/work_orders/{order}/reruns");
+    assert_eq!(world.call(hyper::Method::POST, &target, "").status, 201);
+    assert_eq!(world.claim(0).0.n, 2);
+    world.apply(PROJECT);
+    fall_silent(&world);
+    assert_eq!(run(&world, &order)["state"], "lost");
+}
+
+#[test]
+fn a_lease_lasts_as_long_as_a_run_of_its_own_version_may_take() {
+    let world = world("    run_timeout_ms: 3600000\n");
+    let waited = world.receive(0, WEBHOOK, "{}");
+    world.apply(PROJECT);
+    let made_after = world.receive(0, WEBHOOK, "{}");
+    world.claim(0);
+    world.pass(1);
+    world.claim(0);
+    fall_silent(&world);
+    assert_eq!(run(&world, &waited)["state"], "claimed", "its version gives it an hour");
+    assert_eq!(run(&world, &made_after)["state"], "available");
+    world.pass(3_600 * SECOND);
+    world.turn(0);
+    assert_eq!(run(&world, &waited)["state"], "available");
+}
+
 #[test]
 fn a_silent_worker_that_was_to_stop_its_run_leaves_it_cancelled() {
     let world = world("    at_most_once: true\n");
