@@ -2,6 +2,7 @@
 //!
 //! Where a trigger orders by key, inputs go to the shard of their ordering key, so that a second input with the same
 //! idempotency key and another ordering key, or none, meets the first one nowhere. Its shard asks here before it takes it.
+//! The same is true of keys that were taken while a trigger's inputs went another way than now, as long as they hold.
 //!
 //! Invariant: of the shards that ask for a key, one may take it. A key is held from the turn that takes it until that turn's
 //! rows are committed; from then on the rows tell. Nobody waits: whoever finds a key held is refused.
@@ -10,21 +11,23 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering as Atomic},
+        atomic::{AtomicU64, Ordering as Atomic},
     },
 };
 
 use keyway_storage::{
     error::ReadError,
-    event::{Position, Received, TriggerId},
+    event::{Position, Received, TriggerId, WorkflowId},
+    key::{Key, Tag},
+    limits::IDEMPOTENCY_WINDOW_SECONDS_MAX,
     place::{Place, ShardId, Timestamp},
     rows::RowsReader,
-    table::{OnceRow, Table},
+    table::{OnceEnd, OnceRow, Table},
 };
 
 use crate::{
     command::{Answer, Refusal},
-    project::{Ordering, Project, Trigger, Workflow},
+    project::{Ordering, Project},
 };
 
 /// A key of a trigger, by its hash.
@@ -47,7 +50,8 @@ pub struct Keyring {
     readers: Mutex<Vec<(ShardId, RowsReader)>>,
     // Touched once by each input that has both keys, and once by its turn.
     held: Mutex<HashMap<HeldKey, Hold>>,
-    everywhere: AtomicBool,
+    /// Until when any key may be on another shard than its owner.
+    everywhere_until: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -64,7 +68,29 @@ impl Keyring {
 
     /// Says that any key may be on another shard than its owner: the number of shards was changed.
     pub fn look_everywhere(&self) {
-        self.everywhere.store(true, Atomic::Relaxed);
+        self.look_everywhere_until(Timestamp::NEVER);
+    }
+
+    fn look_everywhere_until(&self, until: Timestamp) {
+        self.everywhere_until.fetch_max(until.0, Atomic::Relaxed);
+    }
+
+    /// Takes note of the keys that a shard brings from before the start: nobody knows which way their inputs went.
+    pub fn note_rows(&self, rows: &RowsReader) -> Result<(), ReadError> {
+        let prefix = Key::new(Tag::OnceUntil);
+        if let Some(last) = rows.scan_back(prefix, prefix.prefix_end()).next() {
+            self.look_everywhere_until(OnceEnd::from_row_key(&last?.0)?.until);
+        }
+        Ok(())
+    }
+
+    /// Takes note of a project that comes into force after another one: it may send inputs another way.
+    pub fn note_project(&self, before: &Project, after: &Project, now: Timestamp) {
+        let all = before.workflows.iter().flat_map(|workflow| &workflow.triggers);
+        // A trigger that goes may come back with another way.
+        if all.map(|trigger| trigger.id).any(|id| way_of(before, id) != way_of(after, id)) {
+            self.look_everywhere_until(now.plus_millis(IDEMPOTENCY_WINDOW_SECONDS_MAX * 1_000));
+        }
     }
 
     /// Claims the key of an input that a shard is about to take.
@@ -76,9 +102,8 @@ impl Keyring {
         now: Timestamp,
     ) -> Result<Claim, ReadError> {
         let Position::Once { key, body, .. } = &input.position else { return Ok(Claim::Free) };
-        let of = project.trigger(input.trigger);
-        let anywhere = self.everywhere.load(Atomic::Relaxed);
-        if !anywhere && !of.is_some_and(|(workflow, trigger)| goes_by_ordering_key(workflow, trigger)) {
+        let anywhere = now.0 < self.everywhere_until.load(Atomic::Relaxed);
+        if !anywhere && way_of(project, input.trigger) != Some(Way::OrderingKey) {
             return Ok(Claim::Free);
         }
         let held = (input.trigger, *key);
@@ -135,9 +160,22 @@ impl Keyring {
     }
 }
 
-/// All inputs of a workflow in one order meet on one shard, and those without order by their idempotency key.
-fn goes_by_ordering_key(workflow: &Workflow, trigger: &Trigger) -> bool {
-    trigger.ordering == Ordering::Key && workflow.concurrency != Some(1)
+/// What says which shard an input with an idempotency key goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// All inputs of a workflow in one order meet on one shard.
+    Workflow(WorkflowId),
+    OrderingKey,
+    IdempotencyKey,
+}
+
+fn way_of(project: &Project, trigger: TriggerId) -> Option<Way> {
+    let (workflow, trigger) = project.trigger(trigger)?;
+    Some(match trigger.ordering {
+        _ if workflow.concurrency == Some(1) => Way::Workflow(workflow.id),
+        Ordering::Key => Way::OrderingKey,
+        _ => Way::IdempotencyKey,
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -189,6 +189,7 @@ impl Shard {
             Command::Claim(claim) => self.decide_claim(claim, now)?,
             Command::Apply(apply) => {
                 self.catalog.put(self.id, next, &apply);
+                self.permits.keyring.note_project(self.state.project(), &apply.project, now);
                 decide(&self.state, Command::Apply(apply), now, next, &mut self.decided)?
             }
             Command::Rebuild => {

@@ -17,3 +17,4 @@ mod signatures;
 mod sync;
 mod tls;
 mod trouble;
+mod way;

@@ -153,6 +153,7 @@ impl Shard {
         };
         shard.refold()?;
         shard.permits.restore(&shard.state);
+        shard.permits.keyring.note_rows(&shard.state.reader())?;
         shard.stats.note_tail(shard.log.live().end);
         shard.stats.note_turn(shard.log.live().end, shard.views.watermark());
         shard.note_boot()?;

@@ -12,7 +12,7 @@ use keyway_engine::{
     project::Ordering,
     route::Route,
 };
-use keyway_storage::{id::Ids, place::ShardId, routes::Routes};
+use keyway_storage::{event::Position, id::Ids, place::ShardId, routes::Routes};
 
 use super::{
     auth::{self, Verdict},
@@ -161,7 +161,7 @@ impl Webhooks {
         let route = Route { trigger: hook.id, serial, key: input.key, position: &input.position };
         let shard = route.owner(&self.routes).unwrap_or(self.home);
         // Whoever waits for a run that another shard has waits there.
-        let may_be_elsewhere = hook.ordering == Ordering::Key || !self.routes.is_plain();
+        let may_be_elsewhere = input.position != Position::None;
         let again = (input.follow.is_some() && may_be_elsewhere).then(|| input.clone());
         let Some(mut waiting) = self.put(shard, input) else { return reply::busy() };
         // From here on the mailbox counts the body.
