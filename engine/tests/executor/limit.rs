@@ -1,6 +1,9 @@
 //! Trouble in a job: each kind ends the run in its own state, with its own name.
 
-use keyway_engine::executor::{sandbox::Halt, walk::no_watch};
+use keyway_engine::{
+    executor::{sandbox::Halt, walk::no_watch},
+    project::Condition,
+};
 use keyway_storage::{
     event::{ExitReason, RunState},
     limits::ERROR_MESSAGE_BYTES_MAX,
@@ -93,6 +96,38 @@ fn each_kind_of_trouble_has_its_state_and_its_name() {
         assert_eq!((found, name), (state, kind), "{body}: {text}");
         assert!(text.starts_with(message), "{body}: {text}");
     }
+}
+
+#[test]
+fn a_source_that_does_not_compile_any_more_crashes_the_run_at_its_line() {
+    // What an older version took stands in the log, and is compiled when a run needs it.
+    for (source, place) in [
+        ("fn(s => s);\nfn(s => {", " (line 2, column 10)"),
+        // Only QuickJS knows this one.
+        ("fn(s => s);\nconst a = 1;\nconst a = 2;", " (line 3)"),
+    ] {
+        let mut project = project(&[("a", "fn(s => s)"), ("b", "fn(s => s)")], &[("a", "b", "always")], "");
+        source.clone_into(&mut project.workflows[0].jobs[1].body);
+        let run = walk(&project, &json!({}), no_watch());
+        let (state, kind, message) = run.error();
+        assert_eq!((state, kind), (RunState::Crashed, "RuntimeCrash"), "{message}");
+        assert!(message.starts_with("SyntaxError: "), "{message}");
+        assert!(message.ends_with(place), "{message}");
+        let exits: Vec<_> = run.steps().iter().map(|step| step.exit).collect();
+        assert_eq!(exits, [ExitReason::Success, ExitReason::Crash]);
+        assert!(run.lines()[0].contains(message), "{:?}", run.lines());
+    }
+}
+
+#[test]
+fn a_condition_that_does_not_compile_any_more_crashes_the_run() {
+    let mut project = project(&[("a", "fn(s => s)"), ("b", "fn(s => s)")], &[("a", "b", "state.data")], "");
+    project.workflows[0].graph.from_job[0][0].condition = Condition::Expression("state.a +".to_owned());
+    let run = walk(&project, &json!({}), no_watch());
+    let (state, kind, message) = run.error();
+    assert_eq!((state, kind), (RunState::Crashed, "RuntimeCrash"), "{message}");
+    assert!(message.starts_with("SyntaxError: "), "{message}");
+    assert!(message.contains("(line 1"), "{message}");
 }
 
 #[test]

@@ -207,9 +207,10 @@ impl Scripts {
 fn compiled(script: Result<Script, Vec<SyntaxMistake>>) -> Compiled {
     let crash = |message: String| JobError::new("RuntimeCrash", Severity::Crash, message);
     match script {
-        Ok(script) => Bytecode::of(&script)
-            .map(Arc::new)
-            .map_err(|(_, message)| crash(format!("SyntaxError: {message}"))),
+        Ok(script) => Bytecode::of(&script).map(Arc::new).map_err(|(line, message)| {
+            let place = line.map_or_else(String::new, |line| format!(" (line {line})"));
+            crash(format!("SyntaxError: {message}{place}"))
+        }),
         Err(mistakes) => Err(crash(describe(&mistakes))),
     }
 }
