@@ -7,6 +7,8 @@
 
 #[path = "common/folder.rs"]
 mod folder;
+#[path = "common/packed.rs"]
+mod packed;
 
 use std::{
     fs,
@@ -15,15 +17,18 @@ use std::{
 
 use bytes::Bytes;
 use keyway_storage::{
-    block::Block,
+    block::{Block, PackedBlock, archive_of},
     directory::{DataDir, Durability},
     event::{
-        CancelRequested, Carried, Cause, ClaimedRun, Content, CursorFate, CursorSet, CursorState,
-        DeadLetterClosed, DeadLettered, Event, EventKind, ExitReason, FinalState, Held, JobId, KeptCursor,
-        LaneId, LeaseExpired, Letter, LetterEnd, Level, LogLine, LogSource, LogWritten, MadeId, Noticed,
-        Opened, Position, ProjectApplied, Reason, Received, Released, ReplayEnded, ReplayStarted, RunError,
-        RunFinished, RunRequested, RunStarted, RunState, RunsClaimed, SchedulesSet, StepFinished, StepInput,
-        StepStarted, TickSkipped, TriggerId, TriggerSchedule, TriggerSwitched, Wiped, WorkflowId, wiped_mark,
+        BulkDeed, BulkEnded, BulkStarted, CancelRequested, Carried, Cause, ClaimedRun, ClockSet, Concern,
+        Content, CursorFate, CursorSet, CursorState, CutAway, CutOrders, DeadLetterClosed, DeadLettered,
+        Event, EventKind, ExitReason, FinalState, Held, HistoryCut, HistoryTrimmed, JobId, KeptCursor, Kind,
+        LaneId, LeaseExpired, LeaseReturned, Letter, LetterEnd, Level, LogLine, LogSource, LogWritten,
+        MadeId, MoveReason, Noticed, Opened, Position, ProjectApplied, Reason, Received, Released,
+        ReplayEnded, ReplayFailed, ReplayItemFailed, ReplayStarted, ReplaySwitched, RunError, RunFinished,
+        RunRequested, RunStarted, RunState, RunsClaimed, SchedulesSet, StepFinished, StepInput, StepStarted,
+        StreamMoved, TickSkipped, TriggerId, TriggerSchedule, TriggerSwitched, Warned, Wiped, WorkflowId,
+        wiped_mark,
     },
     key::{Key, Tag},
     line,
@@ -33,6 +38,7 @@ use keyway_storage::{
 };
 
 use folder::copy;
+use packed::{ENTRY_BYTES, TABLE, sealed};
 
 /// Every so many bytes one bit is flipped: a prime, so that all bits of a byte and all fields come up.
 const STEP: usize = 11;
@@ -186,6 +192,69 @@ fn later() -> Vec<EventKind> {
     ]
 }
 
+fn latest() -> Vec<EventKind> {
+    let (id, offsets) = ([4; 16], vec![Offset(2), Offset(5)]);
+    let warned = |trigger, concern, work_order| Warned {
+        workflow: WorkflowId(7),
+        trigger,
+        concern,
+        work_order,
+        message: "A run is lost.".into(),
+    };
+    let bulk = |deed| BulkStarted { id, deed, of: vec![RUN] };
+    let moved =
+        |from, reason| StreamMoved { trigger: TRIGGER, stream: "orders/3".into(), from, next: 44, reason };
+    vec![
+        warned(Some(TRIGGER), Concern::CursorTooLarge, Some(Offset(2))).into(),
+        warned(None, Concern::RunLost, None).into(),
+        ReplaySwitched { id, paused: true }.into(),
+        ReplayItemFailed {
+            id,
+            item: Place { shard: ShardId(1), offset: Offset(3) },
+            reason: "it is no object".into(),
+        }
+        .into(),
+        ReplayFailed { id, reason: "it cannot be read".into() }.into(),
+        moved(Some(42), MoveReason::Gap).into(),
+        moved(None, MoveReason::Owned).into(),
+        ClockSet { wall: AT }.into(),
+        HistoryCut {
+            of: vec![CutOrders { trigger: TRIGGER, orders: offsets.clone() }],
+            requested: vec![Offset(8)],
+            letters: offsets,
+        }
+        .into(),
+        HistoryTrimmed { before: Offset(9), events: 12, bytes: 3_456 }.into(),
+        CutAway { kind: Kind::Received as u8 }.into(),
+        bulk(BulkDeed::Rerun { original: true }).into(),
+        bulk(BulkDeed::Cancel).into(),
+        bulk(BulkDeed::Discard { reason: "old".into() }).into(),
+        BulkEnded { id }.into(),
+        LeaseReturned { run: RUN, attempt: 2 }.into(),
+    ]
+}
+
+/// An event of every kind, some in more than one shape.
+fn every_kind() -> Vec<EventKind> {
+    [events(), later(), latest()].concat()
+}
+
+/// An archive of this kind and schema version, as an event in a block: decoded, or refused.
+fn decode(kind: u8, schema: u8, archive: &[u8]) -> Result<EventKind, String> {
+    let mut block = Block::new(SHARD);
+    block.begin(Offset(0), AT);
+    block.push(&Opened { boot: 1 }.into());
+    let mut packed = block.pack().to_vec();
+    packed.truncate(TABLE + ENTRY_BYTES);
+    packed.extend_from_slice(archive);
+    let length = (archive.len() as u32).to_le_bytes();
+    packed[24..28].copy_from_slice(&length);
+    packed[TABLE..][..2].copy_from_slice(&[kind, schema]);
+    packed[TABLE + 4..][..4].copy_from_slice(&length);
+    let parsed = PackedBlock::parse(SHARD, sealed(packed)).map_err(|damage| damage.to_string())?;
+    parsed.event(Offset(0)).map(|event| event.kind).map_err(|damage| damage.to_string())
+}
+
 fn counts() -> CountsRow {
     CountsRow { runs: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], boots: 1, ..CountsRow::default() }
 }
@@ -253,7 +322,7 @@ fn a_data_dir_of_the_first_format_opens_with_every_event_and_row() {
 
 #[test]
 fn an_event_of_each_kind_comes_back_from_its_line_as_it_was() {
-    for (offset, kind) in [events(), later()].concat().into_iter().enumerate() {
+    for (offset, kind) in every_kind().into_iter().enumerate() {
         let event = Event { place: Place { shard: SHARD, offset: Offset(offset as u64) }, at: AT, kind };
         let text = line::write(&event);
         assert!(!text.contains('\n'), "{text}");
@@ -261,6 +330,74 @@ fn an_event_of_each_kind_comes_back_from_its_line_as_it_was() {
         // What reads JSON and writes it again changes nothing that counts.
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line::read(&value.to_string()), Ok(event), "{text}");
+    }
+}
+
+#[test]
+fn every_kind_has_the_archive_that_it_had_when_it_was_first_written() {
+    let kinds = every_kind();
+    let mut numbers: Vec<_> = kinds.iter().map(|kind| kind.kind() as u8).collect();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers, Kind::ALL.iter().map(|kind| *kind as u8).collect::<Vec<_>>());
+    // A kind with a new shape gets new lines with its new schema version; the old ones stay.
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let line = |kind: &EventKind| format!("{} 1 {}\n", kind.kind() as u8, hex(&archive_of(kind)));
+    let written: String = kinds.iter().map(line).collect();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kinds.txt");
+    if std::env::var_os("KEYWAY_WRITE_KINDS").is_some() {
+        fs::write(&file, &written).unwrap();
+    }
+    let known = fs::read_to_string(&file).unwrap();
+    for ((known, written), kind) in known.lines().zip(written.lines()).zip(&kinds) {
+        assert_eq!(known, written, "{kind:?}");
+        let [number, schema, archive] = known.split(' ').collect::<Vec<_>>()[..] else { panic!("{known}") };
+        let bytes: Vec<u8> = (0..archive.len() / 2)
+            .map(|at| u8::from_str_radix(&archive[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        let decoded = decode(number.parse().unwrap(), schema.parse().unwrap(), &bytes);
+        assert_eq!(decoded.as_ref(), Ok(kind));
+    }
+    assert_eq!(known.lines().count(), kinds.len());
+}
+
+#[test]
+fn an_archive_with_a_flipped_bit_is_refused_or_another_event_and_never_a_panic() {
+    let (mut refused, mut taken) = (0, 0);
+    for kind in every_kind() {
+        let archive = archive_of(&kind);
+        for at in 0..archive.len() * 8 {
+            let mut flipped = archive.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            match decode(kind.kind() as u8, 1, &flipped) {
+                Ok(_) => taken += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(decode(kind.kind() as u8, 1, &archive[1..]).is_err(), "{kind:?}");
+        assert!(decode(kind.kind() as u8, 1, &[]).is_err(), "{kind:?}");
+    }
+    assert!(refused > 1_000, "{refused}");
+    assert!(taken > 1_000, "{taken}");
+}
+
+#[test]
+fn the_document_of_the_format_names_every_kind_and_every_tag() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(folder.join("FORMAT.md")).unwrap();
+    for kind in Kind::ALL {
+        let cells = format!("| {} | {} |", *kind as u8, kind.name());
+        assert!(document.contains(&cells), "{cells}");
+    }
+    let source = fs::read_to_string(folder.join("src/key.rs")).unwrap();
+    let (_, tags) = source.split_once("pub enum Tag {").unwrap();
+    let (tags, _) = tags.split_once("\n}").unwrap();
+    let tags: Vec<_> =
+        tags.lines().filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = ")).collect();
+    assert!(tags.contains(&("Watermark", "10")), "{tags:?}");
+    for (name, number) in tags {
+        let named = [format!("| {number} {name} |"), format!("tag {number} ({name})")];
+        assert!(named.iter().any(|named| document.contains(named)), "{number} {name}");
     }
 }
 

@@ -6,6 +6,8 @@
 mod block;
 #[path = "common/folder.rs"]
 mod folder;
+#[path = "common/packed.rs"]
+mod packed;
 
 use bytes::Bytes;
 use keyway_storage::{
@@ -22,6 +24,7 @@ use keyway_storage::{
 use proptest::prelude::*;
 
 use block::block_of;
+use packed::{ENTRY_BYTES, TABLE, sealed};
 
 const SHARD: ShardId = ShardId(0);
 
@@ -195,6 +198,32 @@ fn rows_and_watermark_are_committed_together_and_scans_see_the_buffer() {
     assert_eq!(rows.watermark(), Offset(4));
 }
 
+/// A change of a block, what of it reads as before, and what the event that was changed is refused with.
+type Wrong = (fn(&mut [u8]), &'static str);
+
+#[test]
+fn what_a_good_checksum_covers_is_looked_at_all_the_same_before_it_is_used() {
+    let second = TABLE + ENTRY_BYTES;
+    let wrongs: [Wrong; 5] = [
+        (|packed| packed[TABLE + ENTRY_BYTES] = 250, "its kind is unknown to this version"),
+        (|packed| packed[TABLE + ENTRY_BYTES + 1] = 2, "its schema version is unknown to this version"),
+        (|packed| packed[TABLE + ENTRY_BYTES + 6] = 1, "its table points outside"),
+        (|packed| packed[TABLE + ENTRY_BYTES + 4..][..4].fill(255), "its table points outside"),
+        // It ends before it begins.
+        (|packed| packed[TABLE + ENTRY_BYTES + 4..][..4].fill(0), "its table points outside"),
+    ];
+    let good = block_of(7, &[received(b"{}"), received(b"{}")]).pack().to_vec();
+    assert_eq!(good[second + 1], 1, "today's schema version");
+    for (change, message) in wrongs {
+        let mut changed = good.clone();
+        change(&mut changed);
+        let parsed = PackedBlock::parse(SHARD, sealed(changed)).unwrap();
+        assert_eq!(parsed.event(Offset(7)).unwrap().kind, received(b"{}"), "{message}");
+        let damage = parsed.event(Offset(8)).unwrap_err().to_string();
+        assert!(damage.contains(message), "{damage}");
+    }
+}
+
 proptest! {
     #[test]
     fn a_changed_or_shortened_block_is_never_served(body in proptest::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), bit in 0u8..8) {
@@ -207,6 +236,23 @@ proptest! {
         flipped[index] ^= 1 << bit;
         prop_assert!(PackedBlock::parse(SHARD, Bytes::from(flipped)).is_err());
         prop_assert!(PackedBlock::parse(SHARD, Bytes::from(packed[..index].to_vec())).is_err());
+    }
+
+    #[test]
+    fn ids_sort_by_the_millisecond_of_their_event_whatever_and_wherever_it_is(
+        first in (any::<u8>(), 0u64..(1 << 48), 0usize..5, 0u64..(1 << 47)),
+        second in (any::<u8>(), 0u64..(1 << 48), 0usize..5, 1u64..1_000_000),
+    ) {
+        let ids = Ids::new([9; 16]);
+        let whats = [What::WorkOrder, What::Run(3), What::Step, What::LogLine, What::DeadLetter];
+        let id = |(shard, offset, what, _): (u8, u64, usize, u64), millis: u64| {
+            let place = Place { shard: ShardId(shard), offset: Offset(offset) };
+            ids.encode(whats[what], place, Timestamp(millis * 1_000 + 999))
+        };
+        let (early, late) = (first.3, first.3 + second.3);
+        prop_assert!(id(first, early) < id(second, late));
+        prop_assert!(id(first, early).to_string() < id(second, late).to_string());
+        prop_assert!(id(second, early) < id(first, early + 1));
     }
 
     #[test]
