@@ -121,7 +121,12 @@ fn a_second_process_on_the_data_dir_is_refused_with_exit_code_5() {
         panic!("two writers on one data dir")
     };
     assert_eq!(status.code(), Some(5), "{trace}");
-    assert!(trace.contains("keyway: "), "{trace}");
+    let message = format!(
+        "keyway: the data dir {} is in use by process {}: stop it, or use another data dir",
+        home.path().join("data").display(),
+        first.pid()
+    );
+    assert!(trace.contains(&message), "{trace}");
     assert_eq!(first.post(TRIGGER, "{}").0, 200);
 }
 
@@ -241,4 +246,100 @@ fn a_finished_run_can_be_run_again_and_not_cancelled() {
     let again = keyway.ended_run(id(&again, "id"));
     assert_eq!(again["state"], "success");
     assert_eq!(again["work_order_id"], work_order);
+}
+
+/// A project that may have three runs at once, each of which takes a while.
+const LIMITED: &str = r#"
+name: limited
+concurrency: 3
+workflows:
+  intake:
+    jobs: {job: {name: Job, body: "fn(async s => { await new Promise(done => setTimeout(done, 20)); return s; })"}}
+    triggers: {webhook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
+    edges: {e: {source_trigger: webhook, target_job: job, condition_type: always, enabled: true}}
+"#;
+
+#[test]
+fn the_shards_of_a_project_together_have_as_many_runs_at_once_as_it_may_and_no_more() {
+    let home = home(LIMITED);
+    let keyway = Keyway::start(home.path(), &["--shards", "4", "--executors", "4"]);
+    let runs = 100;
+    for _ in 0..runs {
+        assert_eq!(keyway.post(TRIGGER, "{}").0, 200);
+    }
+    eventually("all runs end", || keyway.get("/api/status").1["data"]["runs"]["success"] == runs);
+    let (_, listed) = keyway.get("/api/runs?page_size=1000");
+    let listed = listed["data"].as_array().unwrap();
+    assert_eq!(listed.len(), runs);
+    // Those that end at the moment at which another one begins were not there at the same time.
+    let mut changes = Vec::new();
+    for run in listed.iter().map(|run| &run["attributes"]) {
+        changes.push((run["finished_at"].as_str().unwrap(), -1));
+        changes.push((run["started_at"].as_str().unwrap(), 1));
+    }
+    changes.sort();
+    let (mut now, mut most) = (0, 0);
+    for (_, change) in changes {
+        now += change;
+        most = most.max(now);
+    }
+    assert_eq!(most, 3);
+}
+
+/// Two jobs with credentials, one out of a file and one out of the environment.
+const SECRETIVE: &str = r#"
+name: secretive
+credentials:
+  filed: {name: filed, owner: o, body: {file: filed.json}}
+  set: {name: set, owner: o, body: {env: SET_CREDENTIAL}}
+workflows:
+  intake:
+    jobs:
+      first:
+        name: First
+        body: "fn(s => { console.log('first', s.configuration.password, s.configuration); return s; })"
+        credential: filed
+      second:
+        name: Second
+        body: "fn(s => { console.log(`second ${s.configuration.password}`); return { ...s, had: !!s.configuration.password }; })"
+        credential: set
+    triggers: {webhook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
+    edges:
+      e: {source_trigger: webhook, target_job: first, condition_type: always, enabled: true}
+      f: {source_job: first, target_job: second, condition_type: always, enabled: true}
+"#;
+
+#[test]
+fn a_credential_is_seen_by_its_job_and_by_nobody_after_it() {
+    let home = home(SECRETIVE);
+    fs::write(home.path().join("filed.json"), r#"{"password": "filed-hunter22"}"#).unwrap();
+    let set = [("SET_CREDENTIAL", r#"{"password": "set-hunter22"}"#)];
+    let keyway = Keyway::start_with(home.path(), &["--shards", "1"], &set);
+    let (_, answer) = keyway.post(TRIGGER, "{}");
+    let run = id(&answer, "run_id").to_owned();
+    assert_eq!(keyway.ended_run(&run)["state"], "success");
+    let lines = ask(&keyway, &["runs", "logs", &run]);
+    assert!(lines.contains(r#"first [REDACTED] {"password":"[REDACTED]"}"#), "{lines}");
+    assert!(lines.contains("second [REDACTED]"), "{lines}");
+    let shown: Value =
+        serde_json::from_str(&ask(&keyway, &["runs", "show", &run, "--final-state", "--json"])).unwrap();
+    assert_eq!(shown["final_state"]["had"], true);
+    assert_eq!(shown["final_state"]["configuration"], Value::Null);
+    let export = ask(&keyway, &["events", "export"]);
+    let events = export.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let outputs: Vec<_> = events
+        .filter(|line| line["kind"] == "StepFinished")
+        .map(|line| line["event"]["output"].clone())
+        .collect();
+    assert_eq!(outputs.len(), 2, "{export}");
+    for output in outputs {
+        assert!(output["data"].is_object(), "{output}");
+        assert_eq!(output["configuration"], Value::Null, "{output}");
+    }
+    let shown = shown.to_string() + &lines + &export + &keyway.text("/metrics") + &keyway.trace();
+    assert!(!shown.contains("hunter22"), "{shown}");
+    assert_eq!(keyway.stop().code(), Some(0));
+    for (path, bytes) in files(&home.path().join("data")) {
+        assert!(!bytes.windows(8).any(|part| part == b"hunter22"), "{}", path.display());
+    }
 }
