@@ -250,6 +250,27 @@ steps:
 }
 
 #[test]
+fn an_edge_that_v2_calls_disabled_is_not_followed_and_one_that_it_does_not_is() {
+    let targets = |disabled: &str| {
+        let text = format!(
+            "
+name: Night Watch
+steps:
+  - {{id: bell, type: bell, next: {{watch: {{condition: always{disabled}}}}}}}
+  - {{id: watch, expression: 'fn(s => s)', next: {{sleep: {{condition: on_job_failure{disabled}}}}}}}
+  - {{id: sleep, expression: ''}}
+"
+        );
+        let project = read(&text).expect("it has no mistakes").project;
+        let graph = &project.workflows[0].graph;
+        (graph.from_trigger[0].len(), graph.from_job[0].len())
+    };
+    assert_eq!(targets(", disabled: true"), (0, 0));
+    assert_eq!(targets(", disabled: false"), (1, 1));
+    assert_eq!(targets(""), (1, 1));
+}
+
+#[test]
 fn v2_may_list_workflows_and_credentials() {
     let text = "
 id: my-project

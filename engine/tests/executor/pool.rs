@@ -16,7 +16,7 @@ use keyway_engine::{
     executor::{Executor, Pool, PoolSettings},
     mailbox::Bell,
     permit::PermitPool,
-    project::Project,
+    project::{Condition, Project},
     shard::{Shard, ShardReader, ShardSetup},
     source::{Batch, Positions, Source},
     stats::{Health, Stats},
@@ -123,7 +123,11 @@ struct House {
 impl House {
     fn open(jobs: &[(&str, &str)], more: &str, threads: usize) -> Self {
         let chain: Vec<_> = jobs.windows(2).map(|pair| (pair[0].0, pair[1].0, "always")).collect();
-        let project = Arc::new(project(jobs, &chain, more));
+        Self::of(project(jobs, &chain, more), threads)
+    }
+
+    fn of(project: Project, threads: usize) -> Self {
+        let project = Arc::new(project);
         let catalog = Arc::new(Catalog::new(Box::new(Same(Arc::clone(&project)))));
         let bell = Arc::new(Bell::default());
         let (mut now, full) = (1_000_000, Arc::<AtomicBool>::default());
@@ -327,4 +331,24 @@ fn runs_wait_for_slow_ones_before_them_longer_than_a_lease() {
     assert!(house.ends.iter().all(|end| end.state == RunState::Success && end.attempt == 1));
     assert_eq!(house.started, 20);
     house.close();
+}
+
+#[test]
+fn an_edge_from_the_trigger_is_followed_where_its_condition_holds_and_one_that_throws_crashes_the_run() {
+    let cases = [
+        ("state.data.n > 1 && state.request.method == 'POST'", RunState::Success, &[0][..], None),
+        ("state.data.n > 2", RunState::Success, &[], None),
+        ("state.data.x.y", RunState::Crashed, &[], Some("EdgeConditionError")),
+    ];
+    for (condition, state, steps, error) in cases {
+        let mut project = project(&[("job", "fn(s => s)")], &[], "");
+        project.workflows[0].graph.from_trigger[0][0].condition = Condition::Expression(condition.to_owned());
+        let mut house = House::of(project, 1);
+        house.receive(&json!({"n": 2}));
+        house.until(|house| house.ends.len() == 1);
+        let end = &house.ends[0];
+        assert_eq!((end.state, house.started, &house.steps[..]), (state, 1, steps), "{condition}");
+        assert_eq!(end.error.as_ref().map(|error| &*error.kind), error, "{condition}");
+        house.close();
+    }
 }

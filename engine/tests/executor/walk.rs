@@ -25,9 +25,33 @@ fn console_lines_have_their_levels_and_show_objects_as_json() {
 }
 
 #[test]
+fn every_method_of_the_console_writes_at_its_level_or_nothing() {
+    let calls = [
+        ("trace", Some("Debug")),
+        ("debug", Some("Debug")),
+        ("log", Some("Info")),
+        ("info", Some("Info")),
+        ("dir", Some("Info")),
+        ("table", Some("Info")),
+        ("group", Some("Info")),
+        ("warn", Some("Warn")),
+        ("error", Some("Error")),
+        ("success", Some("Success")),
+        ("always", Some("Always")),
+        ("groupEnd", None),
+        ("time", None),
+        ("timeEnd", None),
+    ];
+    let lines: String = calls.iter().map(|(name, _)| format!("console.{name}('{name}', [1]); ")).collect();
+    let run = run(&format!("fn(s => {{ {lines}return s; }})"), json!({}));
+    let expected: Vec<_> =
+        calls.iter().filter_map(|(name, level)| Some(format!("{} {name} [1]", (*level)?))).collect();
+    assert_eq!(run.lines(), expected);
+    assert_eq!(run.end().state, RunState::Success);
+}
+
+#[test]
 fn a_credential_is_there_for_the_step_and_nowhere_after_it() {
-    let job = ("job \"'@openfn/language-common', credential: secret\"", "");
-    let _ = job;
     let mut project = project(
         &[(
             "job",
