@@ -194,3 +194,68 @@ fn a_mail_server_that_refuses_for_good_is_tried_six_times_and_given_up_in_the_lo
     assert_eq!(server.stop().code(), Some(0));
     assert_eq!(mail.refused(), refused);
 }
+
+#[test]
+fn a_url_that_answers_with_an_error_is_tried_six_times_and_given_up_in_the_log() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, mail) = (Fake::new(&[("POST /hook", 500, String::new())]), MailServer::new(0));
+    // A test does not wait the minute that six attempts take.
+    let variables = [("SMTP_URL", mail.url.as_str()), ("KEYWAY_NOTICE_BACKOFF_MS", "1")];
+    write_project(home.path(), &url.url);
+    lose_two_runs(home.path(), &variables);
+
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    eventually("the warnings are closed", || {
+        let warned = events(&server, "Warned").len();
+        warned > 0 && events(&server, "Noticed").len() == warned
+    });
+    let noticed = events(&server, "Noticed");
+    assert!(noticed.iter().all(|event| event["delivered"] == false), "{noticed:?}");
+    assert_eq!(url.asked().len(), 6 * noticed.len());
+    assert_eq!(mail.messages().len(), noticed.len(), "a URL that fails does not let people be told twice");
+    let metrics = server.text("/metrics");
+    let count = |result: &str, count: usize| format!("keyway_notices_total{{result=\"{result}\"}} {count}\n");
+    assert!(metrics.contains(&count("given_up", noticed.len())), "{metrics}");
+    assert!(metrics.contains(&count("failed_attempt", 6 * noticed.len())), "{metrics}");
+    let trace = server.trace();
+    let is_said = |line: &&str| {
+        line.contains("a warning was not delivered: webhook: ")
+            && line.contains("500")
+            && line.contains("attempt=6")
+    };
+    assert_eq!(trace.lines().filter(is_said).count(), noticed.len(), "{trace}");
+    assert_eq!(server.stop().code(), Some(0));
+
+    // What was given up stays so: the next start has nothing open.
+    let asked = url.asked().len();
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    assert_eq!(events(&server, "Noticed").len(), noticed.len());
+    assert_eq!(server.stop().code(), Some(0));
+    assert_eq!(url.asked().len(), asked);
+}
+
+#[test]
+fn where_tls_is_required_a_mail_server_without_it_is_told_neither_the_login_nor_the_message() {
+    let home = tempfile::tempdir().unwrap();
+    let (url, mail) = (Fake::new(&[("POST /hook", 200, String::new())]), MailServer::new(0));
+    let address = mail.url.strip_prefix("smtp://").unwrap();
+    let smtp_url = format!("smtp://ward:s3cr3t-word@{address}?tls=required");
+    let variables = [("SMTP_URL", smtp_url.as_str()), ("KEYWAY_NOTICE_BACKOFF_MS", "1")];
+    write_project(home.path(), &url.url);
+    lose_two_runs(home.path(), &variables);
+    let server = Keyway::start_with(home.path(), FLAGS, &variables);
+    eventually("the warnings are closed", || {
+        let warned = events(&server, "Warned").len();
+        warned > 0 && events(&server, "Noticed").len() == warned
+    });
+    assert!(events(&server, "Noticed").iter().all(|event| event["delivered"] == false));
+    let heard = mail.heard();
+    assert!(heard.iter().any(|verb| verb == "EHLO"), "{heard:?}");
+    for verb in ["AUTH", "MAIL", "RCPT", "DATA"] {
+        assert!(!heard.iter().any(|heard| heard == verb), "{heard:?}");
+    }
+    let trace = server.trace();
+    assert!(trace.contains("a warning was not delivered: e-mail: "), "{trace}");
+    assert!(!trace.contains("s3cr3t-word"), "{trace}");
+    assert_eq!(server.stop().code(), Some(0));
+}

@@ -137,6 +137,17 @@ fn a_wrong_notification_is_refused() {
             &["this is not a URL that begins with https://"],
         ),
         ("workflows: {}\nnotifications: {§webhook: {}}\n", &["`url` is missing"]),
+        (
+            "workflows: {}\nnotifications: {embargo_seconds: §2592001}\n",
+            &["2592001 is not a whole number in the allowed range (from 0 to 2592000)"],
+        ),
+        ("workflows: {}\nnotifications: {embargo_seconds: §-1}\n", &["-1 is not a whole number"]),
+        ("workflows: {}\nnotifications: {embargo_seconds: §1.5}\n", &["1.5 is not a whole number"]),
+        (
+            "workflows: {}\nnotifications: {embargo_seconds: §hour}\n",
+            &["this must be a whole number, not text"],
+        ),
+        ("workflows: {}\nnotifications: {§embargo: 60}\n", &["unknown key `embargo`"]),
         ("workflows: {}\nnotifications: {webhook: §x}\n", &["this must be a mapping, not text"]),
     ]);
 }

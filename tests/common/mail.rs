@@ -25,6 +25,7 @@ pub struct MailServer {
     pub url: String,
     messages: Arc<Mutex<Vec<String>>>,
     refused: Arc<AtomicUsize>,
+    heard: Arc<Mutex<Vec<String>>>,
 }
 
 /// How a server refuses messages.
@@ -32,6 +33,8 @@ struct Refusal {
     answer: &'static str,
     most: usize,
     refused: Arc<AtomicUsize>,
+    /// The verbs of all commands.
+    heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl MailServer {
@@ -48,7 +51,8 @@ impl MailServer {
     fn with(answer: &'static str, most: usize) -> Self {
         let (listener, url) = listen();
         let (messages, refused) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicUsize>::default());
-        let refusal = Refusal { answer, most, refused: Arc::clone(&refused) };
+        let heard = Arc::<Mutex<Vec<String>>>::default();
+        let refusal = Refusal { answer, most, refused: Arc::clone(&refused), heard: Arc::clone(&heard) };
         let taken = Arc::clone(&messages);
         thread::spawn(move || {
             for stream in listener.incoming() {
@@ -56,19 +60,24 @@ impl MailServer {
                 let _ = talk(stream.unwrap(), &refusal, &taken);
             }
         });
-        Self { url, messages, refused }
+        Self { url, messages, refused, heard }
     }
 
     /// A server that takes connections and never says a word.
     pub fn silent() -> Self {
         let (listener, url) = listen();
         thread::spawn(move || listener.incoming().collect::<Vec<_>>());
-        Self { url, messages: Arc::default(), refused: Arc::default() }
+        Self { url, messages: Arc::default(), refused: Arc::default(), heard: Arc::default() }
     }
 
     /// How many messages it refused.
     pub fn refused(&self) -> usize {
         self.refused.load(Ordering::SeqCst)
+    }
+
+    /// The verbs of the commands that it heard.
+    pub fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
     }
 
     /// The messages that it took, heads and bodies.
@@ -160,6 +169,7 @@ fn talk(stream: TcpStream, refusal: &Refusal, taken: &Mutex<Vec<String>>) -> std
     let mut line = String::new();
     while reader.read_line(&mut line)? > 0 {
         let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
+        refusal.heard.lock().unwrap().push(verb.clone());
         let refuses = verb == "MAIL" && refusal.refused.load(Ordering::SeqCst) < refusal.most;
         refusal.refused.fetch_add(usize::from(refuses), Ordering::SeqCst);
         let answer = match verb.as_str() {

@@ -11,7 +11,11 @@ use crate::world::{BLOCKS, GOES_ON, NOW, World};
 const MINUTE: u64 = 60_000_000;
 
 fn is_warned(world: &mut World, minute: u64, trigger: TriggerId, concern: Concern) -> bool {
-    world.now = Timestamp(NOW + minute * MINUTE);
+    is_warned_after(world, minute * MINUTE, trigger, concern)
+}
+
+fn is_warned_after(world: &mut World, micros: u64, trigger: TriggerId, concern: Concern) -> bool {
+    world.now = Timestamp(NOW + micros);
     let (_, events) = world.ask(Command::Warn(Warn { trigger, concern, message: "It happened.".into() }));
     let expected = |event: &EventKind| matches!(event, EventKind::Warned(it) if (it.trigger, it.concern) == (Some(trigger), concern));
     assert!(events.iter().all(expected), "{events:?}");
@@ -33,6 +37,20 @@ fn an_embargo_ends_after_an_hour_and_is_of_one_trigger_and_kind() {
     assert!(is_warned(&mut world, 61, BLOCKS, Concern::TriggerFailing));
     assert!(is_warned(&mut world, 62, GOES_ON, Concern::Gap));
     assert!(!is_warned(&mut world, 119, GOES_ON, Concern::TriggerFailing));
+}
+
+#[test]
+fn an_embargo_lasts_as_long_as_the_file_says_and_with_0_there_is_none() {
+    let mut world = World::with_embargo(60);
+    for (micros, warned) in [(0, true), (MINUTE - 1, false), (MINUTE, true), (2 * MINUTE - 1, false)] {
+        assert_eq!(is_warned_after(&mut world, micros, GOES_ON, Concern::Gap), warned, "{micros}");
+        world.commit();
+    }
+    let mut world = World::with_embargo(0);
+    for _ in 0..3 {
+        assert!(is_warned(&mut world, 0, GOES_ON, Concern::Gap));
+        world.commit();
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use keyway_engine::{
     command::{Answer, Apply, Claim, Command, Input, Permits, RunClaim, RunReport},
     decide::decide,
-    project::{OnFailure, Ordering, Project, Trigger, Workflow},
+    project::{Notifications, OnFailure, Ordering, Project, Trigger, Workflow},
     state::State,
 };
 use keyway_storage::{
@@ -60,7 +60,7 @@ fn trigger(id: TriggerId, on_failure: OnFailure) -> Trigger {
     }
 }
 
-fn project() -> Arc<Project> {
+fn project(notifications: Notifications) -> Arc<Project> {
     let workflow = Workflow {
         id: WORKFLOW,
         key: "intake".to_owned(),
@@ -78,6 +78,7 @@ fn project() -> Arc<Project> {
         workflows: vec![workflow],
         by_id: [(WORKFLOW, 0)].into(),
         by_trigger: [(GOES_ON, (0, 0)), (BLOCKS, (0, 1))].into(),
+        notifications,
         ..Project::default()
     })
 }
@@ -85,13 +86,23 @@ fn project() -> Arc<Project> {
 impl World {
     /// A shard with the project in force.
     pub fn new() -> Self {
-        let projects = Arc::new(|_, _: Option<&_>| Some(project()));
+        Self::of(project(Notifications::default()))
+    }
+
+    /// The same, where people are not warned of the same again for so long.
+    pub fn with_embargo(seconds: u32) -> Self {
+        Self::of(project(Notifications { embargo_seconds: seconds, ..Notifications::default() }))
+    }
+
+    fn of(project: Arc<Project>) -> Self {
+        let current = Arc::clone(&project);
+        let projects = Arc::new(move |_, _: Option<&_>| Some(Arc::clone(&current)));
         let mut state = State::open(SHARD, Rows::memory(Tag::Watermark), projects).unwrap();
         let log = Arc::new(Mutex::new(HashMap::new()));
         let read = Arc::clone(&log);
         state.read_origins(Box::new(move |offset| Ok(read.lock().unwrap().get(&offset).copied())));
         let mut world = Self { state, now: Timestamp(NOW), next: 0, log, fresh: Vec::new() };
-        world.ask(Command::Apply(Apply { file: Bytes::new(), made: vec![], project: project() }));
+        world.ask(Command::Apply(Apply { file: Bytes::new(), made: vec![], project }));
         world
     }
 

@@ -108,6 +108,30 @@ fn a_run_starts_with_what_the_last_one_left_and_the_first_with_nothing() {
 }
 
 #[test]
+fn a_run_after_one_with_several_leaves_starts_with_the_states_of_all_of_them_by_job() {
+    let jobs = "      send: {name: Send, body: 'fn(s => ({ sent: s.n }))'}\n      \
+                keep: {name: Keep, body: 'fn(s => ({ kept: s.n }))'}\n    triggers:";
+    let edges = ["send", "keep"].map(|job| {
+        format!("{job}: {{source_job: pull, target_job: {job}, condition_type: always, enabled: true}}, ")
+    });
+    let pull = "fn(state => ({ n: (state.keep?.kept ?? 0) + 1 }))";
+    let file = project_with(EVERY_MINUTE, pull, "")
+        .replace("    triggers:", jobs)
+        .replace("edges: {e:", &format!("edges: {{{}e:", edges.concat()));
+    let mut world = World::with_executor("10:00:30", &file);
+    for _ in 0..3 {
+        tick(&mut world);
+    }
+    assert_eq!(ends(&world), [RunState::Success; 3]);
+    let state = |n| format!("{{\"send\":{{\"sent\":{n}}},\"keep\":{{\"kept\":{n}}}}}");
+    assert_eq!(begun(&world), ["{}".to_owned(), state(1), state(2)]);
+    assert_eq!(next(&world), state(3));
+    world.kill();
+    world.start();
+    assert_eq!(next(&world), state(3));
+}
+
+#[test]
 fn a_failed_run_leaves_the_cursor_where_it_was() {
     let mut world = counting("");
     tick(&mut world);
