@@ -9,7 +9,7 @@ use keyway_ingest::trigger::{
     webhook::settings::{Accept, OrderingKey, Proof, RateLimit, Reply, Scheme, WebhookSettings},
 };
 use keyway_storage::event::JobId;
-use reading::{example, read, read_again, shown};
+use reading::{example, example_names, read, read_again, shown};
 
 /// The big example of the documentation.
 const BIG: &str = include_str!("reading/big.yaml");
@@ -28,8 +28,10 @@ fn trigger<'a>(project: &'a Project, key: &str) -> &'a Trigger {
 
 #[test]
 fn every_example_reads_without_mistakes_and_without_warnings() {
-    for name in ["quickstart", "intake", "nightly", "nightly-v2", "orders"] {
-        let reading = example(name);
+    let names = example_names();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let reading = example(&name);
         assert!(reading.warnings.is_empty(), "{name}: {}", shown(&reading.warnings));
         assert!(!reading.project.workflows.is_empty(), "{name}");
     }

@@ -45,6 +45,19 @@ pub fn numbered() -> impl FnMut() -> [u8; 16] {
     }
 }
 
+/// The names of all example files.
+pub fn example_names() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/examples");
+    let files = std::fs::read_dir(folder).expect("the examples are there");
+    let name = |file: std::fs::DirEntry| {
+        let name = file.file_name().into_string().expect("it is text");
+        name.strip_suffix(".yaml").map(str::to_owned)
+    };
+    let mut names: Vec<_> = files.map(Result::unwrap).filter_map(name).collect();
+    names.sort();
+    names
+}
+
 /// The example file with this name.
 pub fn example_text(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tools/examples/{name}.yaml"));
