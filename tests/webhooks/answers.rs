@@ -219,11 +219,14 @@ fn an_accepted_request_is_answered_with_both_ids_and_kept_as_it_came() {
             }
             assert_eq!(server.ended_run(run)["state"], "success");
         }
-        let (status, _, text) = ask(server, &request("POST", OPEN, "", b""));
-        let ids: Value = serde_json::from_str(&text).unwrap();
-        let (_, shown) =
-            server.get(&format!("/api/work_orders/{}?include=input", ids["work_order_id"].as_str().unwrap()));
-        assert_eq!((status, &shown["data"]["attributes"]["input"]["data"]), (200, &json!({})));
+        // Nothing is of every type, also of one that is not taken.
+        for headers in ["", JSON, "content-type: text/xml\r\n"] {
+            let (status, _, text) = ask(server, &request("POST", OPEN, headers, b""));
+            assert_eq!(status, 200, "{headers}: {text}");
+            let ids: Value = serde_json::from_str(&text).unwrap();
+            let path = format!("/api/work_orders/{}?include=input", ids["work_order_id"].as_str().unwrap());
+            assert_eq!(server.get(&path).1["data"]["attributes"]["input"]["data"], json!({}), "{headers}");
+        }
     });
 }
 
