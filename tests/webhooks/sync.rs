@@ -107,6 +107,8 @@ workflows:
         webhook_response_config: {error_code: 409}
     edges: {e: {source_trigger: t, target_job: job, condition_type: always, enabled: true}}
 "#;
+/// What is in place of the codes when only one is given.
+const HALF: &str = "webhook_response_config: {success_code: 202}";
 const PLAIN: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 const CODED: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 const STATES: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
@@ -242,6 +244,29 @@ fn a_job_chooses_status_and_body_as_the_document_says() {
             assert_eq!((found, text.as_str()), (status, ""));
             assert!(head.contains("x-meta-run-id"), "{head}");
             assert!(!head.contains("content-type"), "{head}");
+        }
+    });
+}
+
+#[test]
+fn a_run_that_fails_on_a_trigger_without_an_error_code_is_answered_201() {
+    let half = PROJECT.replace("webhook_response_config: {success_code: 202, error_code: 422}", HALF);
+    on_both_runtimes(&half, &["--shards", "1"], |server| {
+        for (path, success) in [(PLAIN, 201), (CODED, 202)] {
+            let ask = |response: Value, fail: bool| {
+                let (status, _, answer) = post(server, path, &json!({"response": response, "fail": fail}));
+                assert_eq!(answer["meta"]["state"], if fail { "failed" } else { "success" });
+                (status, answer["data"].clone())
+            };
+            let status = malformed("status needs to be an integer, got: \"x\"");
+            let body = malformed("body needs to be a JSON object, got: [1]");
+            assert_eq!(ask(Value::Null, false).0, success);
+            assert_eq!(ask(Value::Null, true), (201, failed("failed")));
+            assert_eq!(ask(json!({"status": "x"}), false), (success, status.clone()));
+            assert_eq!(ask(json!({"status": "x"}), true), (201, status));
+            assert_eq!(ask(json!({"status": 203, "body": [1]}), true), (201, body));
+            assert_eq!(ask(json!({"body": {"a": 1}}), true), (201, json!({"a": 1})));
+            assert_eq!(ask(json!({"status": 203}), true), (203, failed("failed")));
         }
     });
 }
