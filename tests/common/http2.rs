@@ -5,7 +5,10 @@
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::{
+    SendStream,
+    client::{ResponseFuture, SendRequest},
+};
 use hyper::{HeaderMap, Request, StatusCode};
 use keyway_storage::limits::HTTP2_STREAMS_MAX;
 use rustls::ClientConfig;
@@ -62,19 +65,35 @@ pub async fn ask(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Answer, h2::Error> {
-    let mut request = Request::builder().method(method).uri(format!("https://localhost{path}"));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
     let mut body: Bytes = body.into();
-    let mut client = client.clone().ready().await?;
-    let (answer, mut stream) = client.send_request(request.body(()).unwrap(), body.is_empty())?;
+    let (answer, mut stream) = begin(client, method, path, headers, body.is_empty()).await?;
     while !body.is_empty() {
         stream.reserve_capacity(body.len());
         let Some(room) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { break };
         let piece = body.split_to(room?.min(body.len()));
         stream.send_data(piece, body.is_empty())?;
     }
+    whole(answer).await
+}
+
+/// Sends the head of a request, and nothing of its body.
+pub async fn begin(
+    client: &SendRequest<Bytes>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    is_whole: bool,
+) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
+    let mut request = Request::builder().method(method).uri(format!("https://localhost{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut client = client.clone().ready().await?;
+    client.send_request(request.body(()).unwrap(), is_whole)
+}
+
+/// The answer to a request, whole.
+pub async fn whole(answer: ResponseFuture) -> Result<Answer, h2::Error> {
     let (head, mut data) = answer.await?.into_parts();
     let mut bytes = Vec::new();
     while let Some(piece) = data.data().await {

@@ -16,6 +16,7 @@ use crate::common::{
     tls::{self, FIRST, Pair, SECOND},
     wire::{JSON, answer, ask, connect, on_both_runtimes, request},
 };
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 const PROJECT: &str = r#"
@@ -36,6 +37,8 @@ workflows:
 const OPEN: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 const ECHO: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 const TYPED: [(&str, &str); 1] = [("content-type", "application/json")];
+const TOO_LARGE: &str = "{\"error\":\"Request Entity Too Large\"}";
+const TIMED_OUT: &str = "{\"error\":\"Request Timeout\"}";
 /// What HTTP/2 begins with, and empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
@@ -165,6 +168,52 @@ fn a_head_over_the_limit_is_refused_in_both_versions() {
         let mut stream = tls::connect(server, tls::client(FIRST, &["http/1.1"])).unwrap();
         stream.write_all(&request("POST", OPEN, &format!("x-long: {long}\r\n"), b"{}")).unwrap();
         assert_eq!(answer(&mut stream).0, 431);
+    });
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_over_http2_while_it_is_still_sent() {
+    with_tls_and(&["--body-bytes-max", "2000"], |server, _| {
+        http2::run(async {
+            let client = http2::connect(server, Some(tls::client(FIRST, &["h2"]))).await;
+            let large = Bytes::from(vec![b' '; 2_001]);
+            let refused = http2::ask(&client, "POST", OPEN, &TYPED, large.clone()).await.unwrap();
+            assert_eq!((refused.status.as_u16(), refused.body.as_str()), (413, TOO_LARGE));
+            // Of these the end never comes: one has sent too much, one says that it will, and one is not wanted at all.
+            let announced = [TYPED[0], ("content-length", "2001")];
+            for (path, headers, sent, status) in [
+                (OPEN, &TYPED[..], large.clone(), 413),
+                (OPEN, &TYPED, Bytes::from(vec![b' '; 60_000]), 413),
+                (OPEN, &announced, Bytes::new(), 413),
+                ("/i/nowhere", &TYPED, large, 404),
+            ] {
+                let (answer, mut stream) = http2::begin(&client, "POST", path, headers, false).await.unwrap();
+                stream.send_data(sent, false).unwrap();
+                let refused = http2::whole(answer).await.unwrap();
+                assert_eq!(refused.status, status, "{}", refused.body);
+            }
+            let fits = http2::ask(&client, "POST", OPEN, &TYPED, vec![b'1'; 2_000]).await.unwrap();
+            assert_eq!(fits.status, 200, "the connection goes on: {}", fits.body);
+        });
+    });
+}
+
+#[test]
+fn a_body_that_stalls_over_http2_is_refused_in_time_and_holds_up_no_other() {
+    with_tls_and(&["--body-timeout-ms", "300"], |server, _| {
+        http2::run(async {
+            let client = http2::connect(server, Some(tls::client(FIRST, &["h2"]))).await;
+            let since = Instant::now();
+            let (stalled, mut stream) = http2::begin(&client, "POST", OPEN, &TYPED, false).await.unwrap();
+            stream.send_data(Bytes::from_static(b"{\"a\":"), false).unwrap();
+            let other = http2::ask(&client, "POST", OPEN, &TYPED, "{}").await.unwrap();
+            assert_eq!(other.status, 200, "{}", other.body);
+            let stalled = http2::whole(stalled).await.unwrap();
+            assert_eq!((stalled.status.as_u16(), stalled.body.as_str()), (408, TIMED_OUT));
+            assert!(since.elapsed() >= Duration::from_millis(300), "{:?}", since.elapsed());
+            let next = http2::ask(&client, "POST", OPEN, &TYPED, "{}").await.unwrap();
+            assert_eq!(next.status, 200, "the connection goes on: {}", next.body);
+        });
     });
 }
 
