@@ -134,6 +134,29 @@ fn defaults_are_those_of_openfn_and_of_the_documentation() {
 }
 
 #[test]
+fn a_signature_is_as_old_as_five_minutes_unless_the_file_says_otherwise() {
+    let project = project(
+        "webhook_auth_methods:
+  stripe: {type: hmac, scheme: stripe, secret: {env: SECRET}}
+  standard: {type: hmac, scheme: standard_webhooks, secret: {env: SECRET}}
+  short: {type: hmac, scheme: stripe, secret: {env: SECRET}, tolerance_seconds: 1}
+workflows: {w: {triggers: {t: {type: webhook, webhook_auth_methods: [stripe, standard, short]}}}}
+",
+    );
+    let settings = trigger(&project, "t").settings::<WebhookSettings>().expect("it is a webhook");
+    let schemes = settings.auth.iter().map(|method| match &method.proof {
+        Proof::Hmac { scheme, .. } => *scheme,
+        other => panic!("{other:?}"),
+    });
+    let expected = [
+        Scheme::Stripe { tolerance_seconds: 300 },
+        Scheme::StandardWebhooks { tolerance_seconds: 300 },
+        Scheme::Stripe { tolerance_seconds: 1 },
+    ];
+    assert_eq!(schemes.collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn a_webhook_whose_secret_is_gone_stays_closed() {
     let text = "
 webhook_auth_methods: {key: {type: api, api_key: {env: GONE}}}
