@@ -226,7 +226,13 @@ fn a_trigger_shows_what_became_of_its_requests() {
         assert!(metrics.as_str().unwrap().lines().any(|it| it == line), "{line} in\n{metrics}");
     }
     let list = stdout(&tool().args(["triggers", "list", "--server", &server.api]).output().unwrap());
-    assert!(list.contains("invalid 2, unauthorized 1, not_found 1, key_reused 1"), "{list}");
+    let line = list.lines().find(|line| line.starts_with(id)).unwrap();
+    let url = format!("{}{GUARDED}", server.url);
+    // To the millisecond, as people read it.
+    let last = shown["last_event_at"].as_str().unwrap()[11..23].to_owned();
+    for part in ["invalid 2, unauthorized 1, not_found 1, key_reused 1", &url, &last] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
     // Counters begin anew with the process; the last event is in the log.
     let last = shown["last_event_at"].as_str().unwrap()[..19].to_owned();
     server.kill();
