@@ -58,29 +58,31 @@ fn failed(state: &str) -> Value {
 
 #[test]
 fn a_run_that_is_lost_with_the_machine_is_told_to_whoever_asks_again() {
-    let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
-    let flags = ["--shards", "2", "--executors", "1"];
-    let headers = format!("{JSON}idempotency-key: k\r\n");
-    let asked = request("POST", ONCE, &headers, b"{\"endless\": true}");
-    let server = Keyway::start(home.path(), &flags);
-    let mut stream = connect(&server);
-    stream.write_all(&asked).unwrap();
-    let mut run = Value::Null;
-    eventually("the run is under way", || {
-        run = server.get("/api/runs?state=started").1["data"][0]["id"].clone();
-        run.is_string()
-    });
-    server.kill();
+    for runtime in ["io_uring", "epoll"] {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
+        let flags = ["--runtime", runtime, "--shards", "2", "--executors", "1"];
+        let headers = format!("{JSON}idempotency-key: k\r\n");
+        let asked = request("POST", ONCE, &headers, b"{\"endless\": true}");
+        let server = Keyway::start(home.path(), &flags);
+        let mut stream = connect(&server);
+        stream.write_all(&asked).unwrap();
+        let mut run = Value::Null;
+        eventually("the run is under way", || {
+            run = server.get("/api/runs?state=started").1["data"][0]["id"].clone();
+            run.is_string()
+        });
+        server.kill();
 
-    let server = Keyway::start(home.path(), &flags);
-    let (status, head, text) = ask(&server, &asked);
-    let answer: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((status, &answer["data"]), (500, &failed("lost")), "{answer}");
-    assert_eq!((&answer["meta"]["state"], &answer["meta"]["run_id"]), (&json!("lost"), &run));
-    assert_eq!(answer["meta"]["error_type"], "LostAfterStart");
-    assert!(head.contains("x-keyway-replayed: true"), "{head}");
-    assert_eq!(server.stop().code(), Some(0));
+        let server = Keyway::start(home.path(), &flags);
+        let (status, head, text) = ask(&server, &asked);
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((status, &answer["data"]), (500, &failed("lost")), "{answer}");
+        assert_eq!((&answer["meta"]["state"], &answer["meta"]["run_id"]), (&json!("lost"), &run));
+        assert_eq!(answer["meta"]["error_type"], "LostAfterStart");
+        assert!(head.contains("x-keyway-replayed: true"), "{head}");
+        assert_eq!(server.stop().code(), Some(0));
+    }
 }
 
 #[test]
