@@ -8,8 +8,9 @@ mod common;
 
 use std::{
     fs,
-    io::Write,
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -36,9 +37,15 @@ workflows:
     triggers:
       slow: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02, type: webhook, enabled: true, webhook_reply: after_completion}
     edges: {e: {source_trigger: slow, target_job: job, condition_type: always, enabled: true}}
+  echo:
+    jobs: {job: {name: Job, body: "fn(s => s)"}}
+    triggers:
+      echo: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03, type: webhook, enabled: true, webhook_reply: after_completion}
+    edges: {e: {source_trigger: echo, target_job: job, condition_type: always, enabled: true}}
 "#;
 const OPEN: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 const SLOW: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
+const ECHO: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
 /// Connections that do nothing; fewer where fewer files may be open.
 const IDLE_CONNECTIONS: u64 = 10_000;
 /// Resident memory of a server with that many connections: half of what one machine is asked for.
@@ -124,6 +131,159 @@ fn a_head_that_comes_too_slowly_ends_its_connection_and_no_other() {
         assert_eq!(ask_on(&mut kept), 200);
         kept.write_all(b"POST /i/x HTTP/1.1\r\n").unwrap();
         assert!(rest(&mut kept).is_empty());
+    });
+}
+
+/// What HTTP/2 begins with, and empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The types of frames that are sent or looked for here, and the flags that end what they are of.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// How long a test waits for what must come, where otherwise it would wait for ever.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two pieces of a client that drips.
+const DRIP: Duration = Duration::from_millis(100);
+
+/// A body of which the echo is more than a client of HTTP/2 takes unasked.
+fn large() -> Vec<u8> {
+    [b"\"", &vec![b'x'; 150_000][..], b"\""].concat()
+}
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The first request of a connection of HTTP/2: a JSON body for a path.
+fn first_request(path: &str, body: &[u8]) -> Vec<u8> {
+    // `:method: POST` and `:scheme: http` by their numbers; path, authority and type by the numbers of their names.
+    let text = |name: &[u8], value: &str| [name, &[value.len() as u8], value.as_bytes()].concat();
+    let head =
+        [&[0x83, 0x86][..], &text(&[4], path), &text(&[1], "x"), &text(&[0x0f, 16], "application/json")];
+    let mut bytes = frame(HEADERS, END_HEADERS, 1, &head.concat());
+    for piece in body.chunks(16_384) {
+        bytes.extend(frame(DATA, 0, 1, piece));
+    }
+    bytes.extend(frame(DATA, END_STREAM, 1, b""));
+    bytes
+}
+
+/// A connection of HTTP/2 whose reads wait no longer than for the next drip.
+fn connect_http2(server: &Keyway) -> TcpStream {
+    let mut stream = connect(server);
+    stream.write_all(PREFACE).unwrap();
+    // What a server takes unasked holds from the moment that its settings are acknowledged.
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], SETTINGS, "{head:?}");
+    let mut settings = vec![0; usize::from(head[2])];
+    stream.read_exact(&mut settings).unwrap();
+    stream.write_all(&frame(SETTINGS, ACK, 0, b"")).unwrap();
+    stream.set_read_timeout(Some(DRIP)).unwrap();
+    stream
+}
+
+/// Sends these pieces one by one, and again and again, until the connection ends, which it must; gives the time that it took.
+fn send_until_closed(mut stream: TcpStream, what: &str, drips: &[&[u8]]) -> Duration {
+    let since = Instant::now();
+    let mut buffer = [0; 65_536];
+    for drip in drips.iter().cycle() {
+        assert!(since.elapsed() < PATIENCE, "{what}: it goes on for ever");
+        // Reads until the server has nothing more to say for the moment.
+        let ended = stream.write_all(drip).is_err()
+            || match stream.read(&mut buffer) {
+                Ok(count) => count == 0,
+                Err(error) => error.kind() != ErrorKind::WouldBlock,
+            };
+        if ended {
+            break;
+        }
+    }
+    since.elapsed()
+}
+
+#[test]
+fn what_is_no_request_keeps_no_connection_of_http2_open() {
+    let flags = ["--shards", "1", "--idle-timeout-seconds", "1", "--header-timeout-ms", "300"];
+    on_both_runtimes(PROJECT, &[&flags[..], &["--http2-prior-knowledge"]].concat(), |server| {
+        let ping = frame(PING, 0, 0, b"12345678");
+        let head = &frame(HEADERS, END_HEADERS, 1, &[0; 10_000])[..9];
+        thread::scope(|scope| {
+            for (what, start, bytes) in [
+                ("pings", &b""[..], &ping[..]),
+                ("pings after a request", &first_request(OPEN, b"{}"), &ping),
+                ("a head that drips", head, b"\x83"),
+                // Its answer is larger than what a client takes that never says how much more it takes.
+                ("pings, and an answer that is not taken", &first_request(ECHO, &large()), &ping),
+            ] {
+                let mut stream = connect_http2(server);
+                stream.write_all(start).unwrap();
+                scope.spawn(move || {
+                    let took = send_until_closed(stream, what, &[bytes]);
+                    assert!(took >= Duration::from_secs(1), "{what}: {took:?}");
+                });
+            }
+            // A preface has the time of a head.
+            let preface = connect(server);
+            let bytes: Vec<_> = PREFACE.chunks(1).collect();
+            preface.set_read_timeout(Some(DRIP)).unwrap();
+            assert!(send_until_closed(preface, "a preface", &bytes) >= Duration::from_millis(300));
+        });
+    });
+}
+
+/// Takes the whole frames out of what was read: their types, flags and lengths.
+fn take_frames(read: &mut Vec<u8>) -> Vec<(u8, u8, usize)> {
+    let mut taken = Vec::new();
+    while let [a, b, c, kind, flags, ..] = read[..] {
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        if read.len() < 9 + length {
+            break;
+        }
+        read.drain(..9 + length);
+        taken.push((kind, flags, length));
+    }
+    taken
+}
+
+#[test]
+fn an_answer_that_is_taken_slowly_keeps_its_connection_of_http2_open() {
+    let flags = ["--shards", "1", "--idle-timeout-seconds", "2", "--header-timeout-ms", "300"];
+    on_both_runtimes(PROJECT, &[&flags[..], &["--http2-prior-knowledge"]].concat(), |server| {
+        let mut stream = connect_http2(server);
+        stream.write_all(&first_request(ECHO, &large())).unwrap();
+        let since = Instant::now();
+        let (mut read, mut buffer, mut taken, mut rests) = (Vec::new(), [0; 65_536], 0, 0);
+        loop {
+            assert!(since.elapsed() < PATIENCE);
+            match stream.read(&mut buffer) {
+                Ok(0) => panic!("closed after {:?} and {taken} bytes", since.elapsed()),
+                Ok(count) => read.extend_from_slice(&buffer[..count]),
+                Err(_) => rests += 1,
+            }
+            let data: Vec<_> =
+                take_frames(&mut read).into_iter().filter(|(kind, ..)| *kind == DATA).collect();
+            taken += data.iter().map(|(.., length)| length).sum::<usize>();
+            if data.iter().any(|(_, flags, _)| flags & END_STREAM != 0) {
+                break;
+            }
+            // For a while nothing comes, and then it takes a little more.
+            if rests == 6 {
+                rests = 0;
+                for of in [0, 1] {
+                    stream.write_all(&frame(WINDOW_UPDATE, 0, of, &20_000_u32.to_be_bytes())).unwrap();
+                }
+            }
+        }
+        assert!(taken > large().len(), "{taken}");
+        assert!(since.elapsed() > Duration::from_millis(2_500), "it was taken slowly: {:?}", since.elapsed());
     });
 }
 

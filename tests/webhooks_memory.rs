@@ -8,11 +8,12 @@ mod common;
 use std::{io::Write, net::TcpStream, thread};
 
 use common::{
-    keyway::Keyway,
+    keyway::{Keyway, eventually},
     wire::{self, JSON, answer, ask, connect, request},
 };
 use flate2::{Compression, write::GzEncoder};
-use keyway_storage::limits::{BODIES_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use keyway_storage::limits::{ANSWERS_BYTES_MAX, BODIES_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use serde_json::Value;
 
 const PROJECT: &str = r#"
 name: memory
@@ -21,8 +22,22 @@ workflows:
     jobs: {job: {name: Job, body: "fn(s => s)"}}
     triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
     edges: {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
+  large:
+    jobs: {job: {name: Job, body: "fn(s => ({text: 'x'.repeat(10_000_000)}))"}}
+    triggers:
+      hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02, type: webhook, webhook_reply: after_completion,
+             response_timeout_seconds: 300}
+    edges: {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
+  small:
+    jobs: {job: {name: Job, body: "fn(s => s)"}}
+    triggers: {hook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03, type: webhook, webhook_reply: after_completion}}
+    edges: {e: {source_trigger: hook, target_job: job, condition_type: always, enabled: true}}
 "#;
 const HOOK: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+const LARGE: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
+const SMALL: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
+/// Callers of a large result, all of which would be held at once.
+const CALLERS: usize = 100;
 /// Memory of one shard and one door: the bodies that may be held, what is on its way to the shard, the turn and the
 /// store; all of it at its bound at once.
 const PEAK_BYTES_MAX: u64 = 640 << 20;
@@ -101,5 +116,44 @@ fn a_door_holds_so_many_bytes_of_bodies_and_not_more() {
         assert_eq!(answer(&mut refused).0, 200, "the connection goes on");
         let peak = server.memory_bytes_max();
         assert!(peak < PEAK_BYTES_MAX, "{} MiB", peak >> 20);
+    });
+}
+
+#[test]
+fn a_door_holds_so_many_bytes_of_results_that_nobody_takes_and_not_more() {
+    wire::on_both_runtimes(PROJECT, &["--shards", "1", "--executors", "1"], |server| {
+        let begin = |n: usize| {
+            let mut stream = connect(server);
+            let headers = format!("{JSON}idempotency-key: {n}\r\n");
+            stream.write_all(&request("POST", LARGE, &headers, b"{}")).unwrap();
+            stream
+        };
+        let callers: Vec<_> = (0..CALLERS).map(begin).collect();
+        eventually("every run has ended", || {
+            server.get("/api/status").1["data"]["runs"]["success"] == CALLERS
+        });
+        // Beside them there is room for results of the usual size.
+        assert_eq!(ask(server, &request("POST", SMALL, JSON, b"{}")).0, 201);
+        let peak = server.memory_bytes_max();
+        assert!(peak < PEAK_BYTES_MAX, "{} MiB", peak >> 20);
+        let answers: Vec<_> = callers.into_iter().map(|mut stream| answer(&mut stream)).collect();
+        let without: Vec<_> = (0..CALLERS).filter(|n| answers[*n].0 == 504).collect();
+        for n in &without {
+            let (_, head, text) = &answers[*n];
+            let body: Value = serde_json::from_str(text).unwrap();
+            assert_eq!(body["error"], "result_not_held");
+            assert!(
+                head.contains(&format!("x-meta-work-order-id: {}", body["work_order_id"].as_str().unwrap()))
+            );
+            assert!(head.contains("x-meta-run-id: "), "{head}");
+        }
+        let whole =
+            answers.iter().filter(|(status, _, text)| *status == 201 && text.len() > 10_000_000).count();
+        assert_eq!(whole + without.len(), CALLERS);
+        assert!(whole >= ANSWERS_BYTES_MAX / 2 / 10_000_100, "{whole} had room");
+        // All of them have taken theirs: there is room again, and the result of the same run.
+        let (status, head, text) = answer(&mut begin(*without.first().unwrap()));
+        assert_eq!((status, text.len() > 10_000_000), (201, true), "{}", &text[..200]);
+        assert!(head.contains("x-keyway-replayed: true"), "{head}");
     });
 }

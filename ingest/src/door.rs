@@ -5,7 +5,9 @@
 
 mod connection;
 mod cors;
+mod outgoing;
 mod peeked;
+pub mod room;
 pub mod watch;
 
 use std::{

@@ -1,22 +1,32 @@
 //! What an HTTP answer looks like here, and the requests that the API is handed.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, rc::Rc};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Response, StatusCode,
     header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 
+use crate::door::room::Held;
+
 /// An answer with its whole body.
-pub type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Whole>;
+
+/// The whole body of an answer.
+#[derive(Debug, Default)]
+pub struct Whole {
+    /// What is sent.
+    pub bytes: Bytes,
+    /// What counts it, if it is counted.
+    pub held: Option<Rc<Held>>,
+}
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// A JSON answer.
 pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(Whole { bytes: body.into(), held: None });
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, JSON);
     answer
@@ -24,7 +34,7 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 
 /// An answer with a status and nothing else.
 pub fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(Whole::default());
     *answer.status_mut() = status;
     answer
 }

@@ -257,6 +257,10 @@ pub const BODY_TIMEOUT_MS: u64 = 60_000;
 pub const BODY_SKIP_FACTOR: usize = 10;
 /// Most bytes that one door holds of bodies that are coming in; whoever sends beyond it is answered 503.
 pub const BODIES_BYTES_MAX: usize = 128 << 20;
+/// Most bytes that one door holds of results that their callers have yet to take; beyond it they are told only the ids.
+pub const ANSWERS_BYTES_MAX: usize = 128 << 20;
+/// An answer is handed over in pieces of this size. A client of HTTP/2 that takes one is not idle.
+pub const ANSWER_PIECE_BYTES: usize = 16 << 10;
 /// Most names in a form or a query, each part of a nested name counted: each may cost a few hundred bytes of memory.
 pub const FORM_NAMES_MAX: usize = 20_000;
 /// Most members of a gzip body. Those that write logs in members make one of some 64 kB each.
@@ -271,6 +275,8 @@ pub const INPUTS_BYTES_MAX: usize = 64 << 20;
 // The largest body with all that its head can become as JSON fits in an empty batch, or it would wait there for ever.
 const _: () = assert!(PAYLOAD_BYTES_MAX + 16 * HEAD_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BODIES_BYTES_MAX > PAYLOAD_BYTES_MAX);
+// The largest result has room where there is no other.
+const _: () = assert!(ANSWERS_BYTES_MAX / 2 > RUN_OUTPUT_BYTES_MAX + 2 * STATE_BYTES_MAX);
 /// When a client that was refused for want of room should try again.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 /// Most API requests that wait for a reader thread.

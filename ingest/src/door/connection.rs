@@ -1,7 +1,8 @@
 //! One connection, from its first byte to its last: TLS or not, HTTP/1.1 or HTTP/2.
 //!
 //! Invariant: nothing of a connection goes on without a bound in time: the handshake, the head of a request, and the
-//! silence between requests each have one; a request that is under way is bounded by what serves it.
+//! silence between requests each have one; a request that is under way is bounded by what serves it. Over HTTP/2, where
+//! many travel at once, all that is no request and no answer is silence: a head that comes slowly, and pings.
 
 use std::{
     convert::Infallible,
@@ -15,7 +16,7 @@ use std::{
 };
 
 use hyper::{
-    Request,
+    Request, Response,
     body::Incoming,
     rt::{Executor, Read, Write},
     server::conn::{http1, http2},
@@ -29,6 +30,7 @@ use rustls::ServerConfig;
 
 use super::{
     Door, Visit,
+    outgoing::Outgoing,
     peeked::Peeked,
     watch::{Verdict, Watch, Watched},
 };
@@ -162,9 +164,10 @@ impl Connection {
         Self { door, watch, ..*self }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<crate::http::Answer, Infallible> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Outgoing>, Infallible> {
         let _under_way = self.watch.begin();
-        Ok(self.door.answer(request, self.peer, self.visit, &self.watch).await)
+        let answer = self.door.answer(request, self.peer, self.visit, &self.watch).await;
+        Ok(answer.map(|whole| Outgoing::new(whole, Rc::clone(&self.watch))))
     }
 
     /// Drives a connection until it ends by itself, is told to, or has lost its caller.

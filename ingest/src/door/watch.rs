@@ -14,6 +14,7 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::room::Held;
 use crate::runtime::Runtime;
 
 /// Time from look to look.
@@ -45,13 +46,15 @@ pub struct Watch {
     idle_looks_max: u32,
     moved: Cell<bool>,
     under_way: Cell<u32>,
-    /// Whether several requests travel at once, so that what is read tells nothing of a head.
+    /// Whether several requests travel at once, so that bytes tell nothing: those of a ping are no request.
     streams: Cell<bool>,
     in_head: Cell<bool>,
     head_looks: Cell<u32>,
     idle_looks: Cell<u32>,
     waits: Cell<bool>,
     hung_up: Cell<bool>,
+    /// What counts answers that were handed over whole and may still wait to be written.
+    unwritten: RefCell<Vec<Rc<Held>>>,
     verdict: Cell<Verdict>,
     waker: RefCell<Option<Waker>>,
 }
@@ -69,12 +72,13 @@ impl Watch {
             idle_looks: Cell::new(0),
             waits: Cell::new(false),
             hung_up: Cell::new(false),
+            unwritten: RefCell::default(),
             verdict: Cell::new(Verdict::Stay),
             waker: RefCell::new(None),
         }
     }
 
-    /// Takes note that the connection carries many requests at once.
+    /// Takes note that the connection carries many requests at once. From here on only they and their answers are moves.
     pub fn carries_streams(&self) {
         self.streams.set(true);
         self.in_head.set(false);
@@ -85,6 +89,16 @@ impl Watch {
         self.in_head.set(false);
         self.under_way.set(self.under_way.get() + 1);
         UnderWay(Rc::clone(self))
+    }
+
+    /// Takes note that the client has taken a piece of an answer.
+    pub fn note_taken(&self) {
+        self.moved.set(true);
+    }
+
+    /// Keeps what counts an answer until all that was handed over is written.
+    pub fn keep(&self, held: Rc<Held>) {
+        self.unwritten.borrow_mut().push(held);
     }
 
     /// From here on, until what comes back is dropped, the caller only waits: if it hangs up, nobody needs the answer.
@@ -141,9 +155,18 @@ impl Watch {
     }
 
     fn note_read(&self) {
+        if self.streams.get() {
+            return;
+        }
         self.moved.set(true);
-        if self.under_way.get() == 0 && !self.streams.get() {
+        if self.under_way.get() == 0 {
             self.in_head.set(true);
+        }
+    }
+
+    fn note_written(&self) {
+        if !self.streams.get() {
+            self.moved.set(true);
         }
     }
 }
@@ -226,11 +249,13 @@ impl<S: Read + Unpin> Read for Watched<S> {
 impl<S: Write + Unpin> Write for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
-        self.watch.moved.set(true);
+        self.watch.note_written();
         Poll::Ready(result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It is asked for when all that was handed over is written.
+        self.watch.unwritten.borrow_mut().clear();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -86,6 +86,18 @@ impl Accepted {
         self.mark(http::json(StatusCode::GATEWAY_TIMEOUT, body.to_string()))
     }
 
+    /// 504: the run has ended, and its result cannot be held until the caller takes it. It is no 503: what that refuses was
+    /// not stored, and whoever sends again, as it says, would have it run twice.
+    pub fn without_room(self) -> Answer {
+        let body = json!({
+            "error": "result_not_held",
+            "message": "The run has ended, but too many callers have not taken their results yet. \
+                        A repeat with the same idempotency key is answered with the result.",
+            "work_order_id": self.work_order.to_string(),
+        });
+        self.mark(http::json(StatusCode::GATEWAY_TIMEOUT, body.to_string()))
+    }
+
     /// The end of the run.
     pub fn at_end(self, reply: Reply, end: &RunEnd) -> Answer {
         let default = default_status(reply, end.state);

@@ -26,7 +26,7 @@ use super::{
     source::Sent,
 };
 use crate::{
-    door::watch::Watch,
+    door::{room::Room, watch::Watch},
     http::{self, Answer},
     parked::{Parked, Waiting},
     runtime::wheel::Wheel,
@@ -55,6 +55,8 @@ pub struct Webhooks {
     pub wheel: Wheel,
     /// Takes in bodies.
     pub intake: Intake,
+    /// Holds the results that callers have yet to take.
+    pub room: Room,
 }
 
 impl Webhooks {
@@ -213,7 +215,9 @@ impl Webhooks {
         });
         let ended = self.wheel.within(timeout, ended).await.flatten();
         match ended.map(|receipt| receipt.answer) {
-            Some(Decision::Ended(end)) => accepted.at_end(reply, &end),
+            Some(Decision::Ended(end)) => {
+                self.room.hold(accepted.at_end(reply, &end)).unwrap_or_else(|| accepted.without_room())
+            }
             _ => accepted.timed_out(),
         }
     }
