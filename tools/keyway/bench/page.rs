@@ -143,8 +143,13 @@ fn rates(reports: &[&Report]) -> String {
     if let [report] = reports {
         let steps = report.steps.iter();
         let points = steps.filter_map(|step| Some((place(&step.name)?, step.baseline.as_ref()?.per_second)));
-        let name = report.steps.iter().find_map(|step| step.baseline.as_ref());
-        let name = name.map_or_else(String::new, |baseline| format!("baseline: {}", baseline.name));
+        let mut names: Vec<&str> =
+            report.steps.iter().filter_map(|step| Some(step.baseline.as_ref()?.name.as_str())).collect();
+        names.dedup();
+        let name = match names.as_slice() {
+            [name] => format!("baseline: {name}"),
+            _ => "baseline of each".to_owned(),
+        };
         all.push(Series { name, colour: 7, is_baseline: true, points: points.collect() });
     }
     let rates = || all.iter().flat_map(|series| series.points.iter().map(|(_, rate)| *rate));

@@ -16,6 +16,8 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
+/// About the width of a letter below a chart.
+const LETTER: f64 = 6.5;
 /// Colours of the page.
 const COLOURS: usize = 8;
 /// Most points of a line that can be pointed at.
@@ -55,14 +57,20 @@ pub fn lines(title: &str, across: &Axis, up: &Axis, series: &[Series]) -> String
     let y = Scale::new(up.kind, points().map(|(_, y)| *y));
     let mut svg = String::new();
     grid(&mut svg, up, &y);
+    let mut free = 0.0;
     for tick in x.ticks() {
-        let at = place_x(&x, tick);
+        let (at, text) = (place_x(&x, tick), (across.text)(tick));
+        let half = text.chars().count() as f64 * LETTER / 2.0;
+        if at - half < free {
+            continue;
+        }
+        free = at + half + LETTER;
         put(
             &mut svg,
             &format!(
                 "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 HEIGHT - BOTTOM + 17.0,
-                escape(&(across.text)(tick))
+                escape(&text)
             ),
         );
     }
@@ -75,6 +83,8 @@ pub fn lines(title: &str, across: &Axis, up: &Axis, series: &[Series]) -> String
         if path.len() > 1 {
             put(&mut svg, &format!("<polyline class=\"line {class}\" points=\"{}\"/>", path.join(" ")));
         }
+        // One point makes no line: it is seen without being pointed at.
+        let lone = if path.len() == 1 { " lone" } else { "" };
         let every = series.points.len().div_ceil(POINTS_MAX);
         for point in series.points.iter().step_by(every) {
             let (cx, cy) = place(point);
@@ -82,7 +92,7 @@ pub fn lines(title: &str, across: &Axis, up: &Axis, series: &[Series]) -> String
             put(
                 &mut svg,
                 &format!(
-                    "<g class=\"point {class}\"><circle class=\"aim\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"8\"/>\
+                    "<g class=\"point{lone} {class}\"><circle class=\"aim\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"8\"/>\
                  <circle class=\"dot\" cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"3\"/><title>{}</title></g>",
                     escape(&label)
                 ),
@@ -107,14 +117,18 @@ pub fn bars(title: &str, groups: &[String], up: &Axis, series: &[Series]) -> Str
     let room = (WIDTH - LEFT - RIGHT) / groups.len() as f64;
     let count = series.len() as f64;
     let width = (room * 0.8 / count).min(48.0);
+    // Names that would touch take turns on two lines.
+    let longest = groups.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    let lines = if (longest + 1) as f64 * LETTER > room { 2 } else { 1 };
     for (number, name) in groups.iter().enumerate() {
         let middle = LEFT + room * (number as f64 + 0.5);
+        let below = 17.0 + 14.0 * (number % lines) as f64;
         put(
             &mut svg,
             &format!(
                 "<text class=\"tick\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                HEIGHT - BOTTOM + 17.0,
-                escape(&shorten(name, room))
+                HEIGHT - BOTTOM + below,
+                escape(&shorten(name, room * lines as f64))
             ),
         );
         for (index, series) in series.iter().enumerate() {

@@ -2,6 +2,9 @@
 //!
 //! Invariant: every value of a chart lies on its scale.
 
+/// Where a decade has lines.
+const PARTS: [f64; 3] = [1.0, 2.0, 5.0];
+
 /// How values are spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -34,6 +37,8 @@ impl Scale {
         match kind {
             Kind::Linear => low = low.min(0.0),
             Kind::Percentile => low = 0.0,
+            // Lines above and below all values: what lies between two of them can be read.
+            Kind::Logarithmic if low < high => (low, high) = (round(low, false), round(high, true)),
             Kind::Logarithmic => {}
         }
         if high - low < 1e-9 {
@@ -59,7 +64,7 @@ impl Scale {
                     .collect()
             }
             Kind::Logarithmic => {
-                let parts: &[f64] = if self.high - self.low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+                let parts: &[f64] = if self.high - self.low < 2.5 { &PARTS } else { &PARTS[..1] };
                 let decades = (self.low.floor() as i32)..=(self.high.ceil() as i32);
                 let of_decade = |decade: i32| parts.iter().map(move |part| part * 10_f64.powi(decade));
                 decades.flat_map(of_decade).filter(inside).collect()
@@ -69,6 +74,16 @@ impl Scale {
                 all.into_iter().filter(inside).collect()
             }
         }
+    }
+}
+
+/// The next line of a decade at or below a bent value, or at or above it.
+fn round(value: f64, up: bool) -> f64 {
+    let decade = value.floor();
+    let lines = PARTS.map(|part| decade + part.log10());
+    match up {
+        true => lines.into_iter().find(|line| *line >= value - 1e-9).unwrap_or(decade + 1.0),
+        false => lines.into_iter().rfind(|line| *line <= value + 1e-9).unwrap_or(decade),
     }
 }
 
@@ -96,6 +111,19 @@ mod tests {
         let scale = Scale::new(Kind::Linear, [12.0, 48.0].into_iter());
         assert_eq!(scale.ticks(), [0.0, 10.0, 20.0, 30.0, 40.0]);
         assert!((scale.place(24.0) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_scale_by_size_has_a_line_above_and_below_all_values() {
+        let scale = Scale::new(Kind::Logarithmic, [6_400.0, 18_000.0].into_iter());
+        let near = |found: &[f64], expected: &[f64]| {
+            found.iter().zip(expected).all(|(found, expected)| (found / expected - 1.0).abs() < 1e-9)
+        };
+        let (ticks, expected) = (scale.ticks(), [5_000.0, 10_000.0, 20_000.0]);
+        assert_eq!(ticks.len(), expected.len(), "{ticks:?}");
+        assert!(near(&ticks, &expected), "{ticks:?}");
+        assert!(scale.place(6_400.0) > 0.0);
+        assert!(scale.place(18_000.0) < 1.0);
     }
 
     #[test]
