@@ -2,32 +2,25 @@
 
 use std::{
     fs,
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Child, Command},
     sync::{Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    bench,
+    PROJECT, TRIGGER, bench,
     common::{
         code,
         keyway::{Keyway, eventually},
         stderr, tool,
     },
     fake::{Fake, answer},
-    report,
+    interrupt, is_noted, report, start,
 };
 
 const SECOND: [&str; 5] = ["--seconds", "1", "--warm-up-seconds", "0", "--json"];
-const PROJECT: &str = "
-name: p
-workflows:
-  w:
-    jobs: {j: {name: J, body: 'fn(s => s)'}}
-    triggers: {t: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}}
-    edges: {e: {source_trigger: t, target_job: j, condition_type: always}}
-";
 
 /// The id of a work order of 2026, by its number.
 fn id(number: u64) -> String {
@@ -138,6 +131,32 @@ fn a_server_that_refuses_everything_ends_the_bench_with_what_it_has() {
 }
 
 #[test]
+fn what_a_server_is_slow_with_in_the_warm_up_is_not_in_the_report() {
+    const SLOW_MS: u64 = 900;
+    let longest_ms = |warm_up: &str| {
+        let fake = Fake::new(|_, posts| {
+            if posts == 0 {
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_millis(SLOW_MS) {
+                    thread::park_timeout(Duration::from_millis(SLOW_MS));
+                }
+            }
+            answer(200, "", "{}")
+        });
+        let home = tempfile::tempdir().unwrap();
+        let url = format!("{}/i/a", fake.url);
+        let line = ["webhook", "--url", &url, "--no-baseline", "--connections", "1", "--seconds", "1"];
+        let output = bench(home.path(), &[&line[..], &["--warm-up-seconds", warm_up, "--json"]].concat());
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let measured = report(&output)["steps"][0]["measured"].clone();
+        assert_eq!(measured["samples"].as_array().unwrap().len(), 1, "{measured}");
+        measured["latency"]["max_us"].as_f64().unwrap() / 1_000.0
+    };
+    assert!(longest_ms("0") >= SLOW_MS as f64);
+    assert!(longest_ms("1") < SLOW_MS as f64);
+}
+
+#[test]
 fn an_answer_that_never_comes_is_given_up_and_counted() {
     let fake = Fake::new(|_, _| {
         loop {
@@ -239,24 +258,21 @@ fn a_server_that_answers_nonsense_is_not_taken_for_one_that_answers() {
     assert!(measured["troubles"]["not_http"].as_u64().unwrap() > 0, "{measured}");
 }
 
+/// A server, and a load on it that has begun and goes on.
+fn loaded(home: &Path) -> (Keyway, Child) {
+    fs::write(home.join("project.yaml"), PROJECT).unwrap();
+    let server = Keyway::start(home, &["--executors", "0"]);
+    let url = format!("{}/i/{TRIGGER}", server.url);
+    let line = ["webhook", "--url", &url, "--no-baseline", "--connections", "2", "--warm-up-seconds", "0"];
+    let child = start(home, &line);
+    eventually("it is loaded", || server.get("/api/status").1["data"]["events"].as_u64() > Some(100));
+    (server, child)
+}
+
 #[test]
 fn a_server_that_dies_in_the_middle_leaves_a_report() {
     let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
-    let server = Keyway::start(home.path(), &["--executors", "0"]);
-    let url = format!("{}/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01", server.url);
-    let line = ["bench", "webhook", "--url", &url, "--no-baseline", "--connections", "2", "--json"];
-    let child = tool()
-        .current_dir(home.path())
-        .args(line)
-        .args(["--seconds", "600", "--warm-up-seconds", "0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    eventually("there are work orders", || {
-        server.get("/api/status").1["data"]["events"].as_u64() > Some(100)
-    });
+    let (server, child) = loaded(home.path());
     server.kill();
     let output = child.wait_with_output().unwrap();
     assert_eq!(code(&output), 1);
@@ -268,19 +284,7 @@ fn a_server_that_dies_in_the_middle_leaves_a_report() {
 #[test]
 fn ctrl_c_in_the_middle_of_a_load_prints_what_was_measured() {
     let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
-    let server = Keyway::start(home.path(), &["--executors", "0"]);
-    let url = format!("{}/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01", server.url);
-    let line = ["bench", "webhook", "--url", &url, "--no-baseline", "--connections", "2", "--json"];
-    let child = tool()
-        .current_dir(home.path())
-        .args(line)
-        .args(["--seconds", "600", "--warm-up-seconds", "0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    eventually("it is loaded", || server.get("/api/status").1["data"]["events"].as_u64() > Some(100));
+    let (_server, child) = loaded(home.path());
     // What is measured is told once a second.
     let since = Instant::now();
     eventually("two seconds are over", || since.elapsed() > Duration::from_millis(2_500));
@@ -296,27 +300,11 @@ fn ctrl_c_in_the_middle_of_a_load_prints_what_was_measured() {
     assert!(is_noted(&report, "someone ended the bench before its time"), "{report}");
 }
 
-fn interrupt(child: &Child) {
-    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-fn is_noted(report: &serde_json::Value, said: &str) -> bool {
-    report["notes"].as_array().unwrap().iter().any(|note| note == said)
-}
-
 #[test]
 fn ctrl_c_while_its_own_server_starts_leaves_nothing_behind() {
     let home = tempfile::tempdir().unwrap();
-    let line = ["bench", "webhook", "--no-baseline", "--connections", "2", "--json", "--seconds", "600"];
-    let child = tool()
-        .current_dir(home.path())
-        .args(line)
-        .args(["--warm-up-seconds", "0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let line = ["webhook", "--no-baseline", "--connections", "2", "--warm-up-seconds", "0"];
+    let child = start(home.path(), &line);
     let is_serving = |folder: fs::DirEntry| folder.path().join("data/shard-000").exists();
     eventually("its server has a data dir", || fs::read_dir(home.path()).unwrap().flatten().any(is_serving));
     interrupt(&child);

@@ -1,15 +1,35 @@
 //! Loads on webhooks.
 
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
 use super::{
-    bench,
-    common::{code, keyway::Keyway, stderr, stdout},
+    PROJECT, TRIGGER, bench,
+    common::{code, keyway::Keyway, stderr, stdout, tool},
     report,
 };
 
 const SECOND: [&str; 4] = ["--seconds", "1", "--warm-up-seconds", "0"];
-const TRIGGER: &str = "0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
+/// The titles of all charts.
+const CHARTS: [&str; 8] = [
+    "Events a second, and the baseline of the same run",
+    "Latency by percentile",
+    "Events a second",
+    "p50 over time",
+    "p99 over time",
+    "CPU of the server, in cores",
+    "Memory of the server",
+    "Appends with their sync, by how long they took at most",
+];
+
+/// The commit that the tool was built with the knowledge of, or that of the repository it lies in.
+fn commit() -> Option<String> {
+    option_env!("KEYWAY_COMMIT").map(str::to_owned).or_else(|| {
+        let folder = Path::new(tool().get_program()).parent()?.to_owned();
+        let output = Command::new("git").current_dir(folder).args(["rev-parse", "--short", "HEAD"]).output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(stdout(&output).trim().to_owned())
+    })
+}
 
 #[test]
 fn a_started_server_is_measured_beside_its_hello_and_every_work_order_is_found() {
@@ -21,6 +41,11 @@ fn a_started_server_is_measured_beside_its_hello_and_every_work_order_is_found()
     let report = report(&output);
     assert_eq!(report["bench"], "webhook");
     assert!(report["machine"]["disk"]["fdatasync_p50_us"].as_f64().unwrap() > 0.0);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_eq!(report["machine"]["kernel"], kernel.trim());
+    // Behind it stands whether the tree was changed since.
+    let built = report["build"]["commit"].as_str().map(|commit| commit.trim_end_matches("-dirty").to_owned());
+    assert_eq!(built, commit());
     assert_eq!(report["settings"]["body_bytes"][0], 300);
     for (step, name) in report["steps"].as_array().unwrap().iter().zip(["2 connections", "4 connections"]) {
         assert_eq!(step["name"], name);
@@ -47,7 +72,10 @@ fn a_started_server_is_measured_beside_its_hello_and_every_work_order_is_found()
         serde_json::from_slice(&fs::read(home.path().join("a.json")).unwrap()).unwrap();
     assert_eq!(saved["steps"], report["steps"]);
     let page = fs::read_to_string(home.path().join("a.html")).unwrap();
-    assert!(page.contains("Latency by percentile"));
+    for title in CHARTS {
+        assert!(page.contains(&format!("<figcaption>{title}</figcaption>")), "there is no chart {title}");
+    }
+    assert!(page.contains("class=\"point lone "), "one second makes no line, and is seen");
     assert!(page.contains("prefers-color-scheme: dark"));
     assert!(!page.contains("http://"), "the page loads nothing");
     let left = fs::read_dir(home.path()).unwrap().count();
@@ -89,11 +117,7 @@ fn repeats_of_an_idempotency_key_get_the_first_answer_and_no_second_work_order()
 #[test]
 fn a_running_server_is_loaded_with_a_template_and_people_get_a_table() {
     let home = tempfile::tempdir().unwrap();
-    let project = format!(
-        "name: p\nworkflows:\n  w:\n    jobs: {{j: {{name: J, body: 'fn(s => s)'}}}}\n    triggers: {{t: {{id: {TRIGGER}, \
-         type: webhook, enabled: true}}}}\n    edges: {{e: {{source_trigger: t, target_job: j, condition_type: always}}}}\n"
-    );
-    fs::write(home.path().join("project.yaml"), project).unwrap();
+    fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
     fs::write(home.path().join("body.json"), "{\"order\": {{number}}, \"pad\": \"{{pad}}\"}\n").unwrap();
     let server = Keyway::start(home.path(), &["--executors", "0"]);
     let (url, pid) = (format!("{}/i/{TRIGGER}", server.url), server.pid().to_string());
