@@ -82,6 +82,8 @@ pub struct Shard {
     time: ShardTime,
     full_until: Option<Timestamp>,
     sweep: Sweep,
+    /// Whether the views follow the log.
+    projects: bool,
 }
 
 impl Shard {
@@ -103,6 +105,11 @@ impl Shard {
         }
         self.stats.set_health(Health::Stopped);
         Ok(())
+    }
+
+    /// Leaves the views as they are from now on, to measure what they cost. The next opening makes up for it.
+    pub fn leave_views(&mut self) {
+        self.projects = false;
     }
 
     /// A turn at the time that its clock shows.
@@ -339,7 +346,9 @@ impl Shard {
     /// Brings the views up to the log, as far as one turn may.
     fn project(&mut self, now: Timestamp) -> Result<(), Fatal> {
         let end = self.log.live().end;
-        if self.views.watermark() == self.block.span().first
+        if !self.projects {
+            self.events.clear();
+        } else if self.views.watermark() == self.block.span().first
             || self.events.is_empty() && self.views.watermark() == end
         {
             for event in &self.events {
@@ -395,7 +404,8 @@ impl Shard {
     fn due(&self) -> Timestamp {
         let sources = self.sources.iter().map(|source| source.due()).min().unwrap_or(Timestamp::NEVER);
         let full = self.full_until.unwrap_or(Timestamp::NEVER);
-        let is_behind = self.views.watermark() < self.log.live().end || self.follows.has_late();
+        let lags = self.projects && self.views.watermark() < self.log.live().end;
+        let is_behind = lags || self.follows.has_late();
         let behind = if is_behind { Timestamp(0) } else { Timestamp::NEVER };
         if self.full_until.is_some() {
             full

@@ -10,6 +10,7 @@ mod compare;
 mod fake;
 mod storage;
 mod trouble;
+mod views;
 mod webhook;
 
 use std::{

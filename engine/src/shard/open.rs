@@ -150,6 +150,7 @@ impl Shard {
             time,
             full_until: None,
             sweep: Default::default(),
+            projects: true,
         };
         shard.refold()?;
         shard.permits.restore(&shard.state);

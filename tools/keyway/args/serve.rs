@@ -78,6 +78,9 @@ pub struct Serve {
     /// Answer GET /hello on the public listener: the bare stack, for measuring.
     #[arg(long, hide = true)]
     pub hello: bool,
+    /// Leave the views as they are until the next start, which makes up for it: for measuring what they cost.
+    #[arg(long, hide = true)]
+    pub no_views: bool,
 }
 
 /// What serves connections.

@@ -67,6 +67,12 @@ impl Engine {
         let bells = passage.bells.clone();
         let mut shards = open_shards(data, durability, &catalog, &permits, &bells)?;
         apply_file(flags, &files, data.routes(), &mut shards)?;
+        if flags.no_views {
+            tracing::warn!(
+                "lists and counts stay as they are until the next start: --no-views is for measuring"
+            );
+            shards.iter_mut().for_each(Shard::leave_views);
+        }
         let threads = flags.executors.unwrap_or_else(cores);
         let pool = Pool::new(PoolSettings { threads: usize::from(threads), catalog: Arc::clone(&catalog) });
         let readers: Vec<ShardReader> = shards.iter().map(Shard::reader).collect();
