@@ -1,6 +1,6 @@
 //! A disk that takes its time, and one that fails: who is told what, and when.
 //!
-//! `common/sync.c` stands between keyway and the C library, and holds or fails its syncs.
+//! `common/sync.c` stands between keyway and the C library, notes its writes and syncs, and holds or fails its syncs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,6 +28,8 @@ const WAITING: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 /// How long nothing may come while a sync is held: far more than an answer takes that does not wait for it.
 const SILENCE_MS: u64 = 300;
 const REFUSED: usize = 8;
+/// Turns of which each write and each sync is looked at.
+const TURNS: usize = 20;
 
 const PROJECT: &str = "
 name: sync
@@ -202,6 +204,50 @@ fn a_disk_that_becomes_read_only_refuses_what_comes_ends_the_process_and_loses_n
         assert!(said.contains("Read-only file system"), "{said}");
         take(home.path(), "read-only");
         is_all_there(home.path(), &acknowledged);
+    }
+}
+
+/// Writes and syncs that were noted, without those of traces: `true` is a sync.
+fn noted(home: &Path) -> Vec<bool> {
+    let notes = fs::read_to_string(home.join("notes")).unwrap();
+    let of_data = notes.lines().filter(|line| line.contains("/data/"));
+    of_data.map(|line| line.starts_with("sync ")).collect()
+}
+
+/// JSON that hardly packs, and does not fit into the store's buffer.
+fn large() -> String {
+    let digits: String = (1..4_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_string()).collect();
+    format!("\"{digits}\"")
+}
+
+#[test]
+fn a_turn_with_an_input_syncs_once_before_its_answer_and_writes_rows_behind_it_without_a_sync() {
+    for runtime in ["io_uring", "epoll"] {
+        let home = home();
+        let (library, notes) = (preload::library("common/sync.c"), home.path().join("notes"));
+        let variables = [("LD_PRELOAD", library.as_str()), ("SYNC_NOTES", notes.to_str().unwrap())];
+        let flags = ["--shards", "1", "--executors", "0", "--runtime", runtime];
+        let server = Keyway::start_with(home.path(), &flags, &variables);
+        let listed = || server.get("/api/work_orders?page_size=100").1["data"].as_array().unwrap().len();
+        // Whoever lists what a turn made sees its last rows.
+        let post = |orders: usize, body: &str| {
+            let before = noted(home.path()).len();
+            assert_eq!(server.post(AT_ONCE, body).0, 200);
+            let answered = noted(home.path())[before..].to_vec();
+            eventually("the turn's rows are written", || listed() == orders);
+            (answered, noted(home.path())[before..].to_vec())
+        };
+        // What the start leaves to be done.
+        post(1, "{}");
+        for orders in 2..=TURNS {
+            // A block that does not fit into the store's buffer passes it by: its head, itself, its end.
+            let (body, block) = if orders % 2 == 0 { ("{}".to_owned(), 1) } else { (large(), 3) };
+            let (answered, turn) = post(orders, &body);
+            let synced = [vec![false; block], vec![true]].concat();
+            assert!(answered.starts_with(&synced), "{runtime}: answered before its sync: {answered:?}");
+            assert_eq!(turn, [&synced[..], &[false, false]].concat(), "{runtime}, work order {orders}");
+        }
+        assert_eq!(server.stop().code(), Some(0));
     }
 }
 
