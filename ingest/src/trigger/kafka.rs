@@ -2,6 +2,7 @@
 
 mod again;
 mod consumer;
+pub mod drain;
 mod ffi;
 mod fleet;
 mod listener;

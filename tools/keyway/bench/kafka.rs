@@ -1,30 +1,28 @@
 //! Reads messages from Kafka: how fast they become durable, how fast their runs end, and how long each takes on its way.
 //!
-//! Invariant: librdkafka alone, which throws the same messages away, is measured in the same run on the same topic, and so is
-//! the disk alone, with blocks of as many messages as the server appended at once.
+//! Invariant: librdkafka alone, told what the trigger's consumer is told, throws the same messages away in the same run; so is
+//! the disk alone measured, with blocks of as many messages as the server appended at once.
 
 mod broker;
 mod course;
 mod disk;
+mod messages;
+mod way;
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use keyway_ingest::time;
+use keyway_engine::project::{Mistake, Origin, Project, read};
+use keyway_ingest::{secret::EnvAndFiles, time, trigger::types};
 use keyway_storage::limits::IN_FLIGHT_MAX;
 use serde_json::{Value, json};
 
 use super::{
     begin, hand_over,
-    load::{
-        interval::Interval,
-        random::{Random, Zipf},
-        schedule::Schedule,
-        template::{Filling, Template},
-    },
-    measure::of_parts,
+    load::schedule::Schedule,
     metrics::Metrics,
     process::Process,
     progress::Progress,
@@ -36,18 +34,18 @@ use crate::{
     args::bench::{Kafka, Ordering},
     client::Client,
     failure::Failure,
-    item::Item,
     print::Printer,
     signals::Interrupt,
 };
 use broker::Broker;
 use course::Course;
+use disk::Disk;
+use messages::Messages;
+use way::{Beside, to_finished, to_received};
 
 const TRIGGER: &str = "9a4d0e77-5c13-4b8e-b6f2-0d7e1c5a3b05";
 /// The baseline.
 const THROWN_AWAY: &str = "consume and throw away";
-/// Messages that are thrown away between two looks whether someone ends the bench.
-const READ_BETWEEN_LOOKS: u64 = 1_000;
 /// Pause between two looks at how far the server is.
 const LOOK: Duration = Duration::from_millis(20);
 /// A server that gets nowhere for so long is given up.
@@ -62,6 +60,8 @@ struct Bench<'a> {
     flags: &'a Kafka,
     workspace: &'a Workspace,
     broker: Broker,
+    /// What the server has, and whose trigger says how librdkafka is to read.
+    project: Arc<Project>,
     interrupt: Interrupt,
     progress: Progress,
     report: Report,
@@ -95,8 +95,8 @@ pub fn kafka(flags: &Kafka, out: &mut Printer) -> Result<(), Failure> {
     }
     let broker = Broker::open(&flags.hosts, flags.partitions)?;
     let (interrupt, progress) = (Interrupt::new()?, Progress::new());
-    let workspace = &workspace;
-    let mut bench = Bench { flags, workspace, broker, interrupt, progress, report, goes_on: true };
+    let (workspace, project) = (&workspace, project(flags, &broker.topic)?);
+    let mut bench = Bench { flags, workspace, broker, project, interrupt, progress, report, goes_on: true };
     let ended = match flags.rate {
         Some(rate) => bench.pass(f64::from(rate)),
         None => bench.drain(),
@@ -140,10 +140,10 @@ impl Bench<'_> {
     fn throw_away(&mut self, count: u64) -> (Measure, Result<(), Failure>) {
         self.progress.begin(THROWN_AWAY);
         let mut course = Course::new(Process::own());
-        let Self { broker, interrupt, goes_on, .. } = self;
-        let ended = broker.throw_away(count, &mut |read| {
+        let Self { broker, project, interrupt, goes_on, .. } = self;
+        let ended = broker.throw_away(project, count, &mut |read| {
             course.reach(read);
-            *goes_on &= read % READ_BETWEEN_LOOKS != 0 || !interrupt.wait(Duration::ZERO);
+            *goes_on &= !interrupt.wait(Duration::ZERO);
             *goes_on
         });
         (course.measure(THROWN_AWAY), ended)
@@ -163,7 +163,9 @@ impl Bench<'_> {
         self.report.steps.push(step("to durable", &durable, baseline.clone()));
         ended.and(metrics.map(drop))?;
         let disk = self.disk(&durable)?;
-        self.report.steps.push(step("to durable, against the disk", &durable, disk));
+        self.report.notes.push(disk.sizes);
+        self.report.steps.push(step("to durable, against the disk", &durable, disk.packed));
+        self.report.steps.push(step("to durable, against the disk with whole blocks", &durable, disk.whole));
         if self.flags.executors > 0 && self.goes_on {
             self.progress.begin(&format!("{name}, to finished"));
             let (finished, ended) = self.follow(&server, "finished runs", count, &finished);
@@ -174,11 +176,11 @@ impl Bench<'_> {
     }
 
     /// The disk alone, in blocks of as many messages as the server appended at once, rounded up.
-    fn disk(&mut self, durable: &Measure) -> Result<Measure, Failure> {
+    fn disk(&mut self, durable: &Measure) -> Result<Disk, Failure> {
         self.progress.begin("the disk alone");
         let each = durable.appends.as_ref().and_then(|appends| appends.events_mean).unwrap_or(1.0);
         let (folder, topic) = (self.workspace.path(), &self.broker.topic);
-        disk::write_and_sync(folder, topic, each.ceil() as u64, self.flags.body_bytes as usize)
+        Disk::measure(folder, topic, each.ceil() as u64, self.flags.body_bytes as usize)
     }
 
     /// Messages at times that are fixed in advance, through a server that reads them as they come.
@@ -193,6 +195,7 @@ impl Bench<'_> {
         }
         let name = format!("{rate:.0} messages/s");
         self.progress.begin(&name);
+        let beside = Beside::start(&self.project, self.broker.reading())?;
         let (begun, mut course) = (Instant::now(), Course::new(server.process()));
         let sent = self.send(rate, &client, &mut course);
         let goes_on = std::mem::replace(&mut self.goes_on, true);
@@ -200,22 +203,30 @@ impl Bench<'_> {
             self.look(&server.api, &mut course, count, &durable)?;
             Ok(count)
         });
-        let of_server = course.measure("sent to durable");
-        let (due, durable) = match ended {
+        let alone = beside.end(*ended.as_ref().unwrap_or(&0), "sent to librdkafka alone");
+        let alone = alone.map(|alone| self.paced(alone, begun));
+        let of_server = course.measure("sent to received");
+        let (due, received) = match ended {
             Ok(_) => {
-                let (due, durable) = on_their_way(&client, &of_server.name)?;
-                (due, Measure { memory_bytes_max: of_server.memory_bytes_max, ..durable })
+                let (due, received) = to_received(&client, &of_server.name)?;
+                let appends = client.text("/metrics", &[]).ok();
+                let appends = appends.map(|text| Metrics::parse(&text).since(&Metrics::default()));
+                let memory_bytes_max = of_server.memory_bytes_max;
+                (due, Measure { memory_bytes_max, appends, ..received })
             }
             // Who was on the way for how long is known to the server alone.
             Err(_) => (HashMap::new(), of_server),
         };
-        self.report.steps.push(Step::new(format!("{name}, to durable"), self.paced(durable, begun), None));
+        let baseline = alone.as_ref().ok().cloned();
+        let step = |of: &str, measured, baseline| Step::new(format!("{name}, {of}"), measured, baseline);
+        self.report.steps.push(step("to received", self.paced(received, begun), baseline.clone()));
         let count = ended.map_err(|failure| told("sent to durable", failure))?;
         if self.flags.executors > 0 {
             self.follow(&server, "finished", count, &finished).1?;
-            let finished = self.paced(finished_on_their_way(&client, &due)?, begun);
-            self.report.steps.push(Step::new(format!("{name}, to finished"), finished, None));
+            let finished = self.paced(to_finished(&client, &due)?, begun);
+            self.report.steps.push(step("to finished", finished, baseline));
         }
+        alone?;
         self.goes_on &= goes_on;
         Ok(())
     }
@@ -314,36 +325,6 @@ fn told(name: &str, failure: Failure) -> Failure {
     }
 }
 
-/// The messages of a bench, one after the other.
-struct Messages {
-    template: Template,
-    bytes: usize,
-    keys: Option<Zipf>,
-    random: Random,
-    value: Vec<u8>,
-}
-
-impl Messages {
-    fn new(flags: &Kafka) -> Self {
-        Self {
-            template: Template::parse(r#"{"sent":{{number}},"pad":"{{pad}}"}"#)
-                .expect("our own template is whole"),
-            bytes: flags.body_bytes as usize,
-            keys: flags.keys.map(|keys| Zipf::new(keys, flags.zipf)),
-            random: Random::new(1),
-            value: Vec::new(),
-        }
-    }
-
-    /// Sends a message that says when it was due, in microseconds since 1970; its number where that does not matter.
-    fn send(&mut self, broker: &Broker, number: u64, due_us: u64) -> Result<(), Failure> {
-        let key = self.keys.as_ref().map(|keys| format!("k-{}", keys.next(&mut self.random)));
-        let number = if due_us > 0 { due_us } else { number };
-        self.template.fill(&Filling { number, key: "", bytes: self.bytes }, &mut self.value);
-        broker.send(key.as_deref(), &self.value)
-    }
-}
-
 /// How many messages are durable: where the server has read to, over all partitions.
 fn durable(client: &Client) -> Result<u64, Failure> {
     let trigger = client.item(&format!("/api/triggers/{TRIGGER}"), &[])?;
@@ -370,48 +351,16 @@ fn is_reading(client: &Client) -> Result<bool, Failure> {
     Ok(trigger.attributes.get("state").is_some_and(|state| state == "running"))
 }
 
-/// When each work order's message was due, and how long they took until they were received.
-fn on_their_way(client: &Client, name: &str) -> Result<(HashMap<String, u64>, Measure), Failure> {
-    let (mut sent, mut interval) = (HashMap::new(), Interval::default());
-    client.each("/api/work_orders", &[("include", "input".to_owned())], None, &mut |item| {
-        let due = item.attributes.get("input").and_then(|input| input["data"]["sent"].as_u64());
-        if let Some((due, at)) = due.zip(time_of(&item, "inserted_at")) {
-            interval.note_latency(Duration::from_micros(at.saturating_sub(due)));
-            interval.succeeded += 1;
-            sent.insert(item.id.clone(), due);
-        }
-        Ok(())
-    })?;
-    Ok((sent, without_samples(of_parts(name, &[interval], 1))))
-}
-
-/// How long they took until their runs had ended.
-fn finished_on_their_way(client: &Client, sent: &HashMap<String, u64>) -> Result<Measure, Failure> {
-    let mut interval = Interval::default();
-    client.each("/api/runs", &[], None, &mut |item| {
-        let order = item.attributes.get("work_order_id").and_then(Value::as_str);
-        let due = order.and_then(|order| sent.get(order));
-        if let Some((due, at)) = due.zip(time_of(&item, "finished_at")) {
-            interval.note_latency(Duration::from_micros(at.saturating_sub(*due)));
-            interval.succeeded += 1;
-        }
-        Ok(())
-    })?;
-    Ok(without_samples(of_parts("sent to finished", &[interval], 1)))
-}
-
-/// All were looked up at once: there is nothing to say of single seconds.
-fn without_samples(measure: Measure) -> Measure {
-    Measure { samples: Vec::new(), ..measure }
-}
-
-fn time_of(item: &Item, name: &str) -> Option<u64> {
-    let text = item.attributes.get(name)?.as_str()?;
-    time::parse(text).map(|time| time.0)
-}
-
 fn ordering(flags: &Kafka) -> Ordering {
     flags.ordering.unwrap_or(if flags.keys.is_some() { Ordering::Key } else { Ordering::None })
+}
+
+/// The project of the server that is measured.
+fn project(flags: &Kafka, topic: &str) -> Result<Arc<Project>, Failure> {
+    let origin = Origin { file: "bench".into(), folder: "/".into() };
+    let reading = read(&project_file(flags, topic), &origin, &types(), &EnvAndFiles, &[], &mut || [1; 16]);
+    let refused = |mistakes: Vec<Mistake>| mistakes.first().map(Mistake::to_string).unwrap_or_default();
+    reading.map(|reading| Arc::new(reading.project)).map_err(|mistakes| Failure::Usage(refused(mistakes)))
 }
 
 fn project_file(flags: &Kafka, topic: &str) -> String {

@@ -29,7 +29,7 @@ use serde_json::json;
 
 use super::{
     begin, hand_over,
-    plain::Plain,
+    plain::{Plain, packed},
     progress::Progress,
     report::{Measure, Report, Step},
     workspace::Workspace,
@@ -140,15 +140,14 @@ impl Bench<'_> {
         let folder = self.folder.join("append");
         let data = DataDir::open(&folder, 1).map_err(refuse)?;
         let mut store = data.open_shard(SHARD, Durability::Fsync, None).map_err(refuse)?;
-        let (kind, mut block) = (self.world.kind()?, Block::new(SHARD));
+        let (kinds, mut block) = (self.world.kinds()?, Block::new(SHARD));
         let fill = |block: &mut Block, first: Offset| {
             block.begin(first, time::now());
-            for _ in 0..batch {
-                block.push(&kind);
+            for kind in kinds.iter().cycle().take(batch as usize) {
+                block.push(kind);
             }
         };
-        fill(&mut block, Offset(0));
-        let mut plain = Plain::new(self.folder, block.pack().to_vec())?;
+        let mut plain = self.plain(batch)?;
         let mut append = || {
             fill(&mut block, store.log.live().end);
             store.log.append(&mut block).map(drop).map_err(refuse)
@@ -158,7 +157,7 @@ impl Bench<'_> {
         self.contest(
             &name,
             Side::new("log, synced", batch, &mut append),
-            Side::new("plain file, fdatasync", batch, &mut write),
+            Side::new("plain file, packed, fdatasync", batch, &mut write),
         )?;
         drop(store);
         remove(&folder)
@@ -180,7 +179,7 @@ impl Bench<'_> {
         self.contest(
             &format!("turn of {FULL_TURN} inputs"),
             Side::new("decide, append, project", FULL_TURN, &mut turn),
-            Side::new("plain file, fdatasync", FULL_TURN, &mut write),
+            Side::new("plain file, packed, fdatasync", FULL_TURN, &mut write),
         )?;
         drop(shard);
         remove(&folder)
@@ -206,7 +205,7 @@ impl Bench<'_> {
         self.contest(
             &format!("project {FULL_TURN} events"),
             Side::new("state and views, in memory", FULL_TURN, &mut project),
-            Side::new("plain file, fdatasync", FULL_TURN, &mut write),
+            Side::new("plain file, packed, fdatasync", FULL_TURN, &mut write),
         )
     }
 
@@ -269,12 +268,12 @@ impl Bench<'_> {
     }
 
     fn plain(&self, events: u64) -> Result<Plain, Failure> {
-        let (kind, mut block) = (self.world.kind()?, Block::new(SHARD));
+        let (kinds, mut block) = (self.world.kinds()?, Block::new(SHARD));
         block.begin(Offset(0), time::now());
-        for _ in 0..events {
-            block.push(&kind);
+        for kind in kinds.iter().cycle().take(events as usize) {
+            block.push(kind);
         }
-        Plain::new(self.folder, block.pack().to_vec())
+        Plain::new(self.folder, packed(&block.pack()))
     }
 }
 

@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyway_storage::limits::KAFKA_QUEUE_KBYTES;
+use keyway_engine::project::Project;
+use keyway_ingest::trigger::kafka::drain::Drain;
 use rdkafka::{
-    ClientConfig, ClientContext, Offset, TopicPartitionList,
+    ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
@@ -40,7 +40,6 @@ const QUEUE: [(&str, &str); 2] =
 
 /// One broker, and a topic on it.
 pub struct Broker {
-    hosts: String,
     /// The topic's name.
     pub topic: String,
     partitions: i32,
@@ -86,7 +85,7 @@ impl Broker {
         for made in wait(admin.create_topics([&new], &options)).map_err(refuse)? {
             made.map_err(|(topic, error)| Failure::Failed(format!("Kafka does not make {topic}: {error}")))?;
         }
-        Ok(Self { hosts: hosts.to_owned(), topic, partitions, producer, admin })
+        Ok(Self { topic, partitions, producer, admin })
     }
 
     /// Hands a message to the client, and waits while its queue is full.
@@ -118,37 +117,51 @@ impl Broker {
         }
     }
 
-    /// Reads all messages of the topic with librdkafka alone, and throws them away; `seen` hears how many so far.
-    pub fn throw_away(&self, count: u64, seen: &mut dyn FnMut(u64) -> bool) -> Result<(), Failure> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.hosts).set("group.id", &self.topic);
-        config.set("enable.auto.commit", "false").set("enable.partition.eof", "false");
-        // As a trigger's consumer is told.
-        config.set("queued.max.messages.kbytes", KAFKA_QUEUE_KBYTES.to_string());
-        config.set("fetch.queue.backoff.ms", "10");
-        let consumer: BaseConsumer = config.create().map_err(refuse)?;
-        let mut list = TopicPartitionList::new();
-        for partition in 0..self.partitions {
-            list.add_partition_offset(&self.topic, partition, Offset::Beginning).map_err(refuse)?;
-        }
-        consumer.assign(&list).map_err(refuse)?;
+    /// What it takes to read the topic.
+    pub fn reading(&self) -> Reading {
+        Reading { topic: self.topic.clone(), partitions: self.partitions }
+    }
+
+    /// Reads all messages of the topic with librdkafka alone, told what the project's trigger is told, and throws them away;
+    /// `seen` hears how many so far.
+    pub fn throw_away(
+        &self,
+        project: &Project,
+        count: u64,
+        seen: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<(), Failure> {
+        let drain = self.reading().open(project)?;
         let (mut read, mut last) = (0, Instant::now());
         while read < count {
-            match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(_)) => (read, last) = (read + 1, Instant::now()),
-                Some(Err(error)) => return Err(refuse(error)),
-                None if last.elapsed() > ANSWER => {
-                    return Err(Failure::Failed(format!(
-                        "Kafka gave {read} of {count} messages and fell silent"
-                    )));
-                }
-                None => {}
+            let taken = drain.take(&mut |_| {});
+            let taken = taken.map_err(|error| Failure::Failed(format!("Kafka: {error}")))?;
+            if taken > 0 {
+                (read, last) = (read + taken, Instant::now());
+            } else if last.elapsed() > ANSWER {
+                return Err(Failure::Failed(format!(
+                    "Kafka gave {read} of {count} messages and fell silent"
+                )));
             }
             if !seen(read) {
                 return Ok(());
             }
         }
         Ok(())
+    }
+}
+
+/// What it takes to read a topic with librdkafka alone.
+pub struct Reading {
+    topic: String,
+    partitions: i32,
+}
+
+impl Reading {
+    /// A consumer with the settings of the project's trigger.
+    pub fn open(&self, project: &Project) -> Result<Drain, Failure> {
+        let (workflow, trigger) = project.triggers().next().expect("our own project has one");
+        let drain = Drain::open(workflow, trigger, &self.topic, self.partitions);
+        drain.map_err(|error| Failure::Failed(format!("Kafka: {error}")))
     }
 }
 

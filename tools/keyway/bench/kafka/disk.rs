@@ -1,6 +1,6 @@
 //! The disk by itself: blocks like those that the messages of a turn make, written to a plain file and synced one by one.
 //!
-//! Invariant: a block has as many bytes as the log's own block of so many messages.
+//! Invariant: a block has the bytes of the log's own block of so many messages; packed, those that the store's journal has.
 
 use std::{
     path::Path,
@@ -15,12 +15,18 @@ use keyway_storage::{
     place::{Offset, ShardId},
 };
 
+use super::messages;
 use crate::{
-    bench::{load::interval::Interval, measure::of_parts, plain::Plain, report::Measure},
+    bench::{
+        load::{interval::Interval, template::Filling},
+        measure::of_parts,
+        plain::{Plain, packed},
+        report::Measure,
+    },
     failure::Failure,
 };
 
-/// How long it writes.
+/// How long it writes each of both.
 const WRITING: Duration = Duration::from_secs(3);
 /// A message's metadata without its topic.
 const REQUEST: &str =
@@ -28,14 +34,36 @@ const REQUEST: &str =
 /// What stands beside the topic in the name of a stream.
 const STREAM: &str = "/00000000-0000-0000-0000-000000000000/1";
 
-/// Writes and syncs blocks of so many messages.
-pub fn write_and_sync(
-    folder: &Path,
-    topic: &str,
-    messages: u64,
-    body_bytes: usize,
-) -> Result<Measure, Failure> {
-    let mut plain = Plain::new(folder, block(topic, messages, body_bytes))?;
+/// The disk, with blocks of one size.
+pub struct Disk {
+    /// What takes as many bytes as the store writes of a block: the figure to hold the store against.
+    pub packed: Measure,
+    /// What takes the whole block.
+    pub whole: Measure,
+    /// How large the blocks are, in a sentence.
+    pub sizes: String,
+}
+
+impl Disk {
+    /// Writes and syncs blocks of so many messages.
+    pub fn measure(folder: &Path, topic: &str, messages: u64, body_bytes: usize) -> Result<Self, Failure> {
+        let whole = block(topic, messages, body_bytes);
+        let packed = packed(&whole);
+        let sizes = format!(
+            "a block of {messages} messages has {} bytes, of which the store's journal makes {}",
+            whole.len(),
+            packed.len()
+        );
+        Ok(Self {
+            packed: write_and_sync(folder, "plain file, packed, fdatasync", packed, messages)?,
+            whole: write_and_sync(folder, "plain file, fdatasync", whole, messages)?,
+            sizes,
+        })
+    }
+}
+
+fn write_and_sync(folder: &Path, name: &str, block: Vec<u8>, messages: u64) -> Result<Measure, Failure> {
+    let mut plain = Plain::new(folder, block)?;
     let (begun, mut interval) = (Instant::now(), Interval::default());
     while begun.elapsed() < WRITING {
         let started = Instant::now();
@@ -44,12 +72,14 @@ pub fn write_and_sync(
         interval.succeeded += 1;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let measure = of_parts("plain file, fdatasync", &[interval], messages);
+    let measure = of_parts(name, &[interval], messages);
     Ok(Measure { seconds, per_second: measure.events as f64 / seconds, samples: Vec::new(), ..measure })
 }
 
 fn block(topic: &str, messages: u64, body_bytes: usize) -> Vec<u8> {
-    let received = |number| {
+    let (template, mut body) = (messages::template(), Vec::new());
+    let mut received = |number| {
+        template.fill(&Filling { number, key: "", bytes: body_bytes }, &mut body);
         EventKind::Received(Received {
             trigger: TriggerId([1; 16]),
             workflow: WorkflowId(2),
@@ -58,7 +88,7 @@ fn block(topic: &str, messages: u64, body_bytes: usize) -> Vec<u8> {
             lane: LaneId { owner: 1, number: 0, key: 0 },
             key: Some(number),
             request: Bytes::from(format!("{REQUEST}{topic}")),
-            body: Bytes::from(vec![b'x'; body_bytes]),
+            body: Bytes::copy_from_slice(&body),
             replays: None,
         })
     };

@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing here is secret or unique; ids of requests come from elsewhere.
 
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+
 /// A stream of numbers that look random: SplitMix64.
 pub struct Random {
     state: u64,
@@ -31,6 +33,19 @@ impl Random {
     pub fn below(&mut self, bound: usize) -> usize {
         ((self.unit() * bound as f64) as usize).min(bound - 1)
     }
+}
+
+/// Hexadecimal digits without an end: text that packs as badly as most ids, names and times do, and not to nothing.
+pub fn hexadecimal(seed: u64) -> impl Iterator<Item = u8> {
+    let (mut random, mut digits, mut left) = (Random::new(seed), 0, 0);
+    std::iter::repeat_with(move || {
+        if left == 0 {
+            (digits, left) = (random.next(), u64::BITS / 4);
+        }
+        let digit = HEXADECIMAL[(digits & 15) as usize];
+        (digits, left) = (digits >> 4, left - 1);
+        digit
+    })
 }
 
 /// Numbers of which the first are drawn more often than the others: the share of the n-th is as 1 / n^exponent.

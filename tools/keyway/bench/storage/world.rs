@@ -32,7 +32,10 @@ use keyway_storage::{
     rows::Rows,
 };
 
-use crate::failure::Failure;
+use crate::{
+    bench::load::template::{Filling, Template},
+    failure::Failure,
+};
 
 /// The only shard.
 pub const SHARD: ShardId = ShardId(0);
@@ -47,10 +50,14 @@ workflows:
 ";
 const REQUEST: &[u8] = br#"{"method":"POST","headers":{"content-type":"application/json"}}"#;
 
+/// Bodies are no more alike than this many bytes of them: twice what the store's packing looks back.
+const BODIES_BYTES: usize = 128 << 10;
+
 /// What all shards of a bench share.
 pub struct World {
     project: Arc<Project>,
-    body: Bytes,
+    /// They take turns.
+    bodies: Arc<[Bytes]>,
 }
 
 struct NoSecrets;
@@ -76,8 +83,14 @@ impl World {
         let reading = read(PROJECT, &origin, &types(), &NoSecrets, &[], &mut || [1; 16]);
         let project = Arc::new(reading.expect("our own project is valid").project);
         // The quotes and the name take eleven bytes.
-        let body = Bytes::from(format!("{{\"note\":\"{}\"}}", "x".repeat(body_bytes.saturating_sub(11))));
-        Self { project, body }
+        let template = Template::parse(r#"{"note":"{{pad}}"}"#).expect("our own template is whole");
+        let body = |number: usize| {
+            let mut body = Vec::new();
+            template.fill(&Filling { number: number as u64, key: "", bytes: body_bytes }, &mut body);
+            Bytes::from(body)
+        };
+        let bodies = (0..1 + BODIES_BYTES / body_bytes.max(1)).map(body).collect();
+        Self { project, bodies }
     }
 
     fn trigger(&self) -> TriggerId {
@@ -101,8 +114,9 @@ impl World {
         let (mut kinds, mut events) = (Vec::new(), Vec::new());
         let at = time::now();
         for offset in 0..=count {
+            let body = &self.bodies[offset as usize % self.bodies.len()];
             let command =
-                if offset == 0 { self.apply() } else { Command::Receive(input(self.trigger(), &self.body)) };
+                if offset == 0 { self.apply() } else { Command::Receive(input(self.trigger(), body)) };
             decide(&state, command, at, Offset(offset), &mut kinds).map_err(refuse)?;
             for kind in kinds.drain(..) {
                 let place = Place { shard: SHARD, offset: Offset(events.len() as u64) };
@@ -116,10 +130,10 @@ impl World {
         Ok(events)
     }
 
-    /// What one input leaves in the log.
-    pub fn kind(&self) -> Result<EventKind, Failure> {
-        let last = self.events(1)?.pop();
-        Ok(last.expect("an input is an event").kind)
+    /// What inputs leave in the log, one of each body.
+    pub fn kinds(&self) -> Result<Vec<EventKind>, Failure> {
+        let events = self.events(self.bodies.len() as u64)?;
+        Ok(events.into_iter().skip(1).map(|event| event.kind).collect())
     }
 
     /// The shard in this folder.
@@ -145,8 +159,8 @@ impl World {
         let mut shard = self.open(folder)?;
         shard.request(self.apply()).map_err(refuse)?;
         let left = Arc::<AtomicU64>::default();
-        let (trigger, body) = (self.trigger(), self.body.clone());
-        shard.connect(vec![Box::new(Flood { left: Arc::clone(&left), trigger, body })]);
+        let (trigger, bodies) = (self.trigger(), Arc::clone(&self.bodies));
+        shard.connect(vec![Box::new(Flood { left: Arc::clone(&left), trigger, bodies, next: 0 })]);
         Ok((shard, left))
     }
 }
@@ -155,17 +169,22 @@ impl World {
 struct Flood {
     left: Arc<AtomicU64>,
     trigger: TriggerId,
-    body: Bytes,
+    bodies: Arc<[Bytes]>,
+    next: usize,
 }
 
 impl Source for Flood {
     fn tune(&mut self, _: &Arc<Project>, _: &dyn Positions) {}
 
     fn offer(&mut self, _: Timestamp, batch: &mut Batch) {
-        while self.left.load(Ordering::Relaxed) > 0 && batch.has_room(self.body.len()) {
+        while self.left.load(Ordering::Relaxed) > 0 {
+            let body = &self.bodies[self.next];
+            if !batch.has_room(body.len()) {
+                return;
+            }
             self.left.fetch_sub(1, Ordering::Relaxed);
-            let command = Command::Receive(input(self.trigger, &self.body));
-            batch.push(Ticket(0), command, self.body.len());
+            batch.push(Ticket(0), Command::Receive(input(self.trigger, body)), body.len());
+            self.next = (self.next + 1) % self.bodies.len();
         }
     }
 
