@@ -450,6 +450,8 @@ pub const KAFKA_PAUSE_MS: u64 = 5;
 pub const KAFKA_TICK_MS: u64 = 500;
 /// How often a consumer looks whether a broker that was gone is back, and how long it waits for the answer.
 pub const KAFKA_PROBE_MS: u64 = 1_000;
+/// Most leader epochs of a partition that are remembered: each is a broker that went or came while the partition was read.
+pub const KAFKA_EPOCHS_MAX: usize = 16;
 /// How often a consumer looks whether its topics are still the same.
 pub const KAFKA_TOPICS_MS: u64 = 10_000;
 /// How long such a look waits for its answer. A short part of the time between two: while it waits for a broker that is

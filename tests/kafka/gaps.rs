@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path};
 
+use rdkafka::{mocking::MockCluster, types::RDKafkaApiKey as Api};
 use serde_json::json;
 
 use crate::{
-    client::Client,
+    client::{Client, name},
     common::{
         code,
         fake::Fake,
@@ -226,4 +227,52 @@ fn partitions_that_are_added_later_are_read_from_their_first_message() {
     is_read(&server, 2);
     has_orders(&server, 2);
     assert_eq!(by_place(&server).into_keys().collect::<Vec<_>>(), [(0, 0), (1, 0)]);
+}
+
+#[test]
+fn a_topic_whose_id_kafka_tells_later_or_no_more_is_the_same_topic_and_comes_once() {
+    let cluster = MockCluster::new(1).unwrap();
+    let topic = name("named");
+    cluster.create_topic(&topic, 1, 1).unwrap();
+    // Metadata has ids of topics from version 10 on, and fetches name topics by them from 13 on.
+    let ids = |told: bool| {
+        let (metadata, fetch) = if told { (12, 16) } else { (9, 11) };
+        cluster.apiversion(Api::Metadata, Some(0), Some(metadata)).unwrap();
+        cluster.apiversion(Api::Fetch, Some(0), Some(fetch)).unwrap();
+    };
+    // A group of the mock waits 3 s for more members: a session must be longer.
+    let session = "librdkafka: {session.timeout.ms: \"6000\", heartbeat.interval.ms: \"300\"}";
+    let setting = Setting::at(&cluster.bootstrap_servers(), &topic).kafka(session);
+    let client = Client::new(&setting.hosts);
+    let home = tempfile::tempdir().unwrap();
+    let send = |count: i64| (0..count).for_each(|n| client.send(&topic, 0, None, Some(&value(n))));
+    ids(false);
+    send(4);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 4);
+    assert_eq!(server.stop().code(), Some(0));
+    ids(true);
+    send(2);
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 6);
+    let streams = |server: &Keyway| {
+        let moved = events(server).into_iter().filter(|event| event["kind"] == "StreamMoved");
+        moved.map(|event| event["stream"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let begun = format!("{topic}/-/0");
+    assert!(streams(&server).contains(&begun), "{:?}", streams(&server));
+    let is_named = |stream: &String| stream.ends_with("/0") && *stream != begun;
+    assert!(streams(&server).iter().any(is_named), "{:?}", streams(&server));
+    assert_eq!(error(&server), "");
+    assert_eq!(server.stop().code(), Some(0));
+    ids(false);
+    send(2);
+    let server = setting.start(home.path(), &[]);
+    eventually("it waits for the id", || error(&server).contains("tells no id"));
+    assert_eq!(orders(&server), 6);
+    ids(true);
+    cluster.broker_down(1).unwrap();
+    cluster.broker_up(1).unwrap();
+    has_orders(&server, 8);
+    assert_eq!(offsets(&server), (0..8).collect::<Vec<_>>());
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use rdkafka::mocking::MockCluster;
+use serde_json::json;
 
 use crate::{
     broker::Broker,
@@ -21,7 +22,7 @@ use crate::{
         fake::Fake,
         keyway::{Keyway, eventually},
     },
-    world::{Setting, by_place, count, has_orders, is_read, orders, received, trigger, value},
+    world::{Setting, by_place, count, events, has_orders, is_read, orders, received, trigger, value},
 };
 
 #[test]
@@ -124,6 +125,45 @@ fn a_broker_that_lost_its_last_messages_is_noticed_and_what_comes_then_is_read()
     has_orders(&server, 12);
     let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
     assert_eq!(bodies, (0..12).map(Some).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_broker_that_lost_its_last_messages_and_has_more_again_is_noticed_and_read_from_where_it_was_cut() {
+    // The group gives the partition back meanwhile, or does not: librdkafka says by itself what was lost, or is asked.
+    for session in ["1000", "60000"] {
+        let mut broker = Broker::start();
+        let session = format!("{{session.timeout.ms: \"{session}\", heartbeat.interval.ms: \"300\"}}");
+        let setting = Setting::on(&broker.address(), "refilled", 1).kafka(&format!("librdkafka: {session}"));
+        let setting = setting.trigger("on_gap: stop");
+        let client = Client::new(&broker.address());
+        let home = tempfile::tempdir().unwrap();
+        let server = setting.read(home.path(), 1);
+        (0..10).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
+        has_orders(&server, 10);
+        server.signal("STOP");
+        broker.kill();
+        broker.truncate(&setting.topic, 0);
+        broker.restart();
+        let client = Client::new(&broker.address());
+        let end = client.count(&setting.topic, 1);
+        assert!((1..10).contains(&end), "{end} messages are left");
+        // By their numbers the first of them look as if they had been read, and by their times all.
+        (10..30).for_each(|n| client.send_with(&setting.topic, b"k", &value(n), &[], 1_721_889_238_000));
+        server.signal("CONT");
+        let error = || trigger(&server)["last_error"].as_str().unwrap_or_default().to_owned();
+        eventually("it stopped", || error().contains("on_gap"));
+        assert!(error().contains("was truncated"), "{}", error());
+        assert_eq!(orders(&server), 10);
+        let project = setting.project().replace("on_gap: stop", "on_gap: continue");
+        fs::write(home.path().join("project.yaml"), project).unwrap();
+        server.signal("HUP");
+        has_orders(&server, 30);
+        let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
+        assert_eq!(bodies, (0..30).map(Some).collect::<Vec<_>>());
+        let events = events(&server);
+        let moved = events.iter().find(|event| event["reason"] == "truncated").unwrap();
+        assert_eq!((&moved["from"], &moved["next"]), (&json!(10), &json!(end)));
+    }
 }
 
 #[test]

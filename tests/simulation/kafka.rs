@@ -2,8 +2,8 @@
 //!
 //! The consumers are the plainest that keep the promises of the real one: they begin where `position` says, and hand on
 //! what there is room for. A message is polled, waits for its shard, is decided, and is committed, each a step of its own: a
-//! crash comes between any two of them. What consumers know is gone with each rebalance and each crash; the log is all that
-//! remains.
+//! crash comes between any two of them. What consumers know is gone with each rebalance, and the leader epochs that they
+//! read with each crash; the log is all that remains.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,7 @@ use keyway_engine::{
     view::stream,
 };
 use keyway_ingest::trigger::kafka::{
-    position::{Known, Start, Topic},
+    position::{Epochs, Heard, Known, Noted, Start, Topic},
     settings::Initial,
 };
 use keyway_storage::{
@@ -27,6 +27,8 @@ use crate::world::{SHARDS, World};
 
 const PROJECT: &str = include_str!("kafka.yaml");
 const NAME: &str = "orders";
+/// Stands for the id of the topic while the broker tells none.
+const NO_ID: &str = "-";
 const IN_FLIGHT_MAX: u32 = 7;
 /// Most messages of one load.
 const LOAD_MAX: usize = 5;
@@ -46,11 +48,24 @@ struct Message {
 struct Log {
     low: u64,
     messages: VecDeque<Message>,
+    /// Where each leader epoch behind the first begins.
+    epochs: Vec<u64>,
 }
 
 impl Log {
     fn high(&self) -> u64 {
         self.low + self.messages.len() as u64
+    }
+
+    /// The leader epoch in which it has this offset.
+    fn epoch(&self, offset: u64) -> i32 {
+        self.epochs.iter().filter(|first| **first <= offset).count() as i32
+    }
+
+    /// Where what it had in this epoch ends, if that is before the offset that is due.
+    fn truncation(&self, epoch: Option<i32>, due: u64) -> Option<u64> {
+        let end = self.epochs.get(epoch? as usize).copied().unwrap_or(self.high());
+        (end < due).then_some(end)
     }
 }
 
@@ -77,8 +92,14 @@ pub struct Kafka {
     pub world: World,
     triggers: Vec<TriggerId>,
     topic: u32,
+    /// Whether the broker tells the id of the topic.
+    tells_id: bool,
     logs: Vec<Log>,
     sent: u64,
+    /// The leader epochs of what each trigger read.
+    epochs: BTreeMap<(TriggerId, usize), Epochs>,
+    /// Where each trigger heard that a partition was truncated.
+    heard: BTreeMap<(TriggerId, usize), u64>,
     tracks: BTreeMap<(TriggerId, usize), Track>,
     loads: VecDeque<Load>,
     /// How often each trigger took each message.
@@ -107,8 +128,11 @@ impl Kafka {
             world,
             triggers,
             topic: 0,
+            tells_id: seed % 3 > 0,
             logs,
             sent: 0,
+            epochs: BTreeMap::new(),
+            heard: BTreeMap::new(),
             tracks: BTreeMap::new(),
             loads: VecDeque::new(),
             taken: BTreeMap::new(),
@@ -127,11 +151,9 @@ impl Kafka {
             35..50 => self.decide(),
             50..56 => self.commit(),
             56..80 => self.world.step_of_runs(),
-            80..84 => self.begin_one(),
-            84..88 => {
-                self.world.crash();
-                self.begin_all();
-            }
+            80..83 => self.begin_one(),
+            83..84 => self.turn_id(),
+            84..88 => self.crash(),
             88..91 => self.come_again(),
             91..94 => self.forget(),
             94..96 => self.truncate(),
@@ -144,6 +166,17 @@ impl Kafka {
 
     fn partition(&mut self) -> usize {
         self.world.random.below(self.logs.len())
+    }
+
+    fn crash(&mut self) {
+        // Who hears nothing of a truncation before it ends, and finds more messages than were lost, cannot know of it.
+        for (trigger, partition) in self.tracks.keys().copied().collect::<Vec<_>>() {
+            self.hear(trigger, partition);
+        }
+        self.world.crash();
+        self.epochs.clear();
+        self.heard.clear();
+        self.begin_all();
     }
 
     fn send(&mut self) {
@@ -167,6 +200,9 @@ impl Kafka {
     }
 
     fn take(&mut self, trigger: TriggerId, partition: usize, want: u32) {
+        if self.hear(trigger, partition) {
+            return;
+        }
         let Some(track) = self.tracks.get_mut(&(trigger, partition)) else { return };
         let log = &self.logs[partition];
         if track.next < log.low || track.next > log.high() {
@@ -180,12 +216,28 @@ impl Kafka {
         let messages: Vec<_> = messages.take(granted as usize).collect();
         intake.give_back(trigger, granted - messages.len() as u32);
         track.next += messages.len() as u64;
+        let epochs = self.epochs.entry((trigger, partition)).or_default();
+        messages.iter().for_each(|(offset, _)| epochs.take(*offset, log.epoch(*offset)));
         let is_empty = messages.is_empty();
         self.loads.push_back(Load { trigger, partition, messages });
         let open = self.world.model.open(self.world.workflow(trigger));
         let own = self.loads.iter().filter(|load| load.trigger == trigger);
         let reserved: usize = own.map(|load| load.messages.len()).sum();
         assert!(is_empty || open + reserved <= IN_FLIGHT_MAX as usize, "runs by hand count");
+    }
+
+    /// Whether the broker says that it lost what was read: the consumer then begins anew.
+    fn hear(&mut self, trigger: TriggerId, partition: usize) -> bool {
+        let place = (trigger, partition);
+        let (Some(track), Some(epochs)) = (self.tracks.get(&place), self.epochs.get(&place)) else {
+            return false;
+        };
+        let end = self.logs[partition].truncation(epochs.before(track.next), track.next);
+        if let Some(end) = end {
+            self.heard.insert(place, end);
+            self.begin(trigger);
+        }
+        end.is_some()
     }
 
     /// A shard decides the oldest load of a partition.
@@ -299,24 +351,41 @@ impl Kafka {
     fn begin(&mut self, trigger: TriggerId) {
         self.drop_loads(trigger);
         self.world.settle();
-        let id = self.topic.to_string();
+        let id = if self.tells_id { self.topic.to_string() } else { NO_ID.to_owned() };
         let due = |world: &World, stream: &str| world.stream_due(trigger, stream);
-        let topic = if due(&self.world, &format!("{NAME}/{id}")).is_some() {
-            Topic::Known
-        } else if due(&self.world, NAME).is_some() {
-            Topic::Recreated
-        } else {
-            Topic::New
+        let next = |stream: &str| due(&self.world, stream).map(|(next, _)| next);
+        let noted = Noted {
+            name: next(NAME),
+            no_id: next(&format!("{NAME}/{NO_ID}")),
+            id: next(&format!("{NAME}/{id}")).filter(|_| self.tells_id),
+        };
+        let Some(topic) = noted.topic(self.tells_id) else {
+            // It waits until the id is told again.
+            return self.tracks.retain(|(of, _), _| *of != trigger);
         };
         for partition in 0..self.logs.len() {
             let stream = format!("{NAME}/{id}/{partition}");
             let owner = self.world.owner(trigger, &stream);
-            let found = due(&self.world, &stream);
+            let mut found = due(&self.world, &stream);
+            let before = format!("{NAME}/{NO_ID}/{partition}");
+            let is_named = found.is_none() && topic == Topic::Named && due(&self.world, &before).is_some();
+            if is_named {
+                found = due(&self.world, &before);
+                // The order of keys is promised on one shard.
+                self.world.end_runs();
+            }
             let log = &self.logs[partition];
-            let known = Known { due: found.map(|(due, _)| due), low: log.low, high: log.high(), topic };
+            let offset = found.map(|(due, _)| due);
+            let epochs = self.epochs.get(&(trigger, partition));
+            let epoch = epochs.zip(offset).and_then(|(epochs, due)| epochs.before(due));
+            let asked = offset.and_then(|due| log.truncation(epoch, due));
+            let end = self.heard.remove(&(trigger, partition)).or(asked);
+            let heard = end.map_or(Heard::Nothing, Heard::Truncated);
+            let is_asked = epoch.is_some();
+            let known = Known { due: offset, low: log.low, high: log.high(), topic, heard, is_asked };
             let last_ms = found.map_or(0, |(_, at)| at.0 / 1_000);
             let (next, reason) = match known.start(Initial::Earliest, last_ms) {
-                Start::Due(next) => (next, None),
+                Start::Due(next) => (next, is_named.then_some(MoveReason::Owned)),
                 Start::Move(next, reason) => (next, Some(reason)),
                 Start::Time(millis, reason) => {
                     let first = log.messages.iter().position(|message| message.at.0 / 1_000 >= millis);
@@ -325,14 +394,25 @@ impl Kafka {
             };
             let told = self.committed.get(&(trigger, stream.clone())).copied().unwrap_or(0);
             assert!(told <= found.map_or(0, |(due, _)| due).max(next), "the group is ahead of the log");
+            if reason.is_some() {
+                self.epochs.remove(&(trigger, partition));
+            }
+            if reason == Some(MoveReason::Truncated) {
+                self.committed.remove(&(trigger, stream.clone()));
+            }
             self.note(owner, trigger, &stream, next, reason);
             self.tracks.insert((trigger, partition), Track { stream, owner, next, released: next });
         }
-        for stream in [format!("{NAME}/{id}"), NAME.to_owned()] {
-            if due(&self.world, &stream).is_none() {
-                let owner = self.world.owner(trigger, &stream);
-                self.note(owner, trigger, &stream, 0, Some(MoveReason::Started));
-            }
+        let no_id = format!("{NAME}/{NO_ID}");
+        let notes = [
+            (self.tells_id && noted.id.is_none(), format!("{NAME}/{id}"), noted.next_of_id()),
+            (!self.tells_id && noted.no_id.is_none(), no_id.clone(), 0),
+            (noted.name.is_none(), NAME.to_owned(), 0),
+            (self.tells_id && noted.no_id == Some(0), no_id, 1),
+        ];
+        for (_, stream, next) in notes.into_iter().filter(|(is_new, ..)| *is_new) {
+            let owner = self.world.owner(trigger, &stream);
+            self.note(owner, trigger, &stream, next, Some(MoveReason::Started));
         }
         self.world.settle();
     }
@@ -359,18 +439,59 @@ impl Kafka {
         self.logs[partition].low += count as u64;
     }
 
-    /// The broker loses its newest messages; consumers hear of it before it has as many again.
+    /// The broker loses its newest messages. It may have as many again, or more, before anyone hears of it.
     fn truncate(&mut self) {
         let partition = self.partition();
-        let count = self.world.random.below(4).min(self.logs[partition].messages.len());
-        let left = self.logs[partition].messages.len() - count;
-        self.logs[partition].messages.truncate(left);
+        let log = &mut self.logs[partition];
+        let count = self.world.random.below(4).min(log.messages.len());
+        log.messages.truncate(log.messages.len() - count);
+        let end = log.high();
+        log.epochs.iter_mut().for_each(|first| *first = end.min(*first));
+        log.epochs.push(end);
+        if self.world.random.one_in(2) && self.is_heard(partition, end) {
+            return self.refill(partition);
+        }
         self.committed.clear();
         self.begin_all();
     }
 
+    /// Whether all that read behind this offset will hear that it was truncated there.
+    fn is_heard(&self, partition: usize, end: u64) -> bool {
+        self.triggers.iter().all(|trigger| {
+            let Some(track) = self.tracks.get(&(*trigger, partition)) else { return false };
+            let due = self.world.stream_due(*trigger, &track.stream).map_or(0, |(due, _)| due);
+            let epochs = self.epochs.get(&(*trigger, partition));
+            let is_known = |due: u64| due <= end || epochs.is_some_and(|epochs| epochs.before(due).is_some());
+            is_known(due) && is_known(track.next)
+        })
+    }
+
+    /// Messages come that claim to be old.
+    fn refill(&mut self, partition: usize) {
+        for _ in 0..self.world.random.below(8) {
+            self.world.tick();
+            let key = Some(1 + 10 * partition as u64);
+            let message = Message { id: self.sent, key, is_good: true, at: Timestamp(0) };
+            self.logs[partition].messages.push_back(message);
+            self.sent += 1;
+        }
+    }
+
+    /// The broker tells the id of the topic from now on, or no more: another version of it leads.
+    fn turn_id(&mut self) {
+        self.tells_id = !self.tells_id;
+        if self.world.random.one_in(2) {
+            self.begin_all();
+        }
+    }
+
     /// Someone deletes the topic, and makes it again.
     fn make_again(&mut self) {
+        // Without an id nobody could tell one from the other.
+        self.tells_id = true;
+        self.begin_all();
+        self.epochs.clear();
+        self.heard.clear();
         self.topic += 1;
         self.logs = vec![Log::default(), Log::default()];
         self.tracks.clear();
@@ -388,6 +509,7 @@ impl Kafka {
 
     /// Nothing more is sent: all that the broker still has must have come in, and all runs end.
     pub fn finish(mut self) {
+        self.tells_id = true;
         self.begin_all();
         let all: Vec<(TriggerId, usize)> = self.tracks.keys().copied().collect();
         for _ in 0..10_000 {

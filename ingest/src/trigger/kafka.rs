@@ -32,7 +32,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Adapter, Gauge, Seen, Site, Sources};
 use crate::quiet::Quiet;
-use consumer::World;
+use consumer::{Said, World};
 use fleet::Fleet;
 use settings::KafkaSettings;
 use source::KafkaSource;
@@ -72,7 +72,8 @@ impl Adapter for Kafka {
         }
         let mailboxes = site.bells.iter().map(KafkaSource::mailbox).collect();
         let (routes, readers) = (site.passage.routes.clone(), site.readers.to_vec());
-        let world = World { mailboxes, routes, readers, permits: Arc::clone(site.permits) };
+        let world =
+            World { mailboxes, routes, readers, permits: Arc::clone(site.permits), said: Said::default() };
         let fleet = Fleet::open(world);
         if let Err(error) = &fleet {
             tracing::error!(%error, "the thread of the Kafka triggers cannot be started");

@@ -4,6 +4,7 @@
 //! partition is read from where our log ends.
 
 mod assign;
+mod said;
 
 use std::{
     sync::Arc,
@@ -44,6 +45,7 @@ use super::{
     trouble::refusal,
 };
 use crate::time;
+pub use said::Said;
 
 /// What all consumers share.
 pub struct World {
@@ -55,6 +57,8 @@ pub struct World {
     pub readers: Vec<ShardReader>,
     /// Counts what is open.
     pub permits: Arc<PermitPool>,
+    /// What librdkafka said of partitions.
+    pub said: Said,
 }
 
 /// One trigger's consumer.
@@ -188,7 +192,8 @@ impl Consumer {
     /// Whether a topic has another id than the one that is read.
     fn is_another(&self, topic: &str, id: Uuid) -> bool {
         let known = self.ids.iter().find(|(known, _)| known == topic);
-        known.is_some_and(|(_, known)| *known != assign::id_text(id))
+        // A broker that tells no id does not speak of another topic.
+        known.is_some_and(|(_, known)| !id.is_nil() && *known != assign::id_text(id))
     }
 
     /// Takes what there is room for, and hands it on.
@@ -218,6 +223,7 @@ impl Consumer {
             return if is_renewed { self.renew() } else { self.restart(Duration::ZERO) };
         }
         let tracks = self.status.tracks();
+        let mut is_jump = false;
         let mut loads: Vec<(Load, usize)> = Vec::new();
         for message in messages {
             let is_its = |track: &Arc<Track>| track.is(message.topic(), message.partition());
@@ -226,9 +232,13 @@ impl Consumer {
             let track = last.or_else(|| tracks.iter().find(|track| is_its(track))).cloned();
             let (Some(track), None) = (track.filter(|track| !track.is_closed()), message.error()) else {
                 intake.give_back(trigger, 1);
-                restart |= self.is_jump(&message);
+                is_jump |= self.is_jump(&message);
                 continue;
             };
+            let epoch = message.epoch();
+            if track.is_new_epoch(epoch) {
+                self.world.said.take(&track, message.offset(), epoch);
+            }
             let (input, bytes) = input(&self.plan, &track, &message, &mut self.page);
             track.take(1);
             match loads.last_mut() {
@@ -245,15 +255,20 @@ impl Consumer {
         for (load, bytes) in loads {
             self.send(load, bytes);
         }
-        if restart {
-            self.restart(Duration::ZERO);
+        if is_jump {
+            // What was taken before may be gone from Kafka.
+            self.renew();
         }
     }
 
     /// Notes an error that stands in a message's place; whether it says that the partition does not have our offset.
     fn is_jump(&self, message: &Message<'_>) -> bool {
         match message.error() {
-            Some((RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange, _)) => true,
+            Some((RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange, reason)) => {
+                let place = (message.topic().to_owned(), message.partition());
+                self.world.said.jump(self.plan.trigger, place, &reason);
+                true
+            }
             Some((code, reason)) => {
                 let place = format!("{}, {}/{}", reason, message.topic(), message.partition());
                 self.client.context().trouble(code, &place);
@@ -376,7 +391,7 @@ impl Consumer {
         self.probed = Instant::now();
     }
 
-    /// Begins anew with a topic that was made again, once the log has what was taken of the one before: it is nowhere else.
+    /// Begins anew, once the log has what was taken: of a topic that was made again, or that lost it, it is nowhere else.
     fn renew(&mut self) {
         self.wait_settled();
         self.restart(Duration::ZERO);

@@ -227,6 +227,12 @@ impl Message<'_> {
         u64::try_from(self.row().offset).unwrap_or(0)
     }
 
+    /// The epoch of the leader that took it in; -1 if the broker tells none.
+    pub fn epoch(&self) -> i32 {
+        // SAFETY: A message that was taken and lives.
+        unsafe { native::rd_kafka_message_leader_epoch(self.row) }
+    }
+
     /// Its key; null is not empty.
     pub fn key(&self) -> Option<&[u8]> {
         // SAFETY: Key and its length belong together and to the message.
@@ -272,6 +278,19 @@ impl Drop for Message<'_> {
     fn drop(&mut self) {
         // SAFETY: Taken once, destroyed once.
         unsafe { native::rd_kafka_message_destroy(self.row) }
+    }
+}
+
+/// Notes in a list of which leader epoch the last message before a partition's offset is.
+pub fn set_epoch(list: &TopicPartitionList, topic: &str, partition: i32, epoch: i32) {
+    let Ok(topic) = CString::new(topic) else { return };
+    // SAFETY: List and `topic` live for the length of the call. An element that is not null belongs to the list, which nobody
+    // else reads or writes meanwhile: it is not shared between threads.
+    unsafe {
+        let element = native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition);
+        if !element.is_null() {
+            native::rd_kafka_topic_partition_set_leader_epoch(element, epoch);
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering},
 };
 
 use keyway_engine::mailbox::Bell;
@@ -34,6 +34,7 @@ pub struct Track {
     position: AtomicU64,
     committed: AtomicI64,
     high: AtomicI64,
+    epoch: AtomicI32,
     bell: Arc<Bell>,
 }
 
@@ -73,6 +74,7 @@ impl Track {
             position: AtomicU64::new(start),
             committed: AtomicI64::new(-1),
             high: AtomicI64::new(-1),
+            epoch: AtomicI32::new(i32::MIN),
             bell: Arc::clone(bell),
         })
     }
@@ -85,6 +87,16 @@ impl Track {
     /// Messages were taken from Kafka.
     pub fn take(&self, messages: usize) {
         self.taken.fetch_add(messages as u64, Ordering::AcqRel);
+    }
+
+    /// Whether a message's leader epoch is another one than that of the message before it, or the message is the first. Only
+    /// the consumer asks.
+    pub fn is_new_epoch(&self, epoch: i32) -> bool {
+        let is_new = self.epoch.load(Ordering::Relaxed) != epoch;
+        if is_new {
+            self.epoch.store(epoch, Ordering::Relaxed);
+        }
+        is_new
     }
 
     /// Messages were decided or dropped.

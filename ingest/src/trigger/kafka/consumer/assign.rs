@@ -19,8 +19,9 @@ use super::{Consumer, Partition, Sent, Track};
 use crate::{
     time,
     trigger::kafka::{
+        ffi,
         listener::trigger,
-        position::{Known, Start, Topic, sentence},
+        position::{Known, Noted, Start, Topic, sentence},
         settings::OnGap,
     },
 };
@@ -42,6 +43,8 @@ struct Begin {
     stream: String,
     owner: ShardId,
     offset: u64,
+    /// The leader epoch of what was read before that offset.
+    epoch: Option<i32>,
 }
 
 /// The number of a stream that is due, since when, and on which shard.
@@ -74,17 +77,18 @@ impl Consumer {
     fn begin(&mut self, partitions: &[Partition]) -> Result<(), Unread> {
         self.leader = self.leader_of(partitions)?;
         self.ids = self.topic_ids(partitions)?;
-        let (mut begins, mut moves) = (Vec::new(), Vec::new());
+        let (mut begins, mut moves, mut is_moved) = (Vec::new(), Vec::new(), Vec::new());
         for partition in partitions {
             let (begin, order) = self.place(partition)?;
+            is_moved.push(order.is_some());
             moves.extend(order.map(|order| (begin.owner, order)));
             begins.push(begin);
         }
         self.note_all(moves)?;
-        self.note_all(self.topic_moves()?)?;
+        self.note_topics()?;
         let mut list = TopicPartitionList::new();
         let mut tracks = Vec::new();
-        for Begin { partition: (topic, number), stream, owner, offset } in &begins {
+        for Begin { partition: (topic, number), stream, owner, offset, .. } in &begins {
             self.queue.forward(topic, *number);
             add(&mut list, topic, *number, *offset);
             tracks.push(Track::new(self.plan.trigger, (topic, *number), stream, *owner, *offset, &self.bell));
@@ -93,9 +97,36 @@ impl Consumer {
         if let Err(error) = self.client.assign(&list) {
             return Err(self.trouble(error.rdkafka_error_code(), "partitions cannot be assigned"));
         }
+        self.ask(&begins)?;
+        for (begin, is_moved) in begins.iter().zip(is_moved) {
+            self.world.said.settle(self.plan.trigger, &begin.partition, is_moved);
+        }
         tracing::info!(trigger = %trigger(&self.plan), partitions = begins.len(), "Kafka: reading");
         self.status.set_running();
         Ok(())
+    }
+
+    /// Has brokers asked, before anything is read, whether they still have what was read. librdkafka does so by itself where a
+    /// leader changes while it reads, and not where a partition is given back meanwhile.
+    fn ask(&self, begins: &[Begin]) -> Result<(), Unread> {
+        let mut list = TopicPartitionList::new();
+        for Begin { partition: (topic, number), offset, epoch, .. } in begins {
+            if let Some(epoch) = epoch.filter(|_| *offset > 0) {
+                add(&mut list, topic, *number, *offset);
+                ffi::set_epoch(&list, topic, *number, epoch);
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let asked = self.client.seek_partitions(list, self.timeout());
+        if asked.is_ok_and(|list| list.elements().iter().all(|element| element.error().is_ok())) {
+            return Ok(());
+        }
+        // What was given back before is not gone yet.
+        tracing::debug!(trigger = %trigger(&self.plan), "Kafka: partitions are not taken up yet");
+        self.status.assign(Vec::new()).iter().for_each(|track| track.close());
+        Err(Unread::Later)
     }
 
     fn trouble(&self, code: Option<RDKafkaErrorCode>, reason: &str) -> Unread {
@@ -135,7 +166,11 @@ impl Consumer {
         let topics = topics.map_err(|code| self.trouble(Some(code), "topics cannot be described"))?;
         let mut ids = Vec::new();
         for (topic, id) in topics {
-            ids.push((topic, id_text(id.map_err(|(code, reason)| self.trouble(Some(code), &reason))?)));
+            let id = id.map_err(|(code, reason)| self.trouble(Some(code), &reason))?;
+            // A broker that tells no id does not speak of another topic.
+            let known = self.ids.iter().find(|(known, _)| id.is_nil() && *known == topic);
+            let id = known.map_or_else(|| id_text(id), |(_, known)| known.clone());
+            ids.push((topic, id));
         }
         Ok(ids)
     }
@@ -146,24 +181,37 @@ impl Consumer {
         let id = self.ids.iter().find(|(known, _)| known == topic).map_or(NO_ID, |(_, id)| id.as_str());
         let stream = format!("{topic}/{id}/{number}");
         let owner = self.owner(&stream);
-        let due = self.due(&stream)?;
+        let state = self.topic(topic, id)?;
+        let (mut due, mut is_named) = (self.due(&stream)?, false);
+        if due.is_none() && state == Topic::Named {
+            due = self.due(&format!("{topic}/{NO_ID}/{number}"))?;
+            is_named = due.is_some();
+        }
         let watermarks = self.client.fetch_watermarks(topic, *number, self.timeout());
         let (low, high) = watermarks
             .map_err(|error| self.trouble(error.rdkafka_error_code(), &format!("{topic}/{number}")))?;
         let (low, high) = (u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0));
-        let known = Known { due: due.map(|(due, ..)| due), low, high, topic: self.known(topic, id)? };
         let last_ms = due.map_or(0, |(_, at, _)| at.0 / 1_000);
-        let begin = |offset| Begin { partition: partition.clone(), stream: stream.clone(), owner, offset };
+        let due = due.map(|(due, _, shard)| (due, shard));
+        let offset = due.map(|(due, _)| due);
+        let (heard, epoch) = self.world.said.of(self.plan.trigger, partition, offset);
+        let known = Known { due: offset, low, high, topic: state, heard, is_asked: epoch.is_some() };
+        let begin = |offset, epoch| {
+            let (partition, stream) = (partition.clone(), stream.clone());
+            Begin { partition, stream, owner, offset, epoch }
+        };
         let (next, reason) = match known.start(self.plan.settings.initial, last_ms) {
-            // Another shard owned it so far: the workflow's limit has changed.
-            Start::Due(next) if due.is_some_and(|(.., shard)| shard != owner) => (next, MoveReason::Owned),
-            Start::Due(offset) => return Ok((begin(offset), None)),
+            // Another shard owned it so far: the workflow's limit has changed. Or another stream, that has no id.
+            Start::Due(next) if is_named || due.is_some_and(|(_, shard)| shard != owner) => {
+                (next, MoveReason::Owned)
+            }
+            Start::Due(offset) => return Ok((begin(offset, epoch), None)),
             Start::Move(next, reason) => (next, reason),
             Start::Time(millis, reason) => (self.offset_at(partition, millis, high)?, reason),
         };
         self.tell(partition, known.due, next, reason)?;
         let order = Move { trigger: self.plan.trigger, stream: stream.as_str().into(), next, reason };
-        Ok((begin(next), Some(order)))
+        Ok((begin(next, None), Some(order)))
     }
 
     /// Tells people of a gap, and stops before it if they said so.
@@ -205,29 +253,51 @@ impl Consumer {
     }
 
     /// What the log knows of a topic.
-    fn known(&self, topic: &str, id: &str) -> Result<Topic, Unread> {
-        if self.due(&format!("{topic}/{id}"))?.is_some() {
-            Ok(Topic::Known)
-        } else if self.due(topic)?.is_some() {
-            Ok(Topic::Recreated)
-        } else {
-            Ok(Topic::New)
-        }
+    fn topic(&self, topic: &str, id: &str) -> Result<Topic, Unread> {
+        let known = self.noted(topic, id)?.topic(id != NO_ID);
+        known.ok_or_else(|| {
+            let sentence = format!(
+                "Kafka tells no id of the topic {topic}, which it told before: reading goes on when it does, so that nothing \
+                 comes twice."
+            );
+            self.status.fail(&sentence, time::now());
+            Unread::Later
+        })
     }
 
-    /// Notes that the topics are known from now on.
-    fn topic_moves(&self) -> Result<Vec<(ShardId, Move)>, Unread> {
-        let mut moves = Vec::new();
+    fn noted(&self, topic: &str, id: &str) -> Result<Noted, Unread> {
+        let next = |stream: &str| Ok(self.due(stream)?.map(|(next, ..)| next));
+        let no_id = next(&format!("{topic}/{NO_ID}"))?;
+        let id = if id == NO_ID { None } else { next(&format!("{topic}/{id}"))? };
+        Ok(Noted { name: next(topic)?, no_id, id })
+    }
+
+    /// Notes that the topics are known from now on. That one has an id is noted last of its name without one: whatever comes in
+    /// between, it still goes on from there.
+    fn note_topics(&self) -> Result<(), Unread> {
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        let order = |stream: String, next| {
+            let (trigger, reason, owner) = (self.plan.trigger, MoveReason::Started, self.owner(&stream));
+            (owner, Move { trigger, stream: stream.into(), next, reason })
+        };
         for (topic, id) in &self.ids {
-            for stream in [format!("{topic}/{id}"), topic.clone()] {
-                if self.due(&stream)?.is_none() {
-                    let (trigger, reason) = (self.plan.trigger, MoveReason::Started);
-                    let owner = self.owner(&stream);
-                    moves.push((owner, Move { trigger, stream: stream.into(), next: 0, reason }));
-                }
+            let noted = self.noted(topic, id)?;
+            let (no_id, has_id) = (format!("{topic}/{NO_ID}"), id != NO_ID);
+            if has_id && noted.id.is_none() {
+                first.push(order(format!("{topic}/{id}"), noted.next_of_id()));
+            }
+            if !has_id && noted.no_id.is_none() {
+                first.push(order(no_id.clone(), 0));
+            }
+            if noted.name.is_none() {
+                first.push(order(topic.clone(), 0));
+            }
+            if has_id && noted.no_id == Some(0) {
+                last.push(order(no_id, 1));
             }
         }
-        Ok(moves)
+        self.note_all(first)?;
+        self.note_all(last)
     }
 
     /// What is due of a stream, on whatever shard it was read last.

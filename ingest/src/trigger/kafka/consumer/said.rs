@@ -1,0 +1,89 @@
+//! What librdkafka says of partitions beside their messages. It stays while the process lives: a consumer that is made anew, or
+//! gets a partition back, still knows what the broker had when it read the last message.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use keyway_storage::event::TriggerId;
+
+use super::{Partition, Track};
+use crate::trigger::kafka::position::{Epochs, Heard};
+
+/// What was said of all partitions.
+#[derive(Default)]
+pub struct Said(Mutex<HashMap<(TriggerId, Partition), Place>>);
+
+#[derive(Default)]
+struct Place {
+    epochs: Epochs,
+    heard: Heard,
+}
+
+impl Said {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(TriggerId, Partition), Place>> {
+        self.0.lock().expect("no holder of this lock panics: it only notes")
+    }
+
+    /// A message of another leader epoch than the one before it was taken.
+    pub fn take(&self, track: &Track, offset: u64, epoch: i32) {
+        let place = (track.trigger, (track.topic.clone(), track.partition));
+        self.lock().entry(place).or_default().epochs.take(offset, epoch);
+    }
+
+    /// The partition does not have the offset that was asked for, for this reason.
+    pub fn jump(&self, trigger: TriggerId, partition: Partition, reason: &str) {
+        let mut all = self.lock();
+        let place = all.entry((trigger, partition)).or_default();
+        match truncation(reason) {
+            // It speaks of messages before those that were read since.
+            Some((epoch, _)) if place.epochs.last().is_some_and(|last| last > epoch) => {}
+            Some((_, end)) => place.heard = Heard::Truncated(end),
+            // Asked again, the broker would say no more.
+            None => place.epochs = Epochs::default(),
+        }
+    }
+
+    /// What was heard of a partition, and the epoch of what was read before the offset that is due.
+    pub fn of(&self, trigger: TriggerId, partition: &Partition, due: Option<u64>) -> (Heard, Option<i32>) {
+        let all = self.lock();
+        let Some(place) = all.get(&(trigger, partition.clone())) else { return (Heard::Nothing, None) };
+        (place.heard, due.and_then(|due| place.epochs.before(due)))
+    }
+
+    /// The log has what follows from it. Behind a move the epochs before it say nothing.
+    pub fn settle(&self, trigger: TriggerId, partition: &Partition, is_moved: bool) {
+        if let Some(place) = self.lock().get_mut(&(trigger, partition.clone())) {
+            place.heard = Heard::Nothing;
+            if is_moved {
+                place.epochs = Epochs::default();
+            }
+        }
+    }
+}
+
+/// The epoch of what was read, and the end of it at the broker, of a line that says that the end was passed. No field has
+/// them.
+fn truncation(reason: &str) -> Option<(i32, u64)> {
+    let (_, at) = reason.split_once("log truncation detected at ")?;
+    let (_, epoch) = at.split_once("(leader epoch ")?;
+    let (epoch, rest) = epoch.split_once(')')?;
+    let (_, end) = rest.split_once("broker end offset is ")?;
+    let (end, _) = end.split_once(' ')?;
+    Some((epoch.parse().ok()?, end.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::truncation;
+
+    #[test]
+    fn the_end_of_a_truncated_partition_is_read_from_what_librdkafka_says() {
+        let said = "Partition log truncation detected at offset 10 (leader epoch 3): broker end offset is 5 (offset leader \
+                    epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)";
+        assert_eq!(truncation(said), Some((3, 5)));
+        let gone = "fetch failed due to requested offset not available on the broker: Broker: Offset out of range (broker 1)";
+        assert_eq!(truncation(gone), None);
+    }
+}
