@@ -44,7 +44,8 @@ impl Broker {
         let home = tempfile::tempdir().unwrap();
         let ports = free_ports();
         make_certificate(home.path());
-        fs::write(home.path().join("server.properties"), properties(home.path(), ports)).unwrap();
+        let properties = properties(home.path(), ports) + &kafka_tool("settings");
+        fs::write(home.path().join("server.properties"), properties).unwrap();
         let mut broker = Self { home, ports, guard: None };
         let scram = |kind: &str, user: &str| format!("SCRAM-SHA-{kind}=[name={user},password={PASSWORD}]");
         let mut format = broker.java("kafka.tools.StorageTool");
@@ -125,7 +126,7 @@ impl Broker {
         format!("127.0.0.1:{}", self.ports[2])
     }
 
-    /// Where it speaks TLS and asks for a login.
+    /// Where it speaks TLS and asks for a login, which must be SCRAM.
     pub fn tls_login_address(&self) -> String {
         format!("127.0.0.1:{}", self.ports[3])
     }
@@ -169,12 +170,15 @@ pub fn shared_address() -> String {
 /// Kafka's folder; it is downloaded when it is missing.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kafka");
-        let output = Command::new(tool).arg("install").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-    })
+    LIBRARY.get_or_init(|| PathBuf::from(kafka_tool("install").trim()))
+}
+
+/// What the tool prints that users have, too.
+fn kafka_tool(command: &str) -> String {
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kafka");
+    let output = Command::new(tool).arg(command).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Ports below those that the system gives away: a broker that was killed finds them free when it comes back.
@@ -234,22 +238,10 @@ listener.name.login.scram-sha-512.sasl.jaas.config={scram}
 listener.name.login.plain.sasl.jaas.config={plain} user_orders=\"{PASSWORD}\";
 listener.name.tlslogin.scram-sha-256.sasl.jaas.config={scram}
 listener.name.tlslogin.scram-sha-512.sasl.jaas.config={scram}
-listener.name.tlslogin.plain.sasl.jaas.config={plain} user_orders=\"{PASSWORD}\";
+listener.name.tlslogin.sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:orders
 auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=2
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=500
-log.retention.ms=-1
-log.cleaner.dedupe.buffer.size=2097152
-log.cleaner.io.buffer.size=65536
-log.cleaner.backoff.ms=100
-message.max.bytes=12000000
 "
     )
 }

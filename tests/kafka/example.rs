@@ -6,14 +6,20 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
 use serde_json::json;
 
 use crate::{
     broker::free_port_of_five,
+    client::Client,
     common::keyway::{Keyway, eventually},
-    world::{all, has_orders, is_idle, trigger},
+    world::{Setting, all, has_orders, is_idle, trigger},
 };
 
 /// `tools/kafka run`, until it is dropped.
@@ -21,6 +27,8 @@ struct Run {
     shell: Child,
     stdin: Option<ChildStdin>,
     _stdout: BufReader<ChildStdout>,
+    /// The file that it says its authority is in.
+    authority: String,
     _home: tempfile::TempDir,
 }
 
@@ -40,7 +48,10 @@ impl Run {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         assert!(line.starts_with("Kafka "), "{line}");
-        Self { shell, stdin, _stdout: stdout, _home: home }
+        line.clear();
+        stdout.read_line(&mut line).unwrap();
+        let authority = line.trim().strip_prefix("its authority (ssl.ca.location): ").unwrap().to_owned();
+        Self { shell, stdin, _stdout: stdout, authority, _home: home }
     }
 }
 
@@ -54,7 +65,7 @@ impl Drop for Run {
 #[test]
 fn the_example_works_with_the_broker_that_a_user_starts_for_it() {
     let port = free_port_of_five();
-    let _run = Run::start(port);
+    let broker = Run::start(port);
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/examples/orders.yaml");
     let project = fs::read_to_string(example).unwrap().replace("9094", &(port + 2).to_string());
     let home = tempfile::tempdir().unwrap();
@@ -74,5 +85,37 @@ fn the_example_works_with_the_broker_that_a_user_starts_for_it() {
     assert_eq!(run["state"], "success");
     assert_eq!(trigger(&server)["state"], "running");
     assert_eq!(all(&server, "/api/work_orders?include=input")[0]["input"]["request"]["key"], "ada");
+    assert_eq!(server.stop().code(), Some(0));
+    speaks_tls(port + 3, &broker.authority, None);
+    speaks_tls(port + 4, &broker.authority, Some(("orders", "orders")));
+    serves_tests(&format!("127.0.0.1:{port}"));
+}
+
+/// Brokers tell of themselves at this port to whom trusts that authority.
+fn speaks_tls(port: u16, authority: &str, login: Option<(&str, &str)>) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", format!("127.0.0.1:{port}")).set("ssl.ca.location", authority);
+    config.set("security.protocol", if login.is_some() { "sasl_ssl" } else { "ssl" });
+    if let Some((user, password)) = login {
+        config.set("sasl.mechanism", "SCRAM-SHA-512").set("sasl.username", user);
+        config.set("sasl.password", password);
+    }
+    let client: BaseConsumer = config.create().unwrap();
+    let metadata = client.fetch_metadata(None, Duration::from_secs(30)).unwrap();
+    let ports: Vec<i32> = metadata.brokers().iter().map(|broker| broker.port()).collect();
+    assert_eq!(ports, [i32::from(port)]);
+}
+
+/// What tests ask of a broker that someone else started: short sessions, and messages of any age and size.
+fn serves_tests(address: &str) {
+    let setting = Setting::on(address, "outside", 1);
+    let client = Client::new(address);
+    let large = format!("{{\"note\":\"{}\"}}", "x".repeat(9_999_000));
+    client.send_with(&setting.topic, b"k", large.as_bytes(), &[], 1_721_889_238_000);
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 1);
+    has_orders(&server, 1);
+    eventually("it is committed", || client.committed(&setting.group, &setting.topic, 1) == [Some(1)]);
+    assert_eq!(trigger(&server)["state"], "running");
     assert_eq!(server.stop().code(), Some(0));
 }
