@@ -1,6 +1,6 @@
 //! Librdkafka's mock cluster answers what a real broker cannot be made to answer: nothing is lost, nothing comes twice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     mocking::{MockCluster, MockCoordinator},
@@ -11,8 +11,13 @@ use rdkafka::{
 use crate::{
     client::{Client, name},
     common::keyway::{Keyway, eventually},
-    world::{Setting, by_place, has_orders, is_read, trigger, value},
+    world::{Setting, by_place, count, has_orders, is_read, orders, trigger, value},
 };
+
+/// The table of sentences that users read.
+const TABLE: &str = include_str!("../../ingest/KAFKA.md");
+/// Longer than the connect timeout: a broker that is gone is known to be missed by then, or not.
+const WATCHED: Duration = Duration::from_secs(8);
 
 const PARTITIONS: i32 = 2;
 
@@ -47,6 +52,28 @@ impl Mock {
         }
         self.client.flush();
         self.sent += count;
+    }
+
+    /// Gives each partition to a broker, and the group to one.
+    fn lead(&self, brokers: [i32; PARTITIONS as usize], group: i32) {
+        let topic = &self.setting.topic;
+        (0..PARTITIONS).zip(brokers).for_each(|(it, broker)| {
+            self.cluster.partition_leader(topic, it, Some(broker)).unwrap();
+        });
+        self.cluster.coordinator(MockCoordinator::Group(self.setting.group.clone()), group).unwrap();
+    }
+
+    /// Takes the first of its brokers down, and waits until keyway has noticed.
+    fn lose_the_first_broker(&self) {
+        let address = self.cluster.bootstrap_servers().split(',').next().unwrap().to_owned();
+        // Librdkafka says so of a broker that it has tried to come back to.
+        let refused = || {
+            let trace = self.server.trace();
+            trace.lines().filter(|line| line.contains(&address) && line.contains("Connect to")).count()
+        };
+        let before = refused();
+        self.cluster.broker_down(1).unwrap();
+        eventually("it is noticed", || refused() > before);
     }
 
     /// Waits until all that was sent came in, once, and the group knows.
@@ -99,11 +126,9 @@ fn errors_that_brokers_answer_for_a_while_neither_lose_nor_double_a_message() {
 #[test]
 fn leaders_and_coordinators_that_move_and_brokers_that_go_are_followed() {
     let mut mock = Mock::start();
-    let (topic, group) = (mock.setting.topic.clone(), mock.setting.group.clone());
     for broker in [1, 2] {
         mock.send(10);
-        (0..PARTITIONS).for_each(|it| mock.cluster.partition_leader(&topic, it, Some(broker)).unwrap());
-        mock.cluster.coordinator(MockCoordinator::Group(group.clone()), broker).unwrap();
+        mock.lead([broker; PARTITIONS as usize], broker);
         mock.send(10);
         mock.all_came_once();
     }
@@ -114,4 +139,55 @@ fn leaders_and_coordinators_that_move_and_brokers_that_go_are_followed() {
     mock.send(10);
     mock.all_came_once();
     is_read(&mock.server, PARTITIONS as usize);
+}
+
+#[test]
+fn one_broker_of_several_that_goes_is_no_trouble_when_another_takes_over() {
+    let mut mock = Mock::start();
+    for (brokers, group) in [([1, 2], 2), ([1, 2], 1)] {
+        mock.lead(brokers, group);
+        mock.send(10);
+        mock.all_came_once();
+        mock.lose_the_first_broker();
+        mock.lead([2, 2], 2);
+        let begun = Instant::now();
+        eventually("it is watched long enough", || {
+            assert_eq!(trigger(&mock.server)["state"], "running", "{}", trigger(&mock.server));
+            begun.elapsed() > WATCHED
+        });
+        mock.send(10);
+        mock.all_came_once();
+        mock.cluster.broker_up(1).unwrap();
+    }
+    assert_eq!(count(&mock.server, "Warned"), 0);
+    assert!(trigger(&mock.server)["last_error"].is_null(), "{}", trigger(&mock.server));
+}
+
+#[test]
+fn a_broker_that_takes_a_partition_along_is_said_and_the_others_are_read() {
+    let mut mock = Mock::start();
+    mock.send(10);
+    mock.all_came_once();
+    mock.lead([1, 2], 2);
+    mock.send(10);
+    mock.all_came_once();
+    mock.lose_the_first_broker();
+    eventually("it is said", || trigger(&mock.server)["state"] == "failing");
+    let said = trigger(&mock.server)["last_error"].as_str().unwrap().to_owned();
+    let (sentence, reason) = said.split_once(" (").unwrap();
+    let sentence = sentence.replace("Partition 0", "Partition N").replace(&mock.setting.topic, "TOPIC");
+    assert!(TABLE.contains(&format!("| {sentence} |")), "{said}");
+    assert!(reason.contains("127.0.0.1"), "{said}");
+    mock.client.send(&mock.setting.topic, 1, None, Some(&value(0)));
+    has_orders(&mock.server, 21);
+    let begun = Instant::now();
+    eventually("it is watched long enough", || {
+        assert_eq!(trigger(&mock.server)["state"], "failing", "its broker is still missed");
+        begun.elapsed() > WATCHED
+    });
+    assert_eq!(count(&mock.server, "Warned"), 1, "it is told once");
+    mock.cluster.broker_up(1).unwrap();
+    eventually("it is well again", || trigger(&mock.server)["state"] == "running");
+    mock.client.send(&mock.setting.topic, 0, None, Some(&value(0)));
+    eventually("the rest comes", || orders(&mock.server) == 22);
 }

@@ -7,18 +7,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use keyway_ingest::trigger::kafka::position::sentence;
+use keyway_storage::event::MoveReason;
 use serde_json::Value;
 
 use crate::{
     broker::{PASSWORD, make_certificate, shared},
     client::{Client, name},
     common::{
+        disk::Disk,
         fake::Fake,
         keyway::{Keyway, eventually},
+        stdout, tool,
     },
-    world::{Setting, count, trigger},
+    world::{Setting, TRIGGER, count, is_read, orders, trigger},
 };
 
+/// A topic that is made late.
+const NO_TOPIC: &str = "there-is-none";
 /// The table of sentences that users read.
 const TABLE: &str = include_str!("../../ingest/KAFKA.md");
 
@@ -67,16 +73,18 @@ fn cases(silent: &str, other: &Path, absent: &Path) -> Vec<Case> {
         well(&tls, vec!["ssl: true".to_owned(), ca.clone()]),
         well(&both, with(login("scram_sha_256", "orders", "RIGHT"), &["ssl: true", &ca])),
         ill(&logged, login("scram_sha_256", "orders", "WRONG"), &["`orders`", "`password`"]),
+        ill(
+            &both,
+            with(login("plain", "orders", "RIGHT"), &["ssl: true", &ca]),
+            &["`sasl`", "kind of login"],
+        ),
         ill(&tls, vec!["ssl: true".to_owned()], &["ssl.ca.location", "authority"]),
         ill(&tls, vec!["ssl: true".to_owned(), trusting(other)], &["ssl.ca.location", "authority"]),
         ill(&tls, vec!["ssl: true".to_owned(), trusting(absent)], &["absent.pem", "`ssl.ca.location`"]),
         ill("no-such-host.invalid:9092", vec![], &["no-such-host.invalid", "`hosts`"]),
         ill("127.0.0.1:9", vec![], &["127.0.0.1:9", "`hosts`"]),
         ill(&logged, vec![], &["`hosts`", "no login"]),
-        Case {
-            topic: Some("there-is-none".to_owned()),
-            ..ill(&open, vec![], &["there-is-none", "`topics`"])
-        },
+        Case { topic: Some(NO_TOPIC.to_owned()), ..ill(&open, vec![], &[NO_TOPIC, "`topics`"]) },
         ill(
             &logged,
             login("scram_sha_256", "no_topic", "RIGHT"),
@@ -173,6 +181,12 @@ fn sharp_edge_errors_nobody_sees_each_trouble_is_said_in_a_sentence_and_no_passw
     eventually("the certificate is found", || {
         seen().iter().any(|it| it["workflow"] == format!("w{absent}") && it["state"] == "running")
     });
+    // So is a topic.
+    Client::new(&shared().address()).make_topic(NO_TOPIC, 1);
+    let late = cases.iter().position(|case| case.topic.is_some()).unwrap();
+    eventually("reading of the topic begins by itself", || {
+        seen().iter().any(|it| it["workflow"] == format!("w{late}") && it["state"] == "running")
+    });
     let everything = [
         server.trace(),
         server.get("/metrics").1.to_string(),
@@ -206,6 +220,7 @@ fn a_trigger_that_fails_is_told_once_in_an_embargo() {
     for _ in 0..2 {
         let server = setting.start(home.path(), &[]);
         eventually("it is failing", || trigger(&server)["state"] == "failing");
+        is_shown_as_failing(&server);
         eventually("the warning is told", || count(&server, "Noticed") == 1);
         assert_eq!(count(&server, "Warned"), 1);
         assert_eq!(server.stop().code(), Some(0));
@@ -215,4 +230,91 @@ fn a_trigger_that_fails_is_told_once_in_an_embargo() {
     let told: Value = serde_json::from_str(&asked[0].body).unwrap();
     assert_eq!((&told["kind"], &told["workflow"]), (&"trigger_failing".into(), &"orders".into()));
     assert!(asked[0].body.contains("127.0.0.1:9"), "{told}");
+}
+
+/// The tool and the metrics say it, too.
+fn is_shown_as_failing(server: &Keyway) {
+    let shown =
+        stdout(&tool().args(["triggers", "show", TRIGGER, "--server", &server.api]).output().unwrap());
+    for (name, begins) in
+        [("state", "failing"), ("last_error", "No broker answers at 127.0.0.1:9:"), ("last_error_at", "20")]
+    {
+        let line = shown.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        assert!(line.is_some_and(|line| line.trim_start().starts_with(begins)), "{name}: {shown}");
+    }
+    let metrics = server.text("/metrics");
+    let down = format!("keyway_kafka_up{{trigger=\"{TRIGGER}\"}} 0.0");
+    assert!(metrics.lines().any(|line| line == down), "{metrics}");
+}
+
+#[test]
+fn what_is_said_of_gaps_stands_in_the_table_too() {
+    let cases: [(MoveReason, &[(&str, &str)]); 3] = [
+        (MoveReason::Gap, &[("offsets 3 to 8", "offsets A to B"), ("partition 7", "partition N")]),
+        (
+            MoveReason::Truncated,
+            &[("offset 3", "offset A"), ("offset 9", "offset B"), ("Partition 7", "Partition N")],
+        ),
+        (MoveReason::Recreated, &[("partition 7", "partition N")]),
+    ];
+    for (reason, names) in cases {
+        let said = sentence("TOPIC", 7, Some(3), 9, reason).unwrap();
+        let said = names.iter().fold(said, |said, (one, name)| said.replace(one, name));
+        assert!(TABLE.contains(&format!("| {said} |")), "{said}");
+    }
+}
+
+/// Longer than two commits take, and than it takes until the marks of partitions that are held are looked at.
+const WATCHED: Duration = Duration::from_secs(3);
+
+#[test]
+fn while_the_disk_is_full_partitions_stay_in_sight_their_lag_grows_and_nothing_is_committed() {
+    let (setting, client) = Setting::new("sight", 1);
+    let Some(disk) = Disk::mount(&setting.project()) else { return };
+    let flags = ["--shards", "1", "--executors", "1"];
+    let server = Keyway::start_with(disk.path(), &flags, &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
+    is_read(&server, 1);
+    // Large, so that what the log was promised before is soon used up.
+    let large = format!("{{\"note\":\"{}\"}}", "x".repeat(200_000));
+    let mut sent = 0;
+    let mut send = |value: &[u8]| {
+        disk.fill();
+        client.send(&setting.topic, 0, None, Some(value));
+        sent += 1;
+        sent
+    };
+    let full = "A shard takes nothing in at the moment (is the disk full?): messages wait in Kafka.";
+    assert!(TABLE.contains(&format!("| {full} |")));
+    eventually("it waits", || {
+        send(large.as_bytes());
+        trigger(&server)["last_error"] == full
+    });
+    let partition = || trigger(&server)["partitions"][0].clone();
+    let committed = || client.committed(&setting.group, &setting.topic, 1)[0];
+    // The last commit may be on its way.
+    eventually("it is known how far the group is", || {
+        let shown = partition();
+        shown["paused"] == true && shown["committed"].as_i64() == committed()
+    });
+    let (taken, known) = (orders(&server), committed());
+    assert!(known.unwrap_or(0) as u64 <= taken, "{known:?} of {taken} durable messages are committed");
+    let begun = Instant::now();
+    let mut last = 0;
+    eventually("it is watched long enough", || {
+        last = send(b"{}");
+        assert_eq!(trigger(&server)["partitions"].as_array().unwrap().len(), 1);
+        begun.elapsed() > WATCHED
+    });
+    assert_eq!((orders(&server), committed()), (taken, known));
+    eventually("the lag grows", || partition()["lag"] == last - taken);
+    let shown = partition();
+    assert_eq!((&shown["position"], &shown["paused"]), (&taken.into(), &true.into()), "{shown}");
+    assert_eq!(trigger(&server)["state"], "failing");
+    let metrics = server.text("/metrics");
+    let lag = metrics.lines().find(|line| line.starts_with("keyway_kafka_lag_messages{")).unwrap();
+    assert!(lag.ends_with(&format!(" {}.0", last - taken)), "{lag}");
+    disk.make_room();
+    eventually("all came in", || orders(&server) == last);
+    eventually("all is committed", || committed() == Some(last as i64));
+    eventually("it is well", || trigger(&server)["state"] == "running");
 }

@@ -10,6 +10,7 @@ pub mod message;
 mod page;
 mod plan;
 pub mod position;
+mod reach;
 #[cfg(feature = "testing")]
 mod rehearsed;
 pub mod settings;

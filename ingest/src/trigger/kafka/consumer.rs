@@ -39,6 +39,7 @@ use super::{
     message::{Raw, hash},
     page::Page,
     plan::Plan,
+    reach::{self, Reach},
     source::{Load, Sent},
     status::{Link, Status},
     track::Track,
@@ -175,7 +176,7 @@ impl Consumer {
                 Some(Err(error)) => {
                     let code = error.rdkafka_error_code().filter(|_| self.status.link() != Link::Failing);
                     if let Some(code) = code {
-                        self.client.context().trouble(code, "no more is known");
+                        self.client.context().hear(code, "no more is known");
                     }
                 }
             }
@@ -372,23 +373,44 @@ impl Consumer {
         }
     }
 
-    /// Looks whether the broker is back.
+    /// Looks whether brokers that were gone are back, or are missed.
     fn probe(&mut self) {
-        if self.status.link() != Link::Failing || self.waiting.is_some() {
-            return;
-        }
         if self.probed.elapsed() < Duration::from_millis(KAFKA_PROBE_MS) {
             return;
         }
-        let timeout = Duration::from_millis(KAFKA_PROBE_MS);
-        let well = self.plan.settings.topics.iter().all(|topic| {
-            let metadata = self.client.client().fetch_metadata(Some(topic), timeout);
-            metadata.is_ok_and(|metadata| metadata.topics().iter().all(|topic| topic.error().is_none()))
-        });
-        if well && self.joined {
-            self.status.set_running();
+        let is_due = self.status.link() == Link::Failing || self.client.context().in_doubt_since().is_some();
+        if is_due && self.waiting.is_none() {
+            self.look_at_brokers();
+            self.probed = Instant::now();
+        } else if !self.status.held().is_empty() {
+            reach::look_at_held(&self.client, &self.status.held());
+            self.probed = Instant::now();
         }
-        self.probed = Instant::now();
+    }
+
+    fn look_at_brokers(&self) {
+        let tracks = self.status.tracks();
+        let found = reach::look(&self.client, &self.plan.settings.topics, &tracks);
+        let context = self.client.context();
+        // Whatever was given last is read; between two assignments the group's own broker may be the one that is missed.
+        let is_settled = self.joined && (self.assigned.is_empty() || !tracks.is_empty());
+        let patience = Duration::from_millis(self.plan.connect_timeout_ms());
+        let is_new = context.in_doubt_since().is_some_and(|since| since.elapsed() < patience);
+        match found {
+            Reach::All if is_settled => {
+                context.take_doubt();
+                self.status.set_running();
+            }
+            // Another broker will have what this one had, or it is just being started again.
+            Reach::All | Reach::Without(_) if is_new => {}
+            Reach::Without(track) => {
+                context.take_doubt().into_iter().for_each(|(_, reason)| context.stuck(&track, &reason));
+            }
+            Reach::All | Reach::Nobody => {
+                context.take_doubt().into_iter().for_each(|(code, reason)| context.trouble(code, &reason));
+            }
+            Reach::Unwell => drop(context.take_doubt()),
+        }
     }
 
     /// Begins anew, once the log has what was taken: of a topic that was made again, or that lost it, it is nowhere else.
@@ -401,7 +423,7 @@ impl Consumer {
     fn restart(&mut self, pause: Duration) {
         self.status.tracks().iter().for_each(|track| track.close());
         self.wait_settled();
-        self.status.assign(Vec::new());
+        self.status.hold();
         if let Err(error) = self.client.unassign() {
             tracing::warn!(%error, "partitions are not given back");
         }

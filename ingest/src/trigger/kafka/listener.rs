@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
@@ -42,13 +42,28 @@ pub struct Listener {
     given: Mutex<Option<Vec<Partition>>>,
     /// Topics and the ids that they have from now on.
     renewed: Mutex<Vec<(String, Uuid)>>,
+    doubt: Mutex<Option<Doubt>>,
+}
+
+/// A broker does not answer, and it is not known yet whether it is missed.
+struct Doubt {
+    since: Instant,
+    code: RDKafkaErrorCode,
+    reason: String,
 }
 
 impl Listener {
     /// A listener for the client of this plan.
     pub fn new(plan: &Arc<Plan>, world: &Arc<World>, status: &Arc<Status>) -> Self {
         let (plan, world, status) = (Arc::clone(plan), Arc::clone(world), Arc::clone(status));
-        Self { plan, world, status, given: Mutex::default(), renewed: Mutex::default() }
+        Self {
+            plan,
+            world,
+            status,
+            given: Mutex::default(),
+            renewed: Mutex::default(),
+            doubt: Mutex::default(),
+        }
     }
 
     fn renewed(&self) -> MutexGuard<'_, Vec<(String, Uuid)>> {
@@ -69,17 +84,59 @@ impl Listener {
         self.given().take()
     }
 
+    fn doubt(&self) -> MutexGuard<'_, Option<Doubt>> {
+        self.doubt.lock().expect("no holder of this lock panics: it only moves an error")
+    }
+
+    /// Since when a broker does not answer of which it is not known whether it is missed.
+    pub fn in_doubt_since(&self) -> Option<Instant> {
+        self.doubt().as_ref().map(|doubt| doubt.since)
+    }
+
+    /// Ends a doubt: what librdkafka said of that broker.
+    pub fn take_doubt(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.doubt().take().map(|doubt| (doubt.code, doubt.reason))
+    }
+
+    /// Hears an error of the client. A broker that is gone is no trouble by itself: another may have what it had. Nor is
+    /// that all are, as far as librdkafka knows: those that nobody needed may have hung up before.
+    pub fn hear(&self, code: RDKafkaErrorCode, reason: &str) {
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, Resolve};
+        if !matches!(code, AllBrokersDown | BrokerTransportFailure | Resolve) {
+            return self.trouble(code, reason);
+        }
+        let mut doubt = self.doubt();
+        // The first that is said of a broker says why.
+        let says_more =
+            doubt.as_ref().is_none_or(|known| known.code == AllBrokersDown && code != AllBrokersDown);
+        if says_more && (code != AllBrokersDown || self.status.link() != Link::Failing) {
+            let since = doubt.as_ref().map_or_else(Instant::now, |known| known.since);
+            *doubt = Some(Doubt { since, code, reason: reason.to_owned() });
+        }
+    }
+
+    /// Notes that a partition waits for its broker, which does not answer while others do.
+    pub fn stuck(&self, track: &Track, reason: &str) {
+        let Track { topic, partition, .. } = track;
+        self.fail(&format!(
+            "Partition {partition} of {topic} is not read: its broker does not answer. Check that this broker runs, and \
+             that its address can be reached from here; reading goes on by itself. ({reason})"
+        ));
+    }
+
     /// Notes an error where people see it.
     pub fn trouble(&self, code: RDKafkaErrorCode, reason: &str) {
-        // It comes many times a second, after whatever the brokers are down for, which says more.
-        if code == RDKafkaErrorCode::AllBrokersDown && self.status.link() == Link::Failing {
-            return;
+        if let Some(sentence) = sentence(&self.plan.settings, code, reason) {
+            // This says more than that a broker hung up.
+            *self.doubt() = None;
+            self.fail(&sentence);
         }
-        if let Some(sentence) = sentence(&self.plan.settings, code, reason)
-            && self.status.fail(&sentence, time::now())
-        {
+    }
+
+    fn fail(&self, sentence: &str) {
+        if self.status.fail(sentence, time::now()) {
             tracing::warn!(trigger = %trigger(&self.plan), %sentence, "Kafka");
-            self.warn(Concern::TriggerFailing, &sentence);
+            self.warn(Concern::TriggerFailing, sentence);
         }
     }
 
@@ -151,7 +208,7 @@ impl ClientContext for Listener {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(code) = error.rdkafka_error_code() {
-            self.trouble(code, reason);
+            self.hear(code, reason);
         }
     }
 }

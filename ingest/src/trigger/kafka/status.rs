@@ -30,6 +30,8 @@ struct Seen {
     paused: bool,
     last_error: Option<(String, Timestamp)>,
     tracks: Arc<Vec<Arc<Track>>>,
+    /// What was assigned and is to be taken up again; nothing is assigned then.
+    held: Arc<Vec<Arc<Track>>>,
 }
 
 impl Default for Status {
@@ -39,6 +41,7 @@ impl Default for Status {
             paused: false,
             last_error: None,
             tracks: Arc::default(),
+            held: Arc::default(),
         }))
     }
 }
@@ -96,7 +99,29 @@ impl Status {
 
     /// Replaces what is assigned; gives what was.
     pub fn assign(&self, tracks: Vec<Arc<Track>>) -> Arc<Vec<Arc<Track>>> {
-        std::mem::replace(&mut self.lock().tracks, Arc::new(tracks))
+        let mut seen = self.lock();
+        seen.held = Arc::default();
+        std::mem::replace(&mut seen.tracks, Arc::new(tracks))
+    }
+
+    /// Nothing is assigned until it is taken up again: people see where it stands meanwhile, and how far behind.
+    pub fn hold(&self) {
+        let mut seen = self.lock();
+        let tracks = std::mem::take(&mut seen.tracks);
+        if !tracks.is_empty() {
+            seen.held = tracks;
+        }
+    }
+
+    /// What is assigned, or was and is to be taken up again.
+    fn in_sight(&self) -> Vec<Arc<Track>> {
+        let seen = self.lock();
+        seen.tracks.iter().chain(seen.held.iter()).cloned().collect()
+    }
+
+    /// What is to be taken up again.
+    pub fn held(&self) -> Arc<Vec<Arc<Track>>> {
+        Arc::clone(&self.lock().held)
     }
 
     /// Numbers for the metrics.
@@ -105,7 +130,7 @@ impl Status {
         let help = "Whether the trigger reads from Kafka";
         let value = f64::from(u8::from(self.link() == Link::Running));
         let mut gauges = vec![Gauge { name: "kafka_up", help, labels: vec![trigger.clone()], value }];
-        for track in self.tracks().iter() {
+        for track in self.in_sight() {
             let shown = track.shown();
             let labels = vec![
                 trigger.clone(),
@@ -134,7 +159,9 @@ impl Status {
             (Link::Running, false) => "running",
             (Link::Failing | Link::Halted, _) => "failing",
         };
-        let partitions: Vec<Value> = seen.tracks.iter().map(|track| partition(track, seen.paused)).collect();
+        let assigned = seen.tracks.iter().map(|track| partition(track, seen.paused));
+        let held = seen.held.iter().map(|track| partition(track, true));
+        let partitions: Vec<Value> = assigned.chain(held).collect();
         let mut shown = off(seen.last_error.as_ref().map(|(sentence, _)| sentence.as_str()));
         shown.insert("state".to_owned(), json!(state));
         let at = seen.last_error.as_ref().map(|(_, at)| rfc3339(*at));

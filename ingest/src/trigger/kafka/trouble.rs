@@ -25,12 +25,12 @@ pub fn sentence(settings: &KafkaSettings, code: Code, reason: &str) -> Option<St
     let user = user.map_or_else(|| "anonymous".to_owned(), |user| format!("`{}`", user.0));
     let (topics, group) = (settings.topics.join(", "), &settings.group_id);
     Some(match code {
+        // Librdkafka has the same code for this and for a wrong password.
+        Code::Authentication if reason.contains("mechanism handshake failed") => no_such_login(reason),
         Code::Authentication | Code::SaslAuthenticationFailed => format!(
             "Kafka refused the login of the user {user}: check `username`, `password` and `sasl`. ({reason})"
         ),
-        Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
-            format!("Kafka does not take this kind of login: check `sasl`. ({reason})")
-        }
+        Code::UnsupportedSASLMechanism | Code::IllegalSASLState => no_such_login(reason),
         Code::SSL => format!(
             "No encrypted connection to {hosts} comes about: check that this listener speaks TLS, and that \
              `librdkafka: {{ssl.ca.location: FILE}}` names the authority that signed its certificate. ({reason})"
@@ -69,4 +69,8 @@ pub fn sentence(settings: &KafkaSettings, code: Code, reason: &str) -> Option<St
         }
         other => format!("Kafka: {other}. ({reason})"),
     })
+}
+
+fn no_such_login(reason: &str) -> String {
+    format!("Kafka does not take this kind of login: check `sasl`. ({reason})")
 }
