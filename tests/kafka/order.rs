@@ -39,7 +39,7 @@ fn runs(server: &Keyway) -> Vec<(Value, Value)> {
 }
 
 /// The runs of each line, in the order in which its messages came; `line` names the line of a request.
-fn lines(server: &Keyway, line: impl Fn(&Value) -> String) -> BTreeMap<String, Vec<Value>> {
+pub fn lines(server: &Keyway, line: impl Fn(&Value) -> String) -> BTreeMap<String, Vec<Value>> {
     let mut runs = runs(server);
     runs.sort_by_key(|(request, _)| request["offset"].as_u64());
     let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -49,7 +49,7 @@ fn lines(server: &Keyway, line: impl Fn(&Value) -> String) -> BTreeMap<String, V
     found
 }
 
-fn are_one_after_the_other(runs: &[Value]) {
+pub fn are_one_after_the_other(runs: &[Value]) {
     for pair in runs.windows(2) {
         let (ended, began) = (pair[0]["finished_at"].as_str(), pair[1]["started_at"].as_str());
         assert!(ended.is_some(), "it has not ended");
@@ -200,6 +200,42 @@ fn a_blocked_key_is_shown_with_its_partition_and_goes_on_when_someone_decides() 
     assert_eq!(ask("skip-key"), 0);
     is_idle(&server);
     assert_eq!(ask("retry-key"), 1, "it is not blocked any more");
+    assert_eq!(trigger(&server)["blocked_keys_count"], 0);
+}
+
+#[test]
+fn of_two_partitions_that_are_blocked_the_one_that_is_named_goes_on_and_the_other_stays() {
+    let (setting, client) = Setting::new("two", 2);
+    let setting = setting.trigger("ordering: partition").trigger("on_failure: block_key");
+    for partition in 0..2 {
+        send_to(&client, &setting, partition, "a", &json!({"fail": true}));
+        (0..2).for_each(|n| send_to(&client, &setting, partition, "a", &json!({"n": n})));
+    }
+    client.flush();
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 6);
+    let (names, topic) = (["name", "key_base64"], &setting.topic);
+    let blocked = |partition: usize| {
+        let found = trigger(&server)["partitions"][partition]["blocked_keys"].clone();
+        found.get(0).map(|found| names.map(|name| found[name].clone()))
+    };
+    let shown = |partition: usize| [json!(format!("-{topic}:{partition}")), Value::Null];
+    eventually("both are blocked", || (0..2).all(|it| blocked(it) == Some(shown(it))));
+    let path = |key: &str, verb: &str| format!("/api/triggers/{TRIGGER}/blocked_keys/{key}/{verb}");
+    let (answer, refused) = server.ask(&path("-", "skip"), &json!({}));
+    assert_eq!(answer, 409, "{refused}");
+    assert_eq!(server.ask(&path(&format!("-{topic}:2"), "skip"), &json!({})).0, 404);
+    let second = format!("-{topic}:1");
+    let output = tool().args(["triggers", "skip-key", TRIGGER, &second, "--server", &server.api]).output();
+    assert_eq!(code(&output.unwrap()), 0);
+    eventually("what waited behind it has run", || status(&server)["runs"]["success"] == 2);
+    assert_eq!((blocked(0), blocked(1)), (Some(shown(0)), None));
+    let ran = runs(&server).into_iter().filter(|(_, run)| run["state"] == "success");
+    assert_eq!(ran.map(|(request, _)| request["partition"].clone()).collect::<Vec<_>>(), [1, 1]);
+    // Of one alone the short name is enough.
+    assert_eq!(server.ask(&path("-", "skip"), &json!({})).0, 200);
+    is_idle(&server);
     assert_eq!(trigger(&server)["blocked_keys_count"], 0);
 }
 

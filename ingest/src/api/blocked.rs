@@ -1,16 +1,17 @@
 //! Blocked keys: what waits behind a failure until someone decides.
 //!
-//! Invariant: a key is shown and named in base64, of the bytes that its sender wrote; `-` names what has no key: a whole
-//! workflow with concurrency 1, or a whole Kafka partition.
+//! Invariant: a key is shown and named in base64, of the bytes that its sender wrote. What has no key has a name that is
+//! nobody's base64: `-` is a whole workflow with concurrency 1, `-TOPIC:PARTITION` a whole Kafka partition. No name means
+//! one of several.
 
 use base64::{
     Engine,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use bytes::Bytes;
 use keyway_engine::{
     command::{Answer, Command, Refusal, Release},
-    project::{Trigger, Workflow},
+    project::{Ordering, Trigger, Workflow},
     run::run_state_name,
     shard::ShardReader,
     view::{blocked::blocked, run::received},
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{time::rfc3339, trigger::adapter};
 
-/// Names what has no key, in a URL: it is nobody's base64.
+/// Begins the name of what has no key, in a URL.
 const NO_KEY: &str = "-";
 
 /// A key, or a whole lane, that is blocked.
@@ -62,10 +63,15 @@ fn release(call: &Call, skip: bool) -> Reply {
     let id = trigger_named(call.id)?;
     let project = call.current()?.ok_or_else(|| no_trigger(call.id))?;
     let (workflow, trigger) = project.trigger(id).ok_or_else(|| no_trigger(call.id))?;
-    let wanted = key_named(call.key)?;
+    let wanted = Name::read(call.key)?;
     let all = call.blocked(workflow, trigger)?;
     let missing = || ApiError::not_found(format!("This trigger has no blocked key {}.", call.key));
-    let found = all.iter().find(|blocked| blocked.key.as_deref() == wanted.as_deref()).ok_or_else(missing)?;
+    let mut fitting = all.iter().filter(|blocked| wanted.is_of(blocked));
+    let found = fitting.next().ok_or_else(missing)?;
+    if fitting.next().is_some() {
+        let names = "name one of them as `name` does in the trigger's `blocked_keys`";
+        return Err(ApiError::conflict(format!("{} are several here: {names}.", call.key)));
+    }
     match call.ask(found.shard, Command::Release(Release { lane: found.lane, skip }))? {
         Answer::Done => show_trigger(&call.again()),
         // Someone else was faster.
@@ -74,19 +80,49 @@ fn release(call: &Call, skip: bool) -> Reply {
     }
 }
 
-/// The key that a segment of a URL names: base64 of either alphabet, padded or not.
-fn key_named(segment: &str) -> Result<Option<Vec<u8>>, ApiError> {
-    if segment == NO_KEY {
-        return Ok(None);
+/// What a segment of a URL names.
+enum Name {
+    Key(Vec<u8>),
+    /// Whatever has no key.
+    Keyless,
+    /// A partition of Kafka: `-TOPIC:PARTITION`.
+    Partition(String),
+}
+
+impl Name {
+    /// Reads base64 of either alphabet, padded or not, or the name of what has no key.
+    fn read(segment: &str) -> Result<Self, ApiError> {
+        if segment == NO_KEY {
+            return Ok(Self::Keyless);
+        }
+        let partition = segment.replace("%3A", ":").replace("%3a", ":");
+        if partition.starts_with(NO_KEY) && partition.contains(':') {
+            return Ok(Self::Partition(partition));
+        }
+        let mut text = segment.replace('-', "+").replace('_', "/");
+        for (escaped, character) in
+            [("%2B", "+"), ("%2b", "+"), ("%2F", "/"), ("%2f", "/"), ("%3D", ""), ("%3d", "")]
+        {
+            text = text.replace(escaped, character);
+        }
+        let decoded = STANDARD_NO_PAD.decode(text.trim_end_matches('='));
+        decoded.map(Self::Key).map_err(|_| ApiError::not_found(format!("{segment} is not a key in base64.")))
     }
-    let mut text = segment.replace('-', "+").replace('_', "/");
-    for (escaped, character) in
-        [("%2B", "+"), ("%2b", "+"), ("%2F", "/"), ("%2f", "/"), ("%3D", ""), ("%3d", "")]
-    {
-        text = text.replace(escaped, character);
+
+    fn is_of(&self, blocked: &Blocked) -> bool {
+        match (self, &blocked.key) {
+            (Self::Key(wanted), Some(key)) => wanted[..] == key[..],
+            (Self::Keyless, None) => true,
+            (Self::Partition(wanted), None) => {
+                blocked.origin.as_ref().map(partition_name).as_ref() == Some(wanted)
+            }
+            _ => false,
+        }
     }
-    let decoded = STANDARD_NO_PAD.decode(text.trim_end_matches('='));
-    decoded.map(Some).map_err(|_| ApiError::not_found(format!("{segment} is not a key in base64.")))
+}
+
+fn partition_name((topic, partition): &(String, i64)) -> String {
+    format!("{NO_KEY}{topic}:{partition}")
 }
 
 impl Call<'_> {
@@ -99,7 +135,8 @@ impl Call<'_> {
     ) -> Result<Document, ApiError> {
         let mut all = self.blocked(workflow, trigger)?;
         all.sort_by_key(|blocked| blocked.hold.since);
-        let shown = all.iter().take(BLOCKED_KEYS_SHOWN_MAX).map(|blocked| self.shown(blocked));
+        let shown =
+            all.iter().take(BLOCKED_KEYS_SHOWN_MAX).map(|blocked| self.shown(blocked, workflow, trigger));
         let shown = shown.collect::<Result<Vec<_>, _>>()?;
         Ok(attributes.with("blocked_keys", shown).with("blocked_keys_count", all.len()))
     }
@@ -119,7 +156,10 @@ impl Call<'_> {
             };
             let here: Vec<_> =
                 all.iter().filter(|blocked| blocked.origin.as_ref().is_some_and(is_here)).collect();
-            let shown = here.iter().take(BLOCKED_KEYS_SHOWN_MAX).map(|blocked| self.shown(blocked));
+            let shown = here
+                .iter()
+                .take(BLOCKED_KEYS_SHOWN_MAX)
+                .map(|blocked| self.shown(blocked, workflow, trigger));
             let (shown, count) = (shown.collect::<Result<Vec<_>, _>>()?, here.len());
             partition["blocked_keys"] = Value::Array(shown);
             partition["blocked_keys_count"] = count.into();
@@ -148,9 +188,16 @@ impl Call<'_> {
         Ok(found)
     }
 
-    fn shown(&self, blocked: &Blocked) -> Result<Value, ApiError> {
+    fn shown(&self, blocked: &Blocked, workflow: &Workflow, trigger: &Trigger) -> Result<Value, ApiError> {
         let place = Place { shard: blocked.shard, offset: blocked.hold.work_order };
+        let is_stream = trigger.ordering == Ordering::Partition && workflow.concurrency != Some(1);
+        let name = match (&blocked.key, &blocked.origin) {
+            (Some(key), _) => URL_SAFE_NO_PAD.encode(key),
+            (None, Some(origin)) if is_stream => partition_name(origin),
+            (None, _) => NO_KEY.to_owned(),
+        };
         Ok(json!({
+            "name": name,
             "key_base64": blocked.key.as_ref().map(|key| STANDARD.encode(key)),
             "work_order_id": self.api.ids.work_order(place, blocked.made).to_string(),
             "since": rfc3339(blocked.hold.since),

@@ -134,8 +134,8 @@ pub struct BlockedKey {
     /// Id of the trigger.
     #[arg(value_parser = id)]
     pub id: String,
-    /// The key in base64, as `triggers show` shows it; `-` where it shows null.
-    #[arg(value_name = "KEY", allow_hyphen_values = true, value_parser = base64)]
+    /// The key in base64, `-` for a whole workflow, or `-TOPIC:PARTITION`, as `triggers show` names it.
+    #[arg(value_name = "KEY", allow_hyphen_values = true, value_parser = blocked_key)]
     pub key: String,
 }
 
@@ -168,6 +168,20 @@ pub fn id(text: &str) -> Result<String, String> {
     match !text.is_empty() && text.chars().all(is_plain) {
         true => Ok(text.to_owned()),
         false => Err("an id has letters, digits and dashes only".to_owned()),
+    }
+}
+
+/// The name of what is blocked as it can stand in a URL.
+fn blocked_key(text: &str) -> Result<String, String> {
+    let stands = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    match text.rsplit_once(':') {
+        Some((topic, partition)) if topic.starts_with('-') && partition.parse::<u32>().is_ok() => {
+            let is_topic = topic.chars().all(stands);
+            is_topic
+                .then(|| text.to_owned())
+                .ok_or_else(|| "a partition is named -TOPIC:PARTITION".to_owned())
+        }
+        _ => base64(text),
     }
 }
 
