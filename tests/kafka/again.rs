@@ -2,7 +2,7 @@
 //!
 //! OpenFn's Kafka triggers lost such messages (Lightning's issue 4564): their offsets were committed, nothing was kept.
 
-use std::fs;
+use std::{fs, thread};
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,8 @@ use crate::{
         keyway::{Keyway, eventually},
         stderr, stdout, tool,
     },
-    world::{Setting, TRIGGER, all, by_place, has_orders, received, trigger},
+    order::{are_one_after_the_other, lines},
+    world::{Setting, TRIGGER, all, by_place, has_orders, is_idle, is_read, orders, received, trigger},
 };
 
 #[test]
@@ -73,6 +74,45 @@ fn sharp_edge_no_reprocessing_messages_that_could_not_become_work_orders_are_fou
 
     each_became_one_work_order(&server);
     assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn messages_of_a_key_that_come_during_its_replay_run_between_the_replayed_ones_and_never_beside_one() {
+    let (setting, client) = Setting::new("between", 1);
+    let home = tempfile::tempdir().unwrap();
+    let topic = setting.topic.clone();
+    let send = |body: String| client.send(&topic, 0, Some(b"a"), Some(body.as_bytes()));
+    // They may be replayed when the trigger takes arrays; their runs take a while then.
+    (0..20).for_each(|n| send(format!("[{n}]")));
+    let server = setting.read(home.path(), 1);
+    eventually("all are kept", || trigger(&server)["dead_letters"] == 20);
+    let setting = setting.kafka("payload: any_json");
+    fs::write(home.path().join("project.yaml"), setting.project()).unwrap();
+    let ask = |line: &[&str]| {
+        let output = tool().args(["--server", &server.api]).args(line).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+    };
+    ask(&["apply", home.path().join("project.yaml").to_str().unwrap()]);
+    is_read(&server, 1);
+    thread::scope(|scope| {
+        scope.spawn(|| (0..20).for_each(|n| send(format!("{{\"n\":{n},\"ms\":20}}"))));
+        eventually("the first of them runs", || orders(&server) > 0);
+        ask(&["replay", "--trigger-id", TRIGGER]);
+    });
+    has_orders(&server, 40);
+    is_idle(&server);
+    let lines = lines(&server, |request| request["key"].to_string());
+    let mut runs = lines["\"a\""].clone();
+    assert_eq!(runs.len(), 40);
+    let began = |run: &Value| run["started_at"].as_str().unwrap().to_owned();
+    let replayed: Vec<String> = runs[..20].iter().map(began).collect();
+    let live: Vec<String> = runs[20..].iter().map(began).collect();
+    assert!(replayed.is_sorted(), "{replayed:?}");
+    assert!(live.is_sorted(), "{live:?}");
+    assert!(live.last() > replayed.first(), "they did not come together");
+    assert!(live.first() < replayed.last(), "they did not come together");
+    runs.sort_by_key(began);
+    are_one_after_the_other(&runs);
 }
 
 /// Those of a key in their order, and nothing is left.

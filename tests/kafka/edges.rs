@@ -12,7 +12,9 @@ use crate::{
         keyway::{Keyway, eventually},
         stderr, tool,
     },
-    world::{Setting, TRIGGER, by_place, has_orders, is_read, orders, other, status, trigger, value},
+    world::{
+        OTHER, Setting, TRIGGER, all, by_place, has_orders, is_read, orders, other, status, trigger, value,
+    },
 };
 
 #[test]
@@ -29,6 +31,26 @@ fn sharp_edge_settings_only_per_instance_each_trigger_has_its_own() {
     assert_eq!(failing["state"], "failing");
     assert!(failing["last_error"].as_str().unwrap().contains("no.such.key"), "{failing}");
     assert_eq!(trigger(&server)["state"], "running");
+    assert_eq!(server.stop().code(), Some(0));
+
+    // Two on one topic, each with a bound of its own; nothing is executed.
+    let [two, three] = [2, 3].map(|most| {
+        let setting = Setting::at(&setting.hosts, &setting.topic).trigger(&format!("in_flight_max: {most}"));
+        Setting { group: format!("{}-{most}", setting.group), ..setting }
+    });
+    (3..9).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("project.yaml"), two.beside(&three)).unwrap();
+    let flags = ["--shards", "2", "--executors", "0"];
+    let server = Keyway::start_with(home.path(), &flags, &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
+    eventually("each has as many as it may, and the rest waits", || {
+        let seen = [trigger(&server), other(&server)];
+        let lags = [&seen[0], &seen[1]].map(|seen| seen["partitions"][0]["lag"].as_u64());
+        lags == [Some(7), Some(6)] && seen.iter().all(|seen| seen["state"] == "paused")
+    });
+    for (id, count) in [(TRIGGER, 2), (OTHER, 3)] {
+        assert_eq!(all(&server, &format!("/api/work_orders?trigger_id={id}")).len(), count);
+    }
 }
 
 #[test]
@@ -155,6 +177,28 @@ fn a_trigger_that_waits_for_room_lets_others_go_on_and_no_backlog_grows_memory()
     });
     let grown = server.memory_bytes_max().saturating_sub(before);
     assert!(grown < WAITING_BYTES_MAX, "{} MiB more than before", grown >> 20);
+}
+
+/// Memory of large messages on their way to the log, and of what the log holds of them at once.
+const FLOWING_BYTES_MAX: u64 = 160 << 20;
+
+#[test]
+fn large_messages_that_flow_in_at_full_speed_take_no_more_memory_than_is_set_aside_for_them() {
+    let (setting, client) = Setting::new("large", 2);
+    // As much as may be sent by default, and nothing that waits for room: 300 MB go through.
+    let large = format!("{{\"note\":\"{}\"}}", "x".repeat(1_000_000));
+    for n in 0..300 {
+        client.queue(&setting.topic, n % 2, None, Some(large.as_bytes()));
+    }
+    client.flush();
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("project.yaml"), setting.project()).unwrap();
+    let flags = ["--shards", "2", "--executors", "0"];
+    let server = Keyway::start_with(home.path(), &flags, &[("KAFKA_TRIGGERS_ENABLED", "yes")]);
+    let before = server.memory_bytes();
+    has_orders(&server, 300);
+    let grown = server.memory_bytes_max().saturating_sub(before);
+    assert!(grown < FLOWING_BYTES_MAX, "{} MiB more than before", grown >> 20);
 }
 
 #[test]

@@ -17,8 +17,13 @@ const NOW_MS: i64 = 1_721_889_238_000;
 fn a_message_becomes_a_work_order_with_its_data_and_where_it_came_from() {
     let (setting, client) = Setting::new("message", 1);
     let home = tempfile::tempdir().unwrap();
-    let headers: [(&str, Option<&[u8]>); 4] =
-        [("a", Some(b"1")), ("a", Some(b"2")), ("none", None), ("raw", Some(&[0xff, 0]))];
+    let headers: [(&str, Option<&[u8]>); 5] = [
+        ("a", Some(b"1")),
+        ("a", Some(b"2")),
+        ("none", None),
+        ("empty", Some(b"")),
+        ("raw", Some(&[0xff, 0])),
+    ];
     client.send_with(&setting.topic, b"k\"1", b"{\"n\": 1}", &headers, 1_721_889_238_000);
     client.send(&setting.topic, 0, Some(&[0xfe]), Some(b"{\"n\":2}"));
     client.send(&setting.topic, 0, None, Some(b"{}"));
@@ -28,7 +33,7 @@ fn a_message_becomes_a_work_order_with_its_data_and_where_it_came_from() {
     has_orders(&server, 4);
     let inputs = received(&server);
     let expected = json!({
-        "headers": [["a", "1"], ["a", "2"], ["none", null], ["raw", {"base64": "/wA="}]],
+        "headers": [["a", "1"], ["a", "2"], ["none", null], ["empty", ""], ["raw", {"base64": "/wA="}]],
         "key": "k\"1", "offset": 0, "partition": 0, "topic": setting.topic, "ts": 1_721_889_238_000_u64,
     });
     assert_eq!(inputs[0]["request"], expected);
