@@ -17,7 +17,13 @@ use std::{
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Fault;
-use crate::{error::OpenError, key::Tag, limits::BLOCK_BYTES_MAX};
+use crate::{
+    block::PackedBlock,
+    error::OpenError,
+    key::Tag,
+    limits::BLOCK_BYTES_MAX,
+    place::{Offset, ShardId},
+};
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
@@ -26,8 +32,12 @@ const CLEAR: u8 = 4;
 const MAGIC: [u8; 4] = [b'F', b'J', b'L', 3];
 /// Bytes of a block's key: tag and offset.
 const BLOCK_KEY_BYTES: usize = 9;
-/// Blocks behind a hole that prove that the hole was durable once: the second is written after the first was synced.
-const BLOCKS_PROVING_DAMAGE: usize = 2;
+/// Type of an item that is written, not deleted.
+const WRITTEN: u8 = 0;
+/// Compression of a value that is stored as it is.
+const PLAIN: u8 = 0;
+/// Turns behind a hole that prove that the hole was durable once: the second is written after the first was synced.
+const TURNS_PROVING_DAMAGE: usize = 2;
 
 /// How strictly a journal is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,10 +51,10 @@ pub enum Strictness {
 /// What is wrong with the journals of a database.
 pub fn check(database: &Path, strictness: Strictness) -> Result<Vec<Fault>, OpenError> {
     let journals = journals(database)?;
-    let (mut faults, mut sequences) = (Vec::new(), Sequences::default());
+    let (mut faults, mut sequences, mut turns) = (Vec::new(), Sequences::default(), Turns::new(&journals));
     for (index, (_, path)) in journals.iter().enumerate() {
         let io = |source| OpenError::Io { path: path.clone(), source };
-        let rest = Tape::open(path).and_then(|mut tape| tape.rest(&mut sequences)).map_err(io)?;
+        let rest = Tape::open(path).and_then(|mut tape| tape.rest(&mut sequences, &mut turns)).map_err(io)?;
         let is_active = index + 1 == journals.len();
         if let Some(how) = rest.fault(is_active, strictness) {
             faults.push(Fault { path: path.clone(), how });
@@ -80,17 +90,33 @@ struct Rest {
     any: bool,
     /// Whether the end of a batch is in it.
     ends: bool,
-    /// Whole batches in it that hold a block of the log.
-    blocks: usize,
+    /// Whole turns in it.
+    turns: usize,
+    /// Whether a turn is missing before one of them.
+    lacks_turn: bool,
 }
 
 impl Rest {
+    /// Takes in a block behind the hole, when the next turn begins at this offset, if that is known.
+    ///
+    /// Every turn is synced before the next is written, so a power cut tears nothing before the last one but rows, and
+    /// blocks that were written anew. These begin before the next turn, and prove nothing.
+    fn take(&mut self, block: &StoredBlock, next: &mut Option<Offset>) {
+        let first = block.first();
+        if next.is_some_and(|next| first < next) {
+            return;
+        }
+        self.lacks_turn |= next.is_some_and(|next| first > next);
+        self.turns += 1;
+        *next = block.end();
+    }
+
     fn fault(&self, is_active: bool, strictness: Strictness) -> Option<String> {
         let at = self.at;
         if self.any && !is_active {
             return Some(format!("bytes from {at} on are not what was written"));
         }
-        if self.blocks >= BLOCKS_PROVING_DAMAGE {
+        if self.lacks_turn || self.turns >= TURNS_PROVING_DAMAGE {
             return Some(format!("bytes at {at} are not what was written, and later turns follow them"));
         }
         let torn = self.ends && strictness == Strictness::Verify;
@@ -99,6 +125,63 @@ impl Rest {
                 "bytes at {at} are not what was written: the last turn is damaged, or a power cut tore it"
             )
         })
+    }
+}
+
+/// The turns that were read: where the next one must begin.
+struct Turns {
+    /// The last block of the log.
+    last: Option<StoredBlock>,
+    /// Whether nothing came before the first journal that is there.
+    has_first: bool,
+}
+
+impl Turns {
+    fn new(journals: &[(u64, PathBuf)]) -> Self {
+        Self { last: None, has_first: journals.first().is_some_and(|(number, _)| *number == 0) }
+    }
+
+    /// Takes in what a whole batch has, and gives room for the next one.
+    fn take(&mut self, block: &mut StoredBlock) {
+        match &mut self.last {
+            Some(last) if block.first() < last.first() => {}
+            Some(last) => std::mem::swap(last, block),
+            None => self.last = Some(std::mem::take(block)),
+        }
+    }
+
+    /// Where the next turn begins; `None` if no journal says it any more.
+    fn next(&self) -> Option<Offset> {
+        match &self.last {
+            Some(last) => last.end(),
+            None => self.has_first.then_some(Offset(0)),
+        }
+    }
+}
+
+/// A block of the log with its key, as a batch has it.
+#[derive(Default)]
+struct StoredBlock {
+    bytes: Vec<u8>,
+    value_bytes: usize,
+    is_packed: bool,
+}
+
+impl StoredBlock {
+    fn first(&self) -> Offset {
+        let key = self.bytes[1..BLOCK_KEY_BYTES].try_into().expect("a key of nine bytes");
+        Offset(u64::from_be_bytes(key))
+    }
+
+    /// The first offset behind it, if it is a block.
+    fn end(&self) -> Option<Offset> {
+        let stored = &self.bytes[BLOCK_KEY_BYTES..];
+        let value = match self.is_packed {
+            true => lz4_flex::decompress(stored, self.value_bytes).ok()?,
+            false => stored.to_vec(),
+        };
+        let shard = ShardId(*value.get(4)?);
+        PackedBlock::parse(shard, value.into()).ok().map(|block| block.span().end)
     }
 }
 
@@ -139,6 +222,8 @@ struct Tape {
     scratch: Vec<u8>,
     /// What the batch that was read last touched.
     touched: Vec<Touched>,
+    /// The block that it wrote, if it did.
+    block: StoredBlock,
 }
 
 /// What comes next in a journal.
@@ -151,25 +236,34 @@ enum Step {
 impl Tape {
     fn open(path: &Path) -> io::Result<Self> {
         let reader = BufReader::with_capacity(1 << 16, File::open(path)?);
-        Ok(Self { reader, at: 0, scratch: Vec::new(), touched: Vec::new() })
+        Ok(Self { reader, at: 0, scratch: Vec::new(), touched: Vec::new(), block: StoredBlock::default() })
     }
 
     /// Reads whole batches, then looks at what is behind them. The checksum of a batch leaves its sequence number out:
     /// that it rises from batch to batch is all there is to tell whether it is right.
-    fn rest(&mut self, sequences: &mut Sequences) -> io::Result<Rest> {
+    fn rest(&mut self, sequences: &mut Sequences, turns: &mut Turns) -> io::Result<Rest> {
         let mut begin = self.at;
-        while let Step::Batch { sequence, .. } = self.step()?
+        while let Step::Batch { sequence, holds_block } = self.step()?
             && sequences.take(sequence, &self.touched)
         {
             begin = self.at;
+            if holds_block {
+                turns.take(&mut self.block);
+            }
         }
         let mut rest = Rest { at: begin, ..Rest::default() };
+        let mut next = None;
         self.seek(begin)?;
         while self.seek_end_of_batch(&mut rest.any)? {
+            if !rest.ends {
+                next = turns.next();
+            }
             rest.ends = true;
             let mut end = self.at;
             while let Step::Batch { holds_block, .. } = self.step()? {
-                rest.blocks += usize::from(holds_block);
+                if holds_block {
+                    rest.take(&self.block, &mut next);
+                }
                 end = self.at;
             }
             self.seek(end)?;
@@ -232,9 +326,10 @@ impl Tape {
             self.touched.push(Touched::Written(keyspace));
         }
         let key_bytes = usize::from(u16::from_le_bytes([head[10], head[11]]));
+        let plain_bytes = u32::from_le_bytes(head[12..16].try_into().expect("four bytes")) as usize;
         let value_bytes = u32::from_le_bytes(head[16..20].try_into().expect("four bytes")) as usize;
         // A block, packed, with its header and table, is never twice as large as its events may be.
-        if value_bytes > 2 * BLOCK_BYTES_MAX {
+        if plain_bytes.max(value_bytes) > 2 * BLOCK_BYTES_MAX {
             return Ok(None);
         }
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -242,9 +337,15 @@ impl Tape {
         let read = self.reader.read_exact(&mut scratch);
         self.at += scratch.len() as u64;
         hash.update(&scratch);
-        let is_block = key_bytes == BLOCK_KEY_BYTES && scratch[0] == Tag::Block as u8;
+        read?;
+        let is_block = head[0] == WRITTEN && key_bytes == BLOCK_KEY_BYTES && scratch[0] == Tag::Block as u8;
+        if is_block {
+            std::mem::swap(&mut self.block.bytes, &mut scratch);
+            self.block.value_bytes = plain_bytes;
+            self.block.is_packed = head[1] != PLAIN;
+        }
         self.scratch = scratch;
-        read.map(|()| Some(is_block))
+        Ok(Some(is_block))
     }
 
     fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
