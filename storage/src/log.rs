@@ -137,17 +137,23 @@ impl LogReader {
     pub fn block_from(&self, offset: Offset) -> Result<Option<PackedBlock>, ReadError> {
         match self.block(offset)? {
             Some(block) => Ok(Some(block)),
-            None => Ok(self
-                .store
-                .at_or_after(offset)?
-                .map(|value| PackedBlock::parse(self.shard, value))
-                .transpose()?),
+            None => self.block_at_or_after(offset),
         }
+    }
+
+    /// The block behind the one that begins here, wherever that one ends.
+    fn block_behind(&self, first: Offset) -> Result<Option<PackedBlock>, ReadError> {
+        self.block_at_or_after(first.advance(1))
+    }
+
+    fn block_at_or_after(&self, offset: Offset) -> Result<Option<PackedBlock>, ReadError> {
+        let value = self.store.at_or_after(offset)?;
+        Ok(value.map(|value| PackedBlock::parse(self.shard, value)).transpose()?)
     }
 
     /// All blocks from the one that holds `from` on.
     pub fn blocks(&self, from: Offset) -> Blocks {
-        Blocks { reader: self.clone(), next: from, strict: false }
+        Blocks { reader: self.clone(), next: from, last: None }
     }
 
     /// The offset of the first event whose turn was at `time` or later; the tail if there is none yet.
@@ -176,18 +182,21 @@ impl LogReader {
 pub struct Blocks {
     reader: LogReader,
     next: Offset,
-    strict: bool,
+    /// Where the block before the next one begins.
+    last: Option<Offset>,
 }
 
 impl Blocks {
     fn step(&mut self) -> Result<Option<PackedBlock>, ReadError> {
-        let Some(block) = self.reader.block_from(self.next)? else { return Ok(None) };
+        // The first block may begin after the offset that was asked for.
+        let Some(last) = self.last else { return self.reader.block_from(self.next) };
+        let Some(block) = self.reader.block_behind(last)? else { return Ok(None) };
         let first = block.span().first;
-        if self.strict && first < self.next {
+        if first < self.next {
             return Err(Damage::new("log", "two blocks overlap").into());
         }
-        // The first block may begin after the offset that was asked for; later there are holes in what was cut only.
-        if self.strict && first > self.next && first > self.reader.dense() {
+        // There are holes in what was cut only.
+        if first > self.next && first > self.reader.dense() {
             return Err(Damage::new("log", "an offset is missing").into());
         }
         Ok(Some(block))
@@ -201,7 +210,7 @@ impl Iterator for Blocks {
         let step = self.step();
         if let Ok(Some(block)) = &step {
             self.next = block.span().end;
-            self.strict = true;
+            self.last = Some(block.span().first);
         }
         step.transpose()
     }

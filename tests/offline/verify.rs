@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use keyway_storage::{
+    block::{Block, PackedBlock},
     directory::{DataDir, Durability},
     key::{Key, Tag},
     log::Log,
@@ -19,6 +21,7 @@ use serde_json::Value;
 
 use crate::{
     common::{code, keyway::Keyway, stderr, stdout, tool},
+    folder::copy,
     furnish::{PROJECT, TRIGGER, answers, furnished, offline},
 };
 
@@ -167,6 +170,83 @@ fn a_flipped_bit_in_the_log_is_named_and_neither_served_nor_mended() {
     let (status, trace) = Keyway::try_start(home.path(), &[]).err().expect("it does not start");
     assert_eq!(status.code(), Some(6), "{trace}");
     assert_eq!(fs::read(&journal).unwrap(), bytes);
+}
+
+/// Blocks of a log as one finds them under their offsets.
+type Blocks = Vec<(Offset, Bytes)>;
+
+/// Changes the keys of the log of shard 0 behind everyone's back; its checksums are good before and after.
+fn change_keys(data: &Path, change: impl Fn(&mut Blocks)) {
+    let database = Database::builder(data.join("shard-000")).open().unwrap();
+    let log = database.keyspace("log", KeyspaceCreateOptions::default).unwrap();
+    let key = |offset: Offset| Key::new(Tag::Block).u64(offset.0).to_vec();
+    let mut blocks = Blocks::new();
+    for guard in log.prefix([Tag::Block as u8]) {
+        let (key, value) = guard.into_inner().unwrap();
+        blocks.push((Offset(u64::from_be_bytes(key[1..].try_into().unwrap())), value.into()));
+    }
+    blocks.iter().for_each(|(offset, _)| log.remove(key(*offset)).unwrap());
+    change(&mut blocks);
+    blocks.into_iter().for_each(|(offset, value)| log.insert(key(offset), value).unwrap());
+    database.persist(PersistMode::SyncAll).unwrap();
+}
+
+/// The first of the blocks in the middle that has two events and more.
+fn in_the_middle(blocks: &Blocks) -> usize {
+    let events = |index: usize| blocks[index + 1].0.since(blocks[index].0);
+    (blocks.len() / 2..blocks.len() - 2).find(|index| events(*index) > 1).unwrap()
+}
+
+/// Lets a block have the events of the next one, which stays.
+fn swallow(blocks: &mut Blocks) {
+    let index = in_the_middle(blocks);
+    let mut long = Block::new(ShardId(0));
+    for (_, value) in &blocks[index..index + 2] {
+        let block = PackedBlock::parse(ShardId(0), value.clone()).unwrap();
+        if long.is_empty() {
+            long.begin(block.span().first, block.at());
+        }
+        block.events(Offset(0)).for_each(|event| {
+            long.push(&event.unwrap().kind);
+        });
+    }
+    blocks[index].1 = long.pack();
+}
+
+/// A change of the keys, and what verify says of it.
+type Change = (fn(&mut Blocks), &'static str);
+
+#[test]
+fn a_log_whose_offsets_are_not_dense_is_named_though_each_checksum_is_good() {
+    let (home, _) = furnished();
+    let changes: [Change; 5] = [
+        (|blocks| drop(blocks.remove(0)), "its log begins at offset "),
+        (|blocks| drop(blocks.remove(in_the_middle(blocks))), "an offset is missing"),
+        (|blocks| drop(blocks.pop()), "but was closed at offset "),
+        (
+            |blocks| {
+                let (offset, value) = blocks[in_the_middle(blocks)].clone();
+                blocks.push((offset.advance(1), value));
+            },
+            "two blocks overlap",
+        ),
+        (swallow, "two blocks overlap"),
+    ];
+    let intact = tempfile::tempdir().unwrap();
+    copy(&home.path().join("data"), &intact.path().join("data"));
+    change_keys(&intact.path().join("data"), |_| {});
+    assert_eq!(offline(intact.path(), &["verify"]).0, 0, "the keys are as they were");
+    for (change, expected) in changes {
+        let changed = tempfile::tempdir().unwrap();
+        let data = changed.path().join("data");
+        copy(&home.path().join("data"), &data);
+        change_keys(&data, change);
+        for line in [&["verify"][..], &["verify", "--repair"], &["verify"]] {
+            let (code, text, errors) = offline(changed.path(), line);
+            assert_eq!(code, 6, "{expected}: {text}{errors}");
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    }
 }
 
 #[test]

@@ -86,14 +86,16 @@ impl EmbeddedLog {
             (Some(first), Some(last)) => Span { first: first.span().first, end: last.span().end },
             _ => Span::default(),
         };
-        if let Some(dense) = read_dense(blocks).map_err(|error| damaged(error.to_string()))? {
-            if dense > live.end {
-                return Err(damaged(format!(
-                    "its log ends before offset {}, up to which it was cut",
-                    dense.0
-                )));
+        match read_dense(blocks).map_err(|error| damaged(error.to_string()))? {
+            Some(Offset(dense)) if dense > live.end.0 => {
+                return Err(damaged(format!("its log ends before offset {dense}, up to which it was cut")));
             }
-            live.first = dense;
+            None if live.first > Offset(0) => {
+                let first = live.first.0;
+                return Err(damaged(format!("its log begins at offset {first}, and was never cut")));
+            }
+            Some(dense) => live.first = dense,
+            None => {}
         }
         let dense = Arc::new(AtomicU64::new(live.first.0));
         let (database, blocks) = (database.clone(), blocks.clone());
