@@ -200,6 +200,34 @@ fn dead_letters_are_chosen_by_their_filters() {
 }
 
 #[test]
+fn dead_letters_are_given_up_one_by_its_id_or_all_that_fit_with_the_reason_why() {
+    let counted = json!({"data": {"matched": 12, "dry_run": false}}).to_string();
+    let path = format!("POST /api/dead_letters/{ID}/discard");
+    let fake = Fake::new(&[(&path, 200, letter(&json!(""))), ("POST /api/discards", 202, counted)]);
+    let output = ask(&fake, &["dead-letters", "discard", ID, "--reason", "a test message"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).starts_with(&format!("id           {ID}\n")), "{}", stdout(&output));
+    assert_eq!(sent(&fake, 0), json!({"reason": "a test message"}));
+    let line = "dead-letters discard --why too_large --reason pictures --trigger-id t --topic orders --partition 3 \
+        --from-offset 5 --to-offset 9 --inserted-after 2026-11-24T10:00:00Z --inserted-before 2026-11-25T10:00:00Z";
+    let output = ask(&fake, &line.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(stdout(&output), "12 are given up\n", "{}", stderr(&output));
+    let filters = json!({
+        "trigger_id": "t", "reason": "too_large", "inserted_after": "2026-11-24T10:00:00Z",
+        "inserted_before": "2026-11-25T10:00:00Z",
+        "kafka": {"topic": "orders", "partition": 3, "from_offset": 5, "to_offset": 9},
+    });
+    assert_eq!(sent(&fake, 1), json!({"filters": filters, "reason": "pictures", "dry_run": false}));
+    let output = ask(&fake, &["dead-letters", "discard", "--all", "--dry-run"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(sent(&fake, 2), json!({"filters": {}, "reason": null, "dry_run": true}));
+    let output = ask(&fake, &["dead-letters", "discard", "--reason", "why not"]);
+    assert_eq!(code(&output), 2, "all of them only when someone says so");
+    assert!(stderr(&output).contains("--all"), "{}", stderr(&output));
+    assert_eq!(fake.asked().len(), 3);
+}
+
+#[test]
 fn many_are_asked_for_at_once_only_when_it_is_said_which() {
     let counted = json!({"data": {"matched": 12, "dry_run": false}}).to_string();
     let fake = Fake::new(&[("POST /api/reruns", 202, counted.clone()), ("POST /api/cancels", 202, counted)]);

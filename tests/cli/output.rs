@@ -141,6 +141,42 @@ input
     ]
 }
 
+fn lists() -> Vec<Row> {
+    let letter = |resolved: Value| {
+        json!({"trigger_id": "t", "reason": "invalid_json", "detail": "at line 1\u{7}", "source": null,
+            "inserted_at": "2026-11-24T10:00:00.000001Z", "resolved": resolved})
+    };
+    let replayed = json!({"how": "replayed", "at": "2026-11-24T11:00:00Z", "work_order_id": ORDER});
+    let (letters, flat_letters) = items(&[(ORDER, letter(Value::Null)), (RUN, letter(replayed))]);
+    let hook = json!({"name": "hook", "workflow": "intake", "type": "webhook", "enabled": true, "urls": ["/i/a", "/b"],
+        "last_event_at": "2026-11-24T10:00:00.000001Z", "refused": {"rate_limited": 2, "too_large": 1}});
+    let nightly = json!({"name": "nightly", "workflow": "report", "type": "cron", "enabled": false, "urls": [],
+        "state": "off", "next_at": "2026-11-25T00:00:00.000000Z"});
+    let (triggers, flat_triggers) = items(&[(ORDER, hook), (RUN, nightly)]);
+    vec![
+        Row {
+            line: &["dead-letters", "list"],
+            answers: vec![("/api/dead_letters?page_size=50", letters)],
+            text: "\
+ID                                    TRIGGER ID  REASON        INSERTED AT              RESOLVED  DETAIL
+0190aaaa-0000-7000-8000-000000000001  t           invalid_json  2026-11-24 10:00:00.000  -         at line 1\\u{7}
+0190aaaa-0000-8000-8000-000000000001  t           invalid_json  2026-11-24 10:00:00.000  replayed  at line 1\\u{7}
+",
+            json: flat_letters,
+        },
+        Row {
+            line: &["triggers", "list"],
+            answers: vec![("/api/triggers?page_size=50", triggers)],
+            text: "\
+ID                                    NAME     WORKFLOW  TYPE     ENABLED  STATE  NEXT AT                  LAST EVENT AT            REFUSED                      URLS
+0190aaaa-0000-7000-8000-000000000001  hook     intake    webhook  true     -      -                        2026-11-24 10:00:00.000  rate_limited 2, too_large 1  /i/a /b
+0190aaaa-0000-8000-8000-000000000001  nightly  report    cron     false    off    2026-11-25 00:00:00.000  -                        -                            -
+",
+            json: flat_triggers,
+        },
+    ]
+}
+
 fn others() -> Vec<Row> {
     let line = |message: Value| {
         json!({"run_id": RUN, "step_id": "s", "job": "load", "level": "info", "source": "JOB", "message": message,
@@ -182,7 +218,7 @@ dead letters    0
 
 #[test]
 fn each_command_prints_its_table_for_people_and_whole_objects_for_scripts() {
-    for row in events().into_iter().chain(work_orders()).chain(others()) {
+    for row in events().into_iter().chain(work_orders()).chain(lists()).chain(others()) {
         let lines: Vec<String> = row.answers.iter().map(|(path, _)| format!("GET {path}")).collect();
         let answers = lines
             .iter()
