@@ -1,5 +1,5 @@
 //! What is asked of many at once: reruns of all work orders that fit a filter, cancels of all runs, discards of all dead
-//! letters that do, in the order in which they were received.
+//! letters that do, in the order in which each shard received them.
 //!
 //! Invariant: what is matched is fixed when the request is answered, and in the log: it is asked of each after it, oldest
 //! first in each shard, whatever restarts there are.
