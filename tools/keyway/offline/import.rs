@@ -8,9 +8,11 @@ mod filling;
 mod target;
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::Path,
+    rc::Rc,
 };
 
 use keyway_storage::line::{self, BaseRow, Header, Trailer};
@@ -38,8 +40,7 @@ const LEFT_OF_CUT: &str = "nothing is imported";
 /// Imports a file, or stdin, into the data dir.
 pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) -> Result<(), Failure> {
     let name = flags.file.as_ref().map_or("stdin".to_owned(), |path| path.display().to_string());
-    let mut lines =
-        Lines { reader: open(flags.file.as_deref(), &name)?, name, number: 0, text: Vec::new(), left: LEFT };
+    let mut lines = Lines::open(flags.file.as_deref(), name)?;
     let first = lines.next()?.ok_or_else(|| lines.wrong("it is empty"))?;
     let header = Header::read(&first).map_err(|how| lines.wrong(&how))?;
     if header.filter.is_some() {
@@ -49,7 +50,7 @@ pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) 
     if target.is_made_anew() {
         lines.left = LEFT_OF_CUT;
     }
-    let progress = Progress::new(0, "events")?;
+    let progress = Progress::new(lines.file_bytes, "bytes")?;
     let taken = take(&mut lines, &mut target, &progress);
     // Whatever stopped it: what came before is kept, and a second import goes on behind it.
     target.flush()?;
@@ -57,13 +58,14 @@ pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) 
     if trailer.tails.iter().zip(target.tails()).any(|(wanted, tail)| tail < *wanted) {
         return Err(lines.wrong("its last line names events that are not in it"));
     }
+    progress.begin(target.tails().iter().map(|tail| tail.0).sum(), "events");
     let (mut data, new, known) = target.close(&mut |done| progress.reach(done))?;
     // What came new may be open where it was, and must stay there.
     let has_its_routes = header.routes.is_some_and(|routes| routes == data.routes().to_text());
     let is_routed = new > 0 && !data.routes().is_plain() && !has_its_routes;
     let shards = flags.shards.unwrap_or(data.routes().taking());
     if is_routed || shards != data.routes().taking() {
-        reshard::change(&mut data, shards, &mut |done| progress.reach(done))?;
+        reshard::change(&mut data, shards, &progress)?;
     }
     progress.finish();
     match out.is_json() {
@@ -93,31 +95,34 @@ fn take(lines: &mut Lines, target: &mut Target, progress: &Progress) -> Result<T
             },
         }
         count += 1;
-        if count % 1_024 == 0 && !progress.reach(count) {
+        if count % 1_024 == 0 && !progress.reach(lines.read_bytes.get()) {
             return Err(Failure::Failed("stopped before the end; the same import goes on".to_owned()));
         }
     }
     Err(lines.wrong(&format!("it ends without its last line: it was cut off; {}", lines.left)))
 }
 
-fn open(path: Option<&Path>, name: &str) -> Result<Box<dyn BufRead>, Failure> {
-    let input: Box<dyn Read> = match path {
-        Some(path) => {
-            Box::new(File::open(path).map_err(|error| Failure::Failed(format!("{name}: {error}")))?)
-        }
-        None => Box::new(io::stdin()),
-    };
-    let mut reader = BufReader::with_capacity(1 << 20, input);
-    let begin = reader.fill_buf().map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
-    match begin.starts_with(&ZSTD_MAGIC) {
-        true => Ok(Box::new(BufReader::new(zstd::Decoder::with_buffer(reader)?))),
-        false => Ok(Box::new(reader)),
+/// Input of which is known how much was read.
+struct Input {
+    from: Box<dyn Read>,
+    read_bytes: Rc<Cell<u64>>,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.read_bytes.set(self.read_bytes.get() + read as u64);
+        Ok(read)
     }
 }
 
 /// The lines of the file, counted.
 struct Lines {
     reader: Box<dyn BufRead>,
+    /// Bytes of the file, of which nobody knows how many lines it has; none of a pipe.
+    file_bytes: u64,
+    /// Bytes of it that were read, packed as they are.
+    read_bytes: Rc<Cell<u64>>,
     name: String,
     number: u64,
     text: Vec<u8>,
@@ -126,6 +131,27 @@ struct Lines {
 }
 
 impl Lines {
+    fn open(path: Option<&Path>, name: String) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::Failed(format!("{name}: {error}"));
+        let (from, file_bytes): (Box<dyn Read>, u64) = match path {
+            Some(path) => {
+                let file = File::open(path).map_err(failed)?;
+                let bytes = file.metadata().map_err(failed)?.len();
+                (Box::new(file), bytes)
+            }
+            None => (Box::new(io::stdin()), 0),
+        };
+        let read_bytes = Rc::default();
+        let input = Input { from, read_bytes: Rc::clone(&read_bytes) };
+        let mut reader = BufReader::with_capacity(1 << 20, input);
+        let begin = reader.fill_buf().map_err(failed)?;
+        let reader: Box<dyn BufRead> = match begin.starts_with(&ZSTD_MAGIC) {
+            true => Box::new(BufReader::new(zstd::Decoder::with_buffer(reader)?)),
+            false => Box::new(reader),
+        };
+        Ok(Self { reader, file_bytes, read_bytes, name, number: 0, text: Vec::new(), left: LEFT })
+    }
+
     fn next(&mut self) -> Result<Option<String>, Failure> {
         self.number += 1;
         self.text.clear();

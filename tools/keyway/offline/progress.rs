@@ -38,6 +38,14 @@ impl Progress {
         Ok(Self { bar, interrupted })
     }
 
+    /// Begins with something else, for so many things.
+    pub fn begin(&self, count: u64, what: &'static str) {
+        self.bar.set_length(count);
+        self.bar.set_position(0);
+        self.bar.reset_eta();
+        self.bar.set_message(what);
+    }
+
     /// Says how much is done; false when someone wants the work to end.
     pub fn reach(&self, count: u64) -> bool {
         self.bar.set_position(count);

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::{
     args::Reshard,
     failure::Failure,
-    offline::{self, progress::Progress},
+    offline::{self, progress::Progress, rebuild},
     print::Printer,
 };
 
@@ -35,7 +35,7 @@ use crate::{
 pub fn reshard(flags: &Reshard, data_dir: Option<&Path>, out: &mut Printer) -> Result<(), Failure> {
     let mut data = offline::open(data_dir)?;
     let progress = Progress::new(0, "events")?;
-    let change = change(&mut data, flags.shards, &mut |done| progress.reach(done))?;
+    let change = change(&mut data, flags.shards, &progress)?;
     progress.finish();
     match out.is_json() {
         true => out.document(&change.to_json())?,
@@ -79,13 +79,15 @@ impl Change {
 }
 
 /// Changes who owns what, so that so many shards take new inputs.
-pub fn change(data: &mut DataDir, shards: u16, pass: &mut dyn FnMut(u64) -> bool) -> Result<Change, Failure> {
+pub fn change(data: &mut DataDir, shards: u16, progress: &Progress) -> Result<Change, Failure> {
     let (mut holdings, mut kept, mut before) = (Vec::new(), Vec::new(), 0);
-    for shard in data.shards() {
-        let Store { log, state, views } = offline::open_shard(data, shard)?;
+    let stores = data.shards().map(|shard| offline::open_shard(data, shard));
+    let stores = stores.collect::<Result<Vec<_>, _>>()?;
+    progress.begin(stores.iter().map(rebuild::events).sum(), "events");
+    for Store { log, state, views } in stores {
         let (reader, live) = (log.reader(), log.live());
         let mut refold = Refold::open(&reader, Some(state), Some(views)).map_err(damaged)?;
-        let mut passing = Passing { before, pass };
+        let mut passing = Passing { before, first: live.first, progress };
         refold.run(&reader, Ends::both(live.end), &mut passing).map_err(|error| match error {
             RefoldError::Read(error) => damaged(error),
             other => Failure::Failed(other.to_string()),
@@ -159,11 +161,12 @@ fn damaged(error: ReadError) -> Failure {
 
 struct Passing<'a> {
     before: u64,
-    pass: &'a mut dyn FnMut(u64) -> bool,
+    first: Offset,
+    progress: &'a Progress,
 }
 
 impl Watcher for Passing<'_> {
     fn pass(&mut self, next: Offset) -> bool {
-        (self.pass)(self.before + next.0)
+        self.progress.reach(self.before + next.0.saturating_sub(self.first.0))
     }
 }

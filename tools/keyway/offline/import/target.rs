@@ -118,12 +118,13 @@ impl Target {
 
     /// Derives the rows from what came; returns it with how many events were new, and how many were there before.
     pub fn close(self, pass: &mut dyn FnMut(u64) -> bool) -> Result<(DataDir, u64, u64), Failure> {
-        let tails = self.tails();
+        let (tails, mut before) = (self.tails(), 0);
         for store in self.shards.into_iter().map(Filling::into_store) {
             let (log, end) = (store.log.reader(), store.log.live().end);
             let refold = Refold::open(&log, Some(store.state), Some(store.views));
             let mut refold = refold.map_err(|error| Failure::Damaged(error.to_string()))?;
-            let mut passing = Passing(pass);
+            let mut passing = Passing { before, pass };
+            before += end.0;
             refold.run(&log, Ends::both(end), &mut passing).map_err(|error| match error {
                 RefoldError::Read(error) => Failure::Damaged(error.to_string()),
                 other => Failure::Failed(other.to_string()),
@@ -170,10 +171,13 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!("{}: {error}", path.display()))
 }
 
-struct Passing<'a>(&'a mut dyn FnMut(u64) -> bool);
+struct Passing<'a> {
+    before: u64,
+    pass: &'a mut dyn FnMut(u64) -> bool,
+}
 
 impl Watcher for Passing<'_> {
     fn pass(&mut self, next: Offset) -> bool {
-        (self.0)(next.0)
+        (self.pass)(self.before + next.0)
     }
 }
