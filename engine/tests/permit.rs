@@ -166,25 +166,32 @@ fn what_one_claim_has_borrowed_of_a_workflow_no_other_gets_until_it_is_settled()
     assert_eq!(left(&mut second, &pool).1, [1]);
 }
 
-/// How many runs there are at once, and were at most.
+/// What all shards together have.
 #[derive(Default)]
-struct Tally(Mutex<(BTreeMap<Option<WorkflowId>, (u32, u32)>, usize)>);
+struct Tally(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    begun: usize,
+    /// How many runs of the project, or of a workflow, there are at once, and were at most.
+    open: BTreeMap<Option<WorkflowId>, (u32, u32)>,
+}
 
 impl Tally {
     fn begin(&self, claims: &[RunClaim]) {
-        let (counts, begun) = &mut *self.0.lock().unwrap();
-        *begun += claims.len();
+        let mut counts = self.0.lock().unwrap();
+        counts.begun += claims.len();
         for of in claims.iter().flat_map(|claim| [None, Some(claim.workflow)]) {
-            let (now, most) = counts.entry(of).or_default();
+            let (now, most) = counts.open.entry(of).or_default();
             *now += 1;
             *most = (*most).max(*now);
         }
     }
 
     fn end(&self, claim: &RunClaim) {
-        let (counts, _) = &mut *self.0.lock().unwrap();
+        let mut counts = self.0.lock().unwrap();
         for of in [None, Some(claim.workflow)] {
-            counts.get_mut(&of).unwrap().0 -= 1;
+            counts.open.get_mut(&of).unwrap().0 -= 1;
         }
     }
 }
@@ -228,7 +235,7 @@ fn shards_that_claim_at_the_same_time_never_have_more_runs_than_the_limits_and_l
                 scope.spawn(move || work(id, project, pool, tally, seed));
             }
         });
-        let (counts, begun) = tally.0.into_inner().unwrap();
+        let Counts { begun, open: counts } = tally.0.into_inner().unwrap();
         assert_eq!(begun, usize::from(SHARDS) * WORKFLOWS * RUNS, "seed {seed}");
         let most = |of: Option<usize>| counts[&of.map(|index| project.workflows[index].id)].1;
         // The limits are reached, so that they were looked at; a thread may be alone for long on a busy machine.
