@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bytes;
+mod clock;
 #[path = "../common/mod.rs"]
 mod common;
 mod cut;
