@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use keyway_storage::event::TriggerId;
 use serde_json::Value;
 
 use crate::common::{code, keyway::Keyway, stderr, stdout, tool};
@@ -22,6 +23,22 @@ workflows:
       webhook: {id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01, type: webhook, enabled: true}
     edges:
       webhook->greet: {source_trigger: webhook, target_job: greet, condition_type: always, enabled: true}
+"#;
+
+/// The trigger of `MEASURES`.
+pub const KAFKA: TriggerId = TriggerId(0x0c9f_1f9e_60a4_4f0c_8a4a_3f3c_9f1d_9f04_u128.to_be_bytes());
+/// Another workflow of the project: dead letters of its trigger can go through again. Nobody answers it.
+pub const MEASURES: &str = r#"  measures:
+    jobs:
+      same: {name: Same, body: "fn(state => state)"}
+    triggers:
+      kafka:
+        id: 0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f04
+        type: kafka
+        enabled: true
+        kafka_configuration: {hosts: ['localhost:9'], topics: [measures]}
+    edges:
+      kafka->same: {source_trigger: kafka, target_job: same, condition_type: always, enabled: true}
 "#;
 
 /// A home folder whose data dir holds finished runs; gives one of them.

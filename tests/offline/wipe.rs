@@ -94,7 +94,7 @@ fn memmem(bytes: &[u8], text: &[u8]) -> bool {
 }
 
 /// Text that does not get smaller by packing it.
-fn noise(seed: u64, bytes: usize) -> String {
+pub fn noise(seed: u64, bytes: usize) -> String {
     let mut state = seed + 1;
     let letter = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
