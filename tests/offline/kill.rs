@@ -19,7 +19,7 @@ use crate::{
         letters::{dead_letter, write_letters},
         stderr, tool,
     },
-    furnish::{PROJECT, TRIGGER, answers, furnished, offline},
+    furnish::{INPUTS, KAFKA, MEASURES, PROJECT, TRIGGER, answers, furnished, offline},
 };
 
 const MANY: u64 = 400;
@@ -84,16 +84,21 @@ const KILLS: [Kill; 10] = [
 fn killed(home: &Path, first: &[&str], again: &[&str]) -> usize {
     let mut kills = 0;
     for kill in KILLS {
-        let line = if kills == 0 { first } else { again };
-        let mut command = tool();
-        command.envs(variables(kill, &home.join("project.yaml"))).args(line);
-        let output = command.arg("--data-dir").arg(home.join("data")).output().unwrap();
-        match output.status.signal() {
-            Some(SIGKILL) => kills += 1,
-            _ => assert_eq!(code(&output), 0, "{line:?} at {kill:?}: {}", stderr(&output)),
-        }
+        kills += usize::from(killed_at(home, kill, if kills == 0 { first } else { again }));
     }
     kills
+}
+
+/// Whether a command is killed at this step; else it ends well before it comes to it.
+fn killed_at(home: &Path, kill: Kill, line: &[&str]) -> bool {
+    let mut command = tool();
+    command.envs(variables(kill, &home.join("project.yaml"))).args(line);
+    let output = command.arg("--data-dir").arg(home.join("data")).output().unwrap();
+    if output.status.signal() == Some(SIGKILL) {
+        return true;
+    }
+    assert_eq!(code(&output), 0, "{line:?} at {kill:?}: {}", stderr(&output));
+    false
 }
 
 /// Rows that the log contradicts, in each shard.
@@ -222,4 +227,172 @@ fn dead_letters_that_are_given_up_all_at_once_are_closed_once_each_whatever_kill
     assert_eq!(closed().len() as u64, MANY);
     let (code, text, _) = offline(home.path(), &["verify"]);
     assert_eq!(code, 0, "{text}");
+}
+
+/// The steps of one request on its way to the disk, and whether it is done when the server comes back.
+const STEPS: [(Kill, bool); 3] = [(("write", 0), false), (("sync", 0), true), (("synced", 0), true)];
+
+/// Whether what is asked for at a path was done to the item that it names.
+fn is_done(server: &Keyway, path: &str) -> bool {
+    let (item, _) = path.rsplit_once('/').unwrap();
+    let (status, mut shown) = server.get(item);
+    assert_eq!(status, 200, "{item}: {shown}");
+    let shown = shown["data"]["attributes"].take();
+    match item.split('/').nth(2).unwrap() {
+        "dead_letters" => !shown["resolved"].is_null(),
+        "work_orders" => shown["runs"].as_array().unwrap().len() == 2,
+        _ => shown["state"] == "cancelled",
+    }
+}
+
+/// A home folder with three finished runs, three that wait, and six dead letters; gives the paths at which each of them is
+/// asked for one thing, and a body.
+fn asked_of_one(home: &Path) -> Vec<[(String, Value); 4]> {
+    fs::write(home.join("project.yaml"), [PROJECT, MEASURES].concat()).unwrap();
+    let post = |server: &Keyway| {
+        let answer = server.post(TRIGGER, "{\"n\":1}").1;
+        ["work_order_id", "run_id"].map(|name| answer[name].as_str().unwrap().to_owned())
+    };
+    let server = Keyway::start(home, &["--shards", "1"]);
+    let orders: Vec<_> = STEPS.iter().map(|_| post(&server)).collect();
+    orders.iter().for_each(|[_, run]| assert_eq!(server.ended_run(run)["state"], "success"));
+    assert_eq!(server.stop().code(), Some(0));
+    write_letters(&home.join("data"), |_| {
+        (0..2 * STEPS.len() as u64).map(|n| dead_letter(KAFKA, n, n, format!("{{\"n\":{n}}}"))).collect()
+    });
+    let server = Keyway::start(home, &["--executors", "0"]);
+    let waiting: Vec<_> = STEPS.iter().map(|_| post(&server)).collect();
+    let letters = server.get("/api/dead_letters?page_size=100").1["data"].take();
+    let letter = |n: usize| letters[n]["id"].as_str().unwrap();
+    assert_eq!(server.stop().code(), Some(0));
+    let of = |step: usize| {
+        let [order, _] = &orders[step];
+        let [_, run] = &waiting[step];
+        [
+            (format!("/api/dead_letters/{}/replay", letter(2 * step)), json!({})),
+            (format!("/api/dead_letters/{}/discard", letter(2 * step + 1)), json!({"reason": "a test"})),
+            (format!("/api/work_orders/{order}/reruns"), json!({})),
+            (format!("/api/runs/{run}/cancel"), json!({})),
+        ]
+    };
+    (0..STEPS.len()).map(of).collect()
+}
+
+#[test]
+fn what_is_asked_of_one_is_done_or_not_and_never_twice_whatever_step_the_kill_comes_at() {
+    let home = tempfile::tempdir().unwrap();
+    let asked = asked_of_one(home.path());
+    for ((kill, survives), asked) in STEPS.iter().zip(&asked) {
+        for (path, body) in asked {
+            killed_by(home.path(), *kill, path, body);
+            let server = Keyway::start(home.path(), &["--executors", "0"]);
+            assert_eq!(is_done(&server, path), *survives, "{path} at {kill:?}");
+            // Another rerun would be another run.
+            if !survives || !path.ends_with("reruns") {
+                let (status, answer) = server.ask(path, body);
+                assert_eq!(status < 300, !survives, "{path} at {kill:?}: {answer}");
+            }
+            assert!(is_done(&server, path), "{path} at {kill:?}");
+            assert_eq!(server.stop().code(), Some(0));
+        }
+    }
+    let count = |kind: &str| {
+        let (_, text, errors) = offline(home.path(), &["events", "export", "--kind", kind]);
+        text.matches(&format!("\"kind\":\"{kind}\"")).count() + errors.len()
+    };
+    let steps = STEPS.len();
+    let counts = [("DeadLetterClosed", 2 * steps), ("RunRequested", steps), ("Received", 3 * steps)];
+    counts.iter().for_each(|(kind, expected)| assert_eq!(count(kind), *expected, "{kind}"));
+    let (code, text, errors) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}{errors}");
+}
+
+/// The work orders that replay something.
+fn replays(server: &Keyway) -> Vec<Value> {
+    let orders = server.get("/api/work_orders?page_size=1000").1["data"].take();
+    let of = |order: &Value| order["attributes"]["replays"]["id"].clone();
+    orders.as_array().unwrap().iter().map(of).filter(|of| !of.is_null()).collect()
+}
+
+#[test]
+fn a_replay_that_is_paused_stays_so_over_kills_and_takes_each_item_once_when_it_is_resumed() {
+    let (home, _) = furnished();
+    let start = || Keyway::start(home.path(), &["--executors", "0"]);
+    let body = json!({"from": "events", "trigger_id": &TRIGGER[3..], "rate_per_second": 10});
+    let server = start();
+    let id = server.ask("/api/replays", &body).1["data"]["id"].as_str().unwrap().to_owned();
+    let (path, of) = (format!("/api/replays/{id}"), |verb: &str| format!("/api/replays/{id}/{verb}"));
+    let show = |server: &Keyway| server.get(&path).1["data"]["attributes"].take();
+    eventually("some are replayed", || show(&server)["replayed"].as_u64() >= Some(3));
+    assert_eq!(server.ask(&of("pause"), &json!({})).0, 200);
+    let paused = show(&server);
+    assert_eq!(paused["state"], "paused");
+    let taken = replays(&server).len();
+    assert_eq!(paused["replayed"], taken);
+    server.kill();
+    // The first shard is asked last: what was asked of the other one alone was not acknowledged.
+    for kill in [None, Some(("write", 0)), Some(("synced", 0))] {
+        if let Some(kill) = kill {
+            killed_by(home.path(), kill, &of("resume"), &json!({}));
+        }
+        let server = start();
+        assert_eq!(show(&server), paused, "{kill:?}");
+        // It has had the time of an input from end to end.
+        assert_eq!(server.post(TRIGGER, "{\"n\":1}").0, 200);
+        assert_eq!(replays(&server).len(), taken, "{kill:?}");
+        server.kill();
+    }
+    let server = start();
+    assert_eq!(server.ask(&of("resume"), &json!({})).0, 200);
+    eventually("it is done", || show(&server)["state"] == "done");
+    let done = show(&server);
+    assert_eq!((&done["replayed"], &done["failed"]), (&json!(INPUTS), &json!(0)));
+    let mut all = replays(&server);
+    assert_eq!(all.len(), INPUTS);
+    all.sort_by_key(Value::to_string);
+    all.dedup();
+    assert_eq!(all.len(), INPUTS, "one went through twice");
+    assert_eq!(server.stop().code(), Some(0));
+    let (code, text, errors) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}{errors}");
+}
+
+#[test]
+fn a_replay_whose_begin_or_cancel_is_killed_is_there_or_not_and_ends() {
+    let (home, _) = furnished();
+    let start = || Keyway::start(home.path(), &["--executors", "0"]);
+    let list = |server: &Keyway| server.get("/api/replays?page_size=100").1["data"].take();
+    let state = |server: &Keyway, at: usize| list(server)[at]["attributes"]["state"].clone();
+    let body =
+        json!({"from": "events", "trigger_id": &TRIGGER[3..], "inserted_before": "2100-01-01T00:00:00Z"});
+    // Nothing is written, or on one of the two shards only.
+    for kill in [("write", 0), ("synced", 0)] {
+        killed_by(home.path(), kill, "/api/replays", &body);
+        let server = start();
+        assert_eq!(list(&server), json!([]), "{kill:?}");
+        assert_eq!(replays(&server).len(), 0, "{kill:?}");
+        assert_eq!(server.stop().code(), Some(0));
+    }
+    // On both: it was begun, whoever asked for it was told or not.
+    killed_by(home.path(), ("synced", 1), "/api/replays", &body);
+    let server = start();
+    eventually("it is done", || state(&server, 0) == "done");
+    assert_eq!(replays(&server).len(), INPUTS);
+    let slow = json!({"from": "events", "trigger_id": &TRIGGER[3..], "rate_per_second": 1});
+    let id = server.ask("/api/replays", &slow).1["data"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(server.ask(&format!("/api/replays/{id}/pause"), &json!({})).0, 200);
+    assert_eq!(server.stop().code(), Some(0));
+    killed_by(home.path(), ("synced", 0), &format!("/api/replays/{id}/cancel"), &json!({}));
+    let server = start();
+    // Half of it was ended: the rest ends with the next start, or when it is asked again.
+    let _ = server.ask(&format!("/api/replays/{id}/cancel"), &json!({}));
+    eventually("it is cancelled", || state(&server, 0) == "cancelled");
+    let taken = replays(&server).len();
+    server.kill();
+    let server = start();
+    assert_eq!(state(&server, 0), "cancelled");
+    assert_eq!(replays(&server).len(), taken);
+    assert_eq!(server.stop().code(), Some(0));
+    let (code, text, errors) = offline(home.path(), &["verify"]);
+    assert_eq!(code, 0, "{text}{errors}");
 }
