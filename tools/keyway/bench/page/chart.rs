@@ -122,13 +122,16 @@ pub fn bars(title: &str, groups: &[String], up: &Axis, series: &[Series]) -> Str
     let lines = if (longest + 1) as f64 * LETTER > room { 2 } else { 1 };
     for (number, name) in groups.iter().enumerate() {
         let middle = LEFT + room * (number as f64 + 0.5);
-        let below = 17.0 + 14.0 * (number % lines) as f64;
+        let (below, short) = (17.0 + 14.0 * (number % lines) as f64, shorten(name, room * lines as f64));
+        // A long name at an edge stays inside.
+        let half = short.chars().count() as f64 * LETTER / 2.0;
+        let at = middle.min(WIDTH - half).max(half);
         put(
             &mut svg,
             &format!(
-                "<text class=\"tick\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                "<text class=\"tick\" x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 HEIGHT - BOTTOM + below,
-                escape(&shorten(name, room * lines as f64))
+                escape(&short)
             ),
         );
         for (index, series) in series.iter().enumerate() {
