@@ -13,7 +13,7 @@ use rdkafka::{
 };
 
 use super::{
-    ffi::{Queue, events_waiting},
+    ffi::{Queue, events_waiting, watermarks},
     plan::Plan,
 };
 
@@ -21,6 +21,8 @@ use super::{
 pub struct Drain {
     queue: Queue<DefaultConsumerContext>,
     client: Arc<BaseConsumer>,
+    topic: String,
+    partitions: i32,
 }
 
 impl Drain {
@@ -41,7 +43,12 @@ impl Drain {
             list.add_partition_offset(topic, partition, Offset::Beginning).map_err(said)?;
         }
         client.assign(&list).map_err(said)?;
-        Ok(Self { queue, client })
+        Ok(Self { queue, client, topic: topic.to_owned(), partitions })
+    }
+
+    /// Whether every partition has answered a fetch: what comes from now on comes at once.
+    pub fn is_reading(&self) -> bool {
+        (0..self.partitions).all(|partition| watermarks(&self.client, &self.topic, partition).is_some())
     }
 
     /// Takes what is there, or the first that comes, shows each value, and says how many there were.

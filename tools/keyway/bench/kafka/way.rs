@@ -36,13 +36,13 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Begins to take, in a thread of its own.
+    /// Begins to take, in a thread of its own. When this returns it waits for messages, as the server does.
     pub fn start(project: &Arc<Project>, reading: Reading) -> Result<Self, Failure> {
         let (count, project) = (Arc::new(AtomicU64::new(u64::MAX)), Arc::clone(project));
         let (open, opened) = sync_channel(1);
         let most = Arc::clone(&count);
         let thread = thread::spawn(move || {
-            let drain = reading.open(&project);
+            let drain = reading.open(&project).and_then(|drain| warm(&drain).map(|()| drain));
             // Nobody waits for it only when nothing is measured any more.
             let _ = open.send(());
             take(&drain?, &most)
@@ -59,6 +59,16 @@ impl Beside {
         let interval = self.thread.join().map_err(panicked)??;
         Ok(without_samples(of_parts(name, &[interval], 1)))
     }
+}
+
+/// Waits until it is fetching: the first messages would pay for the connection.
+fn warm(drain: &Drain) -> Result<(), Failure> {
+    let begun = Instant::now();
+    while !drain.is_reading() && begun.elapsed() < SILENCE {
+        // Nothing is sent yet.
+        drain.take(&mut |_| {}).map_err(Failure::Failed)?;
+    }
+    Ok(())
 }
 
 fn take(drain: &Drain, count: &AtomicU64) -> Result<Interval, Failure> {
