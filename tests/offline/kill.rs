@@ -165,6 +165,40 @@ fn what_is_killed_while_it_exports_or_imports_goes_on_and_has_each_event_once() 
     assert_eq!(answers(copy.path(), &run), answers(home.path(), &run));
 }
 
+#[test]
+fn a_compressed_export_that_is_killed_is_written_anew_and_what_is_left_of_it_is_taken_for_nothing() {
+    let (home, run) = furnished();
+    let file = home.path().join("killed.zst");
+    let line = ["events", "export", "--compress", file.to_str().unwrap()];
+    let import = ["events", "import", file.to_str().unwrap()];
+    let empty = || {
+        let empty = tempfile::tempdir().unwrap();
+        fs::write(empty.path().join("project.yaml"), PROJECT).unwrap();
+        empty
+    };
+    let mut begun = 0;
+    // It is written at once, so close to its end that each step counts.
+    for kill in (0..24).map(|after| ("write", after)).chain((0..6).map(|after| ("whole", after))) {
+        if killed_at(home.path(), kill, &line) && file.exists() {
+            begun += 1;
+            let left = fs::read(&file).unwrap();
+            let (code, _, errors) = offline(home.path(), &line);
+            assert_eq!(code, 1, "{kill:?}");
+            assert!(errors.contains("is there already"), "{errors}");
+            assert_eq!(fs::read(&file).unwrap(), left, "{kill:?}: it was written over");
+            // Killed before its last sync, all of it may be there.
+            let (code, _, errors) = offline(empty().path(), &import);
+            assert!(code == 1 || kill.0 == "whole", "{kill:?}: {errors}");
+        }
+        let _ = fs::remove_file(&file);
+    }
+    assert!(begun >= 2, "the export was killed {begun} times in the middle");
+    assert_eq!(offline(home.path(), &line).0, 0);
+    let copy = empty();
+    assert_eq!(offline(copy.path(), &import).0, 0);
+    assert_eq!(answers(copy.path(), &run), answers(home.path(), &run));
+}
+
 /// A server that is killed at a step, once `now` is in its home.
 fn doomed(home: &Path, kill: Kill) -> Keyway {
     let variables = variables(kill, &home.join("now"));
