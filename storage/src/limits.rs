@@ -450,6 +450,9 @@ pub const KAFKA_PAUSE_MS: u64 = 5;
 pub const KAFKA_TICK_MS: u64 = 500;
 /// How often a consumer looks whether a broker that was gone is back, and how long it waits for the answer.
 pub const KAFKA_PROBE_MS: u64 = 1_000;
+/// How long a consumer waits for what is behind damaged messages before it tries again. A broker's next answer after damage may
+/// be half a second late.
+pub const KAFKA_DAMAGE_MS: u64 = 3_000;
 /// Most leader epochs of a partition that are remembered: each is a broker that went or came while the partition was read.
 pub const KAFKA_EPOCHS_MAX: usize = 16;
 /// How often a consumer looks whether its topics are still the same.

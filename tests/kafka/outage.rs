@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -163,6 +164,86 @@ fn a_broker_that_lost_its_last_messages_and_has_more_again_is_noticed_and_read_f
         let events = events(&server);
         let moved = events.iter().find(|event| event["reason"] == "truncated").unwrap();
         assert_eq!((&moved["from"], &moved["next"]), (&json!(10), &json!(end)));
+    }
+}
+
+/// Where each batch of a segment file begins, and the offsets that are in it.
+fn batches(segment: &[u8]) -> Vec<(usize, Range<i64>)> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    while start < segment.len() {
+        let number = |at: usize, bytes: usize| {
+            let bytes = &segment[start + at..start + at + bytes];
+            bytes.iter().fold(0, |number, byte| number << 8 | i64::from(*byte))
+        };
+        let (first, length, last) = (number(0, 8), number(8, 4), number(23, 4));
+        found.push((start, first..first + last + 1));
+        start += 12 + length as usize;
+    }
+    found
+}
+
+/// Where in a batch its version is, and where its messages begin.
+const VERSION_AT: usize = 16;
+const MESSAGES_AT: usize = 61;
+
+#[test]
+fn messages_that_are_damaged_in_kafka_are_named_and_all_others_come() {
+    // A checksum that librdkafka looks at if it is told to; what cannot be decompressed; a version that does not exist, behind
+    // which librdkafka finds nothing more.
+    for (of, compression, check, at) in [
+        ("checksum", "producer", "true", MESSAGES_AT + 10),
+        ("gzip", "gzip", "false", MESSAGES_AT + 10),
+        ("version", "producer", "false", VERSION_AT),
+    ] {
+        let mut broker = Broker::start();
+        let topic = name(of);
+        let client = Client::new(&broker.address());
+        client.make_topic_with(&topic, 1, &[("compression.type", compression)]);
+        let setting = Setting::at(&broker.address(), &topic).kafka(&format!(
+            "librdkafka: {{check.crcs: \"{check}\", session.timeout.ms: \"1000\", heartbeat.interval.ms: \"300\"}}"
+        ));
+        let home = tempfile::tempdir().unwrap();
+        let server = setting.read(home.path(), 1);
+        (0..3).for_each(|n| client.send(&topic, 0, None, Some(&value(n))));
+        has_orders(&server, 3);
+        assert_eq!(server.stop().code(), Some(0));
+        (3..30).for_each(|n| client.queue(&topic, 0, None, Some(&value(n))));
+        client.flush();
+        client.send(&topic, 0, None, Some(&value(30)));
+        // A broker that ends in order does not look through its files when it begins.
+        broker.signal("TERM");
+        let data = broker.authority().parent().unwrap().join("data");
+        eventually("it ended", || data.join(".kafka_cleanshutdown").exists());
+        broker.kill();
+        let path = data.join(format!("{topic}-0/00000000000000000000.log"));
+        let mut segment = fs::read(&path).unwrap();
+        let all = batches(&segment);
+        let (start, damaged) = all.iter().find(|(_, offsets)| offsets.contains(&10)).unwrap();
+        segment[start + at] ^= 0x55;
+        fs::write(&path, &segment).unwrap();
+        broker.restart();
+        let server = setting.start(home.path(), &[]);
+        let error = || trigger(&server)["last_error"].as_str().unwrap_or_default().to_owned();
+        if of == "version" {
+            eventually("it stands", || {
+                error().contains(&format!("MagicByte 87 at offset {}", damaged.start))
+            });
+            assert_eq!(trigger(&server)["state"], "failing");
+            assert_eq!(orders(&server), 3);
+            client.forget(&topic, 0, damaged.end);
+        }
+        let lost = damaged.end - damaged.start;
+        has_orders(&server, 31 - lost as u64);
+        let came: Vec<i64> = by_place(&server).into_keys().map(|(_, offset)| offset).collect();
+        let others: Vec<i64> = (0..31).filter(|offset| !damaged.contains(offset)).collect();
+        assert_eq!(came, others, "{of}");
+        let said = format!("the offsets {} to {} of partition 0", damaged.start, damaged.end - 1);
+        assert!(error().contains(&said), "{of}: {}", error());
+        assert_eq!(error().contains("damaged"), of != "version", "{}", error());
+        let events = events(&server);
+        let moved = events.iter().find(|event| event["reason"] == "gap").unwrap();
+        assert_eq!((&moved["from"], &moved["next"]), (&json!(damaged.start), &json!(damaged.end)), "{of}");
     }
 }
 

@@ -5,21 +5,20 @@
 //! crash comes between any two of them. What consumers know is gone with each rebalance, and the leader epochs that they
 //! read with each crash; the log is all that remains.
 
+mod begin;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use keyway_engine::{
-    command::{Answer, Command, Input, Move, Refusal, Unusable},
+    command::{Answer, Command, Input, Refusal, Unusable},
     project::Ordering,
     route::Route,
     view::stream,
 };
-use keyway_ingest::trigger::kafka::{
-    position::{Epochs, Heard, Known, Noted, Start, Topic},
-    settings::Initial,
-};
+use keyway_ingest::trigger::kafka::position::Epochs;
 use keyway_storage::{
-    event::{MoveReason, Position, Reason, TriggerId, WorkflowId},
+    event::{Position, Reason, TriggerId, WorkflowId},
     place::{ShardId, Timestamp},
 };
 
@@ -27,8 +26,6 @@ use crate::world::{SHARDS, World};
 
 const PROJECT: &str = include_str!("kafka.yaml");
 const NAME: &str = "orders";
-/// Stands for the id of the topic while the broker tells none.
-const NO_ID: &str = "-";
 const IN_FLIGHT_MAX: u32 = 7;
 /// Most messages of one load.
 const LOAD_MAX: usize = 5;
@@ -172,6 +169,11 @@ impl Kafka {
         // Who hears nothing of a truncation before it ends, and finds more messages than were lost, cannot know of it.
         for (trigger, partition) in self.tracks.keys().copied().collect::<Vec<_>>() {
             self.hear(trigger, partition);
+        }
+        if !self.heard.is_empty() {
+            // Nor can who waits for the id.
+            self.tells_id = true;
+            self.begin_all();
         }
         self.world.crash();
         self.epochs.clear();
@@ -336,101 +338,6 @@ impl Kafka {
         }
     }
 
-    fn begin_one(&mut self) {
-        let trigger = self.world.random.pick(&self.triggers).unwrap();
-        self.begin(trigger);
-    }
-
-    fn begin_all(&mut self) {
-        for trigger in self.triggers.clone() {
-            self.begin(trigger);
-        }
-    }
-
-    /// The group gives a trigger all partitions: each begins where the log ends.
-    fn begin(&mut self, trigger: TriggerId) {
-        self.drop_loads(trigger);
-        self.world.settle();
-        let id = if self.tells_id { self.topic.to_string() } else { NO_ID.to_owned() };
-        let due = |world: &World, stream: &str| world.stream_due(trigger, stream);
-        let next = |stream: &str| due(&self.world, stream).map(|(next, _)| next);
-        let noted = Noted {
-            name: next(NAME),
-            no_id: next(&format!("{NAME}/{NO_ID}")),
-            id: next(&format!("{NAME}/{id}")).filter(|_| self.tells_id),
-        };
-        let Some(topic) = noted.topic(self.tells_id) else {
-            // It waits until the id is told again.
-            return self.tracks.retain(|(of, _), _| *of != trigger);
-        };
-        for partition in 0..self.logs.len() {
-            let stream = format!("{NAME}/{id}/{partition}");
-            let owner = self.world.owner(trigger, &stream);
-            let mut found = due(&self.world, &stream);
-            let before = format!("{NAME}/{NO_ID}/{partition}");
-            let is_named = found.is_none() && topic == Topic::Named && due(&self.world, &before).is_some();
-            if is_named {
-                found = due(&self.world, &before);
-                // The order of keys is promised on one shard.
-                self.world.end_runs();
-            }
-            let log = &self.logs[partition];
-            let offset = found.map(|(due, _)| due);
-            let epochs = self.epochs.get(&(trigger, partition));
-            let epoch = epochs.zip(offset).and_then(|(epochs, due)| epochs.before(due));
-            let asked = offset.and_then(|due| log.truncation(epoch, due));
-            let end = self.heard.remove(&(trigger, partition)).or(asked);
-            let heard = end.map_or(Heard::Nothing, Heard::Truncated);
-            let is_asked = epoch.is_some();
-            let known = Known { due: offset, low: log.low, high: log.high(), topic, heard, is_asked };
-            let last_ms = found.map_or(0, |(_, at)| at.0 / 1_000);
-            let (next, reason) = match known.start(Initial::Earliest, last_ms) {
-                Start::Due(next) => (next, is_named.then_some(MoveReason::Owned)),
-                Start::Move(next, reason) => (next, Some(reason)),
-                Start::Time(millis, reason) => {
-                    let first = log.messages.iter().position(|message| message.at.0 / 1_000 >= millis);
-                    (first.map_or(log.high(), |index| log.low + index as u64), Some(reason))
-                }
-            };
-            let told = self.committed.get(&(trigger, stream.clone())).copied().unwrap_or(0);
-            assert!(told <= found.map_or(0, |(due, _)| due).max(next), "the group is ahead of the log");
-            if reason.is_some() {
-                self.epochs.remove(&(trigger, partition));
-            }
-            if reason == Some(MoveReason::Truncated) {
-                self.committed.remove(&(trigger, stream.clone()));
-            }
-            self.note(owner, trigger, &stream, next, reason);
-            self.tracks.insert((trigger, partition), Track { stream, owner, next, released: next });
-        }
-        let no_id = format!("{NAME}/{NO_ID}");
-        let notes = [
-            (self.tells_id && noted.id.is_none(), format!("{NAME}/{id}"), noted.next_of_id()),
-            (!self.tells_id && noted.no_id.is_none(), no_id.clone(), 0),
-            (noted.name.is_none(), NAME.to_owned(), 0),
-            (self.tells_id && noted.no_id == Some(0), no_id, 1),
-        ];
-        for (_, stream, next) in notes.into_iter().filter(|(is_new, ..)| *is_new) {
-            let owner = self.world.owner(trigger, &stream);
-            self.note(owner, trigger, &stream, next, Some(MoveReason::Started));
-        }
-        self.world.settle();
-    }
-
-    fn note(
-        &mut self,
-        owner: ShardId,
-        trigger: TriggerId,
-        stream: &str,
-        next: u64,
-        reason: Option<MoveReason>,
-    ) {
-        let Some(reason) = reason else { return };
-        self.world.tick();
-        let order = Move { trigger, stream: stream.into(), next, reason };
-        assert!(matches!(self.world.command(owner, Command::Move(order)), Answer::Done));
-    }
-
     /// Retention eats the oldest messages, read or not.
     fn forget(&mut self) {
         let partition = self.partition();
@@ -442,6 +349,10 @@ impl Kafka {
     /// The broker loses its newest messages. It may have as many again, or more, before anyone hears of it.
     fn truncate(&mut self) {
         let partition = self.partition();
+        if self.triggers.iter().any(|trigger| !self.tracks.contains_key(&(*trigger, partition))) {
+            // It waits for the id, and would not hear of it.
+            return;
+        }
         let log = &mut self.logs[partition];
         let count = self.world.random.below(4).min(log.messages.len());
         log.messages.truncate(log.messages.len() - count);
@@ -452,6 +363,7 @@ impl Kafka {
             return self.refill(partition);
         }
         self.committed.clear();
+        self.tells_id = true;
         self.begin_all();
     }
 

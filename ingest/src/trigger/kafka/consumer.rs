@@ -4,6 +4,7 @@
 //! partition is read from where our log ends.
 
 mod assign;
+mod damage;
 mod said;
 
 use std::{
@@ -46,6 +47,7 @@ use super::{
     trouble::refusal,
 };
 use crate::time;
+use damage::is_damage;
 pub use said::Said;
 
 /// What all consumers share.
@@ -174,6 +176,7 @@ impl Consumer {
                 Some(Ok(_)) => stray = true,
                 // It came as an error of the client too, with its reason; but for what concerns a topic.
                 Some(Err(error)) => {
+                    stray |= error.rdkafka_error_code().is_some_and(|code| is_reset(code) || is_damage(code));
                     let code = error.rdkafka_error_code().filter(|_| self.status.link() != Link::Failing);
                     if let Some(code) = code {
                         self.client.context().hear(code, "no more is known");
@@ -224,16 +227,18 @@ impl Consumer {
             return if is_renewed { self.renew() } else { self.restart(Duration::ZERO) };
         }
         let tracks = self.status.tracks();
-        let mut is_jump = false;
+        let mut jumped: Vec<Partition> = Vec::new();
         let mut loads: Vec<(Load, usize)> = Vec::new();
         for message in messages {
             let is_its = |track: &Arc<Track>| track.is(message.topic(), message.partition());
             // Messages come in runs of one partition.
             let last = loads.last().map(|(load, _)| &load.track).filter(|track| is_its(track));
             let track = last.or_else(|| tracks.iter().find(|track| is_its(track))).cloned();
-            let (Some(track), None) = (track.filter(|track| !track.is_closed()), message.error()) else {
+            let is_left = |track: &Track| jumped.iter().any(|(topic, number)| track.is(topic, *number));
+            let track = track.filter(|track| !track.is_closed() && !is_left(track));
+            let (Some(track), None) = (track, message.error()) else {
                 intake.give_back(trigger, 1);
-                is_jump |= self.is_jump(&message);
+                jumped.extend(self.jump(&message));
                 continue;
             };
             let epoch = message.epoch();
@@ -256,27 +261,28 @@ impl Consumer {
         for (load, bytes) in loads {
             self.send(load, bytes);
         }
-        if is_jump {
+        if !jumped.is_empty() {
             // What was taken before may be gone from Kafka.
             self.renew();
         }
     }
 
-    /// Notes an error that stands in a message's place; whether it says that the partition does not have our offset.
-    fn is_jump(&self, message: &Message<'_>) -> bool {
-        match message.error() {
-            Some((RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange, reason)) => {
-                let place = (message.topic().to_owned(), message.partition());
-                self.world.said.jump(self.plan.trigger, place, &reason);
-                true
-            }
-            Some((code, reason)) => {
-                let place = format!("{}, {}/{}", reason, message.topic(), message.partition());
-                self.client.context().trouble(code, &place);
-                false
-            }
-            None => false,
+    /// Notes an error that stands in a message's place; gives the partition if it has to begin anew: it does not have our offset,
+    /// or what is there cannot be read.
+    fn jump(&self, message: &Message<'_>) -> Option<Partition> {
+        let (code, reason) = message.error()?;
+        let (said, trigger) = (&self.world.said, self.plan.trigger);
+        let partition = (message.topic().to_owned(), message.partition());
+        if is_reset(code) {
+            said.jump(trigger, partition.clone(), &reason);
+            return Some(partition);
         }
+        let place = format!("{}, {}/{}", reason, message.topic(), message.partition());
+        self.client.context().trouble(code, &place);
+        is_damage(code).then(|| {
+            said.damage(trigger, partition.clone(), message.offset());
+            partition
+        })
     }
 
     /// Hands a load to its shard, waiting for room; a load whose track is closed meanwhile is dropped.
@@ -455,6 +461,11 @@ impl Consumer {
             super::ffi::commit_within(&self.client, &offsets, Duration::from_millis(KAFKA_COMMIT_MS));
         }
     }
+}
+
+/// Whether an error says that a partition does not have the offset that was asked for.
+fn is_reset(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
 }
 
 /// What a message becomes, and how many bytes that are.

@@ -34,6 +34,8 @@ pub enum Heard {
     Nothing,
     /// Of what the broker had when the last message was read, it has what is before this offset.
     Truncated(u64),
+    /// What is due, up to this offset, is damaged: it cannot be read.
+    Damaged(u64),
 }
 
 /// What was read of a topic before.
@@ -103,6 +105,7 @@ impl Known {
                 Start::Time(last_ms, MoveReason::Truncated)
             }
             (Some(due), ..) if due < self.low => Start::Move(self.low, MoveReason::Gap),
+            (Some(due), _, Heard::Damaged(next)) if due < next => Start::Move(next, MoveReason::Gap),
             (Some(due), ..) => Start::Due(due),
             (None, Topic::Recreated, _) => Start::Move(self.low, MoveReason::Recreated),
             // All of it came after we began to read the topic, whatever the policy.
@@ -144,6 +147,30 @@ impl Epochs {
     }
 }
 
+/// What an offset that is read from begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The same damaged batch.
+    Same,
+    /// The first message behind it, or other damage: at this offset.
+    Other(u64),
+}
+
+/// The first offset behind a damaged batch that this one is in. A batch has no end that a client is told: each answer of
+/// `read` says whether an offset is in it, too.
+pub fn behind<E>(damaged: u64, high: u64, mut read: impl FnMut(u64) -> Result<Found, E>) -> Result<u64, E> {
+    let (mut last, mut end, mut next, mut step) = (damaged, high, high, 1);
+    while last + 1 < end {
+        // With longer and longer steps until one is behind it: a batch is short beside what may wait.
+        let offset = if end == high { (last + step).min(end - 1) } else { last + (end - last) / 2 };
+        match read(offset)? {
+            Found::Same => (last, step) = (offset, step * 2),
+            Found::Other(first) => (end, next) = (offset, first),
+        }
+    }
+    Ok(next.max(damaged + 1))
+}
+
 /// What people are told of a move that they should know of.
 pub fn sentence(
     topic: &str,
@@ -151,10 +178,15 @@ pub fn sentence(
     from: Option<u64>,
     next: u64,
     reason: MoveReason,
+    heard: Heard,
 ) -> Option<String> {
     let from = from.unwrap_or(0);
     Some(match reason {
         MoveReason::Started | MoveReason::Owned => return None,
+        MoveReason::Gap if matches!(heard, Heard::Damaged(_)) => format!(
+            "A gap: the offsets {from} to {} of partition {partition} of {topic} are damaged in Kafka and cannot be read.",
+            next.saturating_sub(1),
+        ),
         MoveReason::Gap => format!(
             "A gap: Kafka no longer has the offsets {from} to {} of partition {partition} of {topic}, which were not read.",
             next.saturating_sub(1),
@@ -173,7 +205,9 @@ pub fn sentence(
 
 #[cfg(test)]
 mod tests {
-    use super::{Epochs, Heard, Initial, KAFKA_EPOCHS_MAX, Known, MoveReason, Noted, Start, Topic};
+    use super::{
+        Epochs, Found, Heard, Initial, KAFKA_EPOCHS_MAX, Known, MoveReason, Noted, Start, Topic, behind,
+    };
 
     const KNOWN: Known = Known {
         due: Some(10),
@@ -199,6 +233,35 @@ mod tests {
         // What was lost had not come in.
         assert_eq!(at(10, 2, 30), Start::Due(10));
         assert_eq!(at(11, 2, 30), Start::Due(10));
+    }
+
+    #[test]
+    fn damage_is_passed_from_the_offset_that_is_due_on() {
+        let at = |next| start(Known { heard: Heard::Damaged(next), ..KNOWN });
+        assert_eq!(at(12), Start::Move(12, MoveReason::Gap));
+        // It was passed before, as nothing of it was new.
+        assert_eq!(at(10), Start::Due(10));
+    }
+
+    #[test]
+    fn the_end_of_a_damaged_batch_is_found_to_the_offset_in_few_steps() {
+        for (due, end, first, high) in [
+            (0, 1, 1, 1),
+            (0, 1, 1, 9),
+            (5, 6, 9, 90),
+            (3, 500, 500, 1_000_000),
+            (7, 20, 20, 20),
+            (7, 19, 19, 20),
+        ] {
+            let mut asked = 0;
+            let read = |offset: u64| {
+                asked += 1;
+                assert!(offset < high, "nothing comes from the end");
+                Ok::<_, ()>(if offset < end { Found::Same } else { Found::Other(offset.max(first)) })
+            };
+            assert_eq!(behind(due, high, read), Ok(first));
+            assert!(asked <= 20, "{asked} for {end}");
+        }
     }
 
     #[test]

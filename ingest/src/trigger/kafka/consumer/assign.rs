@@ -21,7 +21,7 @@ use crate::{
     trigger::kafka::{
         ffi,
         listener::trigger,
-        position::{Known, Noted, Start, Topic, sentence},
+        position::{Heard, Known, Noted, Start, Topic, sentence},
         settings::OnGap,
     },
 };
@@ -30,7 +30,7 @@ use crate::{
 const NO_ID: &str = "-";
 
 /// Why partitions are not read yet.
-enum Unread {
+pub(super) enum Unread {
     /// Try again after a while; why was noted.
     Later,
     /// Not before the project file changes.
@@ -85,6 +85,9 @@ impl Consumer {
             begins.push(begin);
         }
         self.note_all(moves)?;
+        for (begin, is_moved) in begins.iter().zip(is_moved) {
+            self.world.said.settle(self.plan.trigger, &begin.partition, is_moved);
+        }
         self.note_topics()?;
         let mut list = TopicPartitionList::new();
         let mut tracks = Vec::new();
@@ -95,12 +98,9 @@ impl Consumer {
         }
         self.status.assign(tracks);
         if let Err(error) = self.client.assign(&list) {
-            return Err(self.trouble(error.rdkafka_error_code(), "partitions cannot be assigned"));
+            return Err(self.unread(error.rdkafka_error_code(), "partitions cannot be assigned"));
         }
         self.ask(&begins)?;
-        for (begin, is_moved) in begins.iter().zip(is_moved) {
-            self.world.said.settle(self.plan.trigger, &begin.partition, is_moved);
-        }
         tracing::info!(trigger = %trigger(&self.plan), partitions = begins.len(), "Kafka: reading");
         self.status.set_running();
         Ok(())
@@ -129,7 +129,7 @@ impl Consumer {
         Err(Unread::Later)
     }
 
-    fn trouble(&self, code: Option<RDKafkaErrorCode>, reason: &str) -> Unread {
+    pub(super) fn unread(&self, code: Option<RDKafkaErrorCode>, reason: &str) -> Unread {
         self.client.context().trouble(code.unwrap_or(RDKafkaErrorCode::Fail), reason);
         Unread::Later
     }
@@ -142,7 +142,7 @@ impl Consumer {
     fn leader_of(&self, partitions: &[Partition]) -> Result<Option<i32>, Unread> {
         let Some((topic, number)) = partitions.first() else { return Ok(None) };
         let metadata = self.client.client().fetch_metadata(Some(topic), self.timeout());
-        let metadata = metadata.map_err(|error| self.trouble(error.rdkafka_error_code(), topic))?;
+        let metadata = metadata.map_err(|error| self.unread(error.rdkafka_error_code(), topic))?;
         let mut partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         let leader =
             partitions.find(|partition| partition.id() == *number).map(|partition| partition.leader());
@@ -163,10 +163,10 @@ impl Consumer {
         let answer = self.topics.described(self.timeout() + Duration::from_millis(KAFKA_RETRY_MS));
         let late = Err(RDKafkaErrorCode::OperationTimedOut);
         let topics = answer.unwrap_or(late);
-        let topics = topics.map_err(|code| self.trouble(Some(code), "topics cannot be described"))?;
+        let topics = topics.map_err(|code| self.unread(Some(code), "topics cannot be described"))?;
         let mut ids = Vec::new();
         for (topic, id) in topics {
-            let id = id.map_err(|(code, reason)| self.trouble(Some(code), &reason))?;
+            let id = id.map_err(|(code, reason)| self.unread(Some(code), &reason))?;
             // A broker that tells no id does not speak of another topic.
             let known = self.ids.iter().find(|(known, _)| id.is_nil() && *known == topic);
             let id = known.map_or_else(|| id_text(id), |(_, known)| known.clone());
@@ -189,12 +189,16 @@ impl Consumer {
         }
         let watermarks = self.client.fetch_watermarks(topic, *number, self.timeout());
         let (low, high) = watermarks
-            .map_err(|error| self.trouble(error.rdkafka_error_code(), &format!("{topic}/{number}")))?;
+            .map_err(|error| self.unread(error.rdkafka_error_code(), &format!("{topic}/{number}")))?;
         let (low, high) = (u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0));
         let last_ms = due.map_or(0, |(_, at, _)| at.0 / 1_000);
         let due = due.map(|(due, _, shard)| (due, shard));
         let offset = due.map(|(due, _)| due);
         let (heard, epoch) = self.world.said.of(self.plan.trigger, partition, offset);
+        let heard = match (heard, offset) {
+            (Heard::Nothing, Some(due)) if due >= low => self.damage(partition, due, high)?,
+            (heard, _) => heard,
+        };
         let known = Known { due: offset, low, high, topic: state, heard, is_asked: epoch.is_some() };
         let begin = |offset, epoch| {
             let (partition, stream) = (partition.clone(), stream.clone());
@@ -209,7 +213,7 @@ impl Consumer {
             Start::Move(next, reason) => (next, reason),
             Start::Time(millis, reason) => (self.offset_at(partition, millis, high)?, reason),
         };
-        self.tell(partition, known.due, next, reason)?;
+        self.tell(partition, &known, next, reason)?;
         let order = Move { trigger: self.plan.trigger, stream: stream.as_str().into(), next, reason };
         Ok((begin(next, None), Some(order)))
     }
@@ -218,11 +222,12 @@ impl Consumer {
     fn tell(
         &self,
         (topic, number): &Partition,
-        from: Option<u64>,
+        known: &Known,
         next: u64,
         reason: MoveReason,
     ) -> Result<(), Unread> {
-        let Some(sentence) = sentence(topic, *number, from, next, reason) else { return Ok(()) };
+        let sentence = sentence(topic, *number, known.due, next, reason, known.heard);
+        let Some(sentence) = sentence else { return Ok(()) };
         tracing::warn!(trigger = %trigger(&self.plan), %sentence, "Kafka");
         self.client.context().warn(Concern::Gap, &sentence);
         match self.plan.settings.on_gap {
@@ -243,8 +248,7 @@ impl Consumer {
         let mut list = TopicPartitionList::new();
         add(&mut list, topic, *number, millis);
         let found = self.client.offsets_for_times(list, self.timeout());
-        let found =
-            found.map_err(|error| self.trouble(error.rdkafka_error_code(), "no offset for a time"))?;
+        let found = found.map_err(|error| self.unread(error.rdkafka_error_code(), "no offset for a time"))?;
         let offset = found.find_partition(topic, *number).map(|element| element.offset());
         Ok(match offset {
             Some(Offset::Offset(offset)) => u64::try_from(offset).unwrap_or(high),
@@ -345,7 +349,7 @@ impl Consumer {
     }
 }
 
-fn add(list: &mut TopicPartitionList, topic: &str, partition: i32, offset: u64) {
+pub(super) fn add(list: &mut TopicPartitionList, topic: &str, partition: i32, offset: u64) {
     let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
     list.add_partition_offset(topic, partition, offset).expect("an offset that is not negative is one");
 }

@@ -19,6 +19,8 @@ pub struct Said(Mutex<HashMap<(TriggerId, Partition), Place>>);
 struct Place {
     epochs: Epochs,
     heard: Heard,
+    /// The first offset of a batch that cannot be read.
+    damage: Option<u64>,
 }
 
 impl Said {
@@ -45,6 +47,16 @@ impl Said {
         }
     }
 
+    /// What is at this offset cannot be read. Where librdkafka goes on then, and what it says of that place, counts for nothing.
+    pub fn damage(&self, trigger: TriggerId, partition: Partition, offset: u64) {
+        self.lock().entry((trigger, partition)).or_default().damage.get_or_insert(offset);
+    }
+
+    /// The first offset of what cannot be read of a partition.
+    pub fn damage_of(&self, trigger: TriggerId, partition: &Partition) -> Option<u64> {
+        self.lock().get(&(trigger, partition.clone()))?.damage
+    }
+
     /// What was heard of a partition, and the epoch of what was read before the offset that is due.
     pub fn of(&self, trigger: TriggerId, partition: &Partition, due: Option<u64>) -> (Heard, Option<i32>) {
         let all = self.lock();
@@ -55,7 +67,7 @@ impl Said {
     /// The log has what follows from it. Behind a move the epochs before it say nothing.
     pub fn settle(&self, trigger: TriggerId, partition: &Partition, is_moved: bool) {
         if let Some(place) = self.lock().get_mut(&(trigger, partition.clone())) {
-            place.heard = Heard::Nothing;
+            (place.heard, place.damage) = (Heard::Nothing, None);
             if is_moved {
                 place.epochs = Epochs::default();
             }
