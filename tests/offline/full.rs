@@ -166,7 +166,8 @@ fn a_server_on_a_full_disk_refuses_a_replay_and_what_is_asked_of_one_and_does_it
     let Some(disk) = Disk::mount(&[PROJECT, MEASURES].concat()) else { return };
     let server = Keyway::start(disk.path(), &["--shards", "1"]);
     let post = |n: u64| server.post(TRIGGER, &format!("{{\"n\":{n}}}")).1;
-    let order = (0..INPUTS).map(post).last().unwrap()["work_order_id"].as_str().unwrap().to_owned();
+    let orders: Vec<Value> = (0..INPUTS).map(post).collect();
+    let order = orders[0]["work_order_id"].as_str().unwrap();
     eventually("all runs end", || count(&server, "runs", "success") == INPUTS);
     assert_eq!(server.stop().code(), Some(0));
     write_letters(&disk.path().join("data"), |_| {
