@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyway_ingest::trigger::kafka::position::sentence;
+use keyway_ingest::trigger::kafka::position::{Heard, sentence};
 use keyway_storage::event::MoveReason;
 use serde_json::Value;
 
@@ -249,16 +249,19 @@ fn is_shown_as_failing(server: &Keyway) {
 
 #[test]
 fn what_is_said_of_gaps_stands_in_the_table_too() {
-    let cases: [(MoveReason, &[(&str, &str)]); 3] = [
-        (MoveReason::Gap, &[("offsets 3 to 8", "offsets A to B"), ("partition 7", "partition N")]),
+    let lost: &[(&str, &str)] = &[("offsets 3 to 8", "offsets A to B"), ("partition 7", "partition N")];
+    let cases: [(MoveReason, Heard, &[(&str, &str)]); 4] = [
+        (MoveReason::Gap, Heard::Nothing, lost),
+        (MoveReason::Gap, Heard::Damaged(9), lost),
         (
             MoveReason::Truncated,
+            Heard::Nothing,
             &[("offset 3", "offset A"), ("offset 9", "offset B"), ("Partition 7", "Partition N")],
         ),
-        (MoveReason::Recreated, &[("partition 7", "partition N")]),
+        (MoveReason::Recreated, Heard::Nothing, &[("partition 7", "partition N")]),
     ];
-    for (reason, names) in cases {
-        let said = sentence("TOPIC", 7, Some(3), 9, reason).unwrap();
+    for (reason, heard, names) in cases {
+        let said = sentence("TOPIC", 7, Some(3), 9, reason, heard).unwrap();
         let said = names.iter().fold(said, |said, (one, name)| said.replace(one, name));
         assert!(TABLE.contains(&format!("| {said} |")), "{said}");
     }
