@@ -37,7 +37,7 @@ const HOOK: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f01";
 const LARGE: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f02";
 const SMALL: &str = "/i/0c9f1f9e-60a4-4f0c-8a4a-3f3c9f1d9f03";
 /// Callers of a large result, all of which would be held at once.
-const CALLERS: usize = 100;
+const CALLERS: usize = 24;
 /// Memory of one shard and one door: the bodies that may be held, what is on its way to the shard, the turn and the
 /// store; all of it at its bound at once.
 const PEAK_BYTES_MAX: u64 = 640 << 20;

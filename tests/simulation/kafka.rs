@@ -125,7 +125,7 @@ impl Kafka {
             world,
             triggers,
             topic: 0,
-            tells_id: seed % 3 > 0,
+            tells_id: !seed.is_multiple_of(3),
             logs,
             sent: 0,
             epochs: BTreeMap::new(),
