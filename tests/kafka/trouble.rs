@@ -249,16 +249,13 @@ fn is_shown_as_failing(server: &Keyway) {
 
 #[test]
 fn what_is_said_of_gaps_stands_in_the_table_too() {
-    let lost: &[(&str, &str)] = &[("offsets 3 to 8", "offsets A to B"), ("partition 7", "partition N")];
-    let cases: [(MoveReason, Heard, &[(&str, &str)]); 4] = [
+    let lost = &[("offsets 3 to 8", "offsets A to B"), ("partition 7", "partition N")][..];
+    let cut = &[("offset 3", "offset A"), ("offset 9", "offset B"), ("Partition 7", "Partition N")][..];
+    let cases = [
         (MoveReason::Gap, Heard::Nothing, lost),
         (MoveReason::Gap, Heard::Damaged(9), lost),
-        (
-            MoveReason::Truncated,
-            Heard::Nothing,
-            &[("offset 3", "offset A"), ("offset 9", "offset B"), ("Partition 7", "Partition N")],
-        ),
-        (MoveReason::Recreated, Heard::Nothing, &[("partition 7", "partition N")]),
+        (MoveReason::Truncated, Heard::Nothing, cut),
+        (MoveReason::Recreated, Heard::Nothing, &[("partition 7", "partition N")][..]),
     ];
     for (reason, heard, names) in cases {
         let said = sentence("TOPIC", 7, Some(3), 9, reason, heard).unwrap();
