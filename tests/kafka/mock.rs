@@ -11,6 +11,7 @@ use rdkafka::{
 use crate::{
     client::{Client, name},
     common::keyway::{Keyway, eventually},
+    native::{connections_at, hang_up},
     world::{Setting, by_place, count, has_orders, is_read, orders, trigger, value},
 };
 
@@ -72,7 +73,9 @@ impl Mock {
             trace.lines().filter(|line| line.contains(&address) && line.contains("Connect to")).count()
         };
         let before = refused();
+        let connections = connections_at(address.rsplit(':').next().unwrap().parse().unwrap());
         self.cluster.broker_down(1).unwrap();
+        hang_up(&connections);
         eventually("it is noticed", || refused() > before);
     }
 
@@ -142,7 +145,7 @@ fn leaders_and_coordinators_that_move_and_brokers_that_go_are_followed() {
 }
 
 #[test]
-#[ignore = "now and then librdkafka's mock hangs when one of its brokers goes: by hand, with --ignored mock::"]
+#[ignore = "the mock's connections outlive its brokers in processes that other tests start: mended, not yet tried beside the whole suite"]
 fn one_broker_of_several_that_goes_is_no_trouble_when_another_takes_over() {
     let mut mock = Mock::start();
     for (brokers, group) in [([1, 2], 2), ([1, 2], 1)] {
@@ -165,7 +168,7 @@ fn one_broker_of_several_that_goes_is_no_trouble_when_another_takes_over() {
 }
 
 #[test]
-#[ignore = "now and then librdkafka's mock hangs when one of its brokers goes: by hand, with --ignored mock::"]
+#[ignore = "the mock's connections outlive its brokers in processes that other tests start: mended, not yet tried beside the whole suite"]
 fn a_broker_that_takes_a_partition_along_is_said_and_the_others_are_read() {
     let mut mock = Mock::start();
     mock.send(10);
@@ -180,7 +183,9 @@ fn a_broker_that_takes_a_partition_along_is_said_and_the_others_are_read() {
     let sentence = sentence.replace("Partition 0", "Partition N").replace(&mock.setting.topic, "TOPIC");
     assert!(TABLE.contains(&format!("| {sentence} |")), "{said}");
     assert!(reason.contains("127.0.0.1"), "{said}");
-    mock.client.send(&mock.setting.topic, 1, None, Some(&value(0)));
+    // A client that knows nothing of the broker that is gone.
+    let client = Client::new(mock.cluster.bootstrap_servers().split(',').nth(1).unwrap());
+    client.send(&mock.setting.topic, 1, None, Some(&value(0)));
     has_orders(&mock.server, 21);
     let begun = Instant::now();
     eventually("it is watched long enough", || {
@@ -190,6 +195,6 @@ fn a_broker_that_takes_a_partition_along_is_said_and_the_others_are_read() {
     assert_eq!(count(&mock.server, "Warned"), 1, "it is told once");
     mock.cluster.broker_up(1).unwrap();
     eventually("it is well again", || trigger(&mock.server)["state"] == "running");
-    mock.client.send(&mock.setting.topic, 0, None, Some(&value(0)));
+    client.send(&mock.setting.topic, 0, None, Some(&value(0)));
     eventually("the rest comes", || orders(&mock.server) == 22);
 }

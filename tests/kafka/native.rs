@@ -1,10 +1,13 @@
-//! What librdkafka can send and its Rust crate cannot: a header whose name is no text.
+//! What librdkafka can do and its Rust crate cannot: send a header whose name is no text, and let go of connections.
 
 #![allow(unsafe_code)]
 
 use std::{
     ffi::{CStr, CString},
-    os::raw::c_int,
+    fs,
+    mem::ManuallyDrop,
+    net::{Shutdown, TcpStream},
+    os::{fd::FromRawFd, raw::c_int},
 };
 
 use rdkafka::{
@@ -38,4 +41,30 @@ pub fn send_with_header(producer: &BaseProducer, topic: &str, value: &[u8], (nam
         )
     };
     assert_eq!(answer, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+/// The connections that this process has accepted at a port, each a second time.
+///
+/// A mock broker's are not closed on exec: what other tests start meanwhile has them, too, and keeps them open after the
+/// broker has closed its own.
+pub fn connections_at(port: u16) -> Vec<TcpStream> {
+    let entries = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<c_int>().ok());
+    numbers
+        .filter_map(|number| {
+            // SAFETY: It is only asked for its address and made a second time, and never closed here. If it is closed by
+            // its owner meanwhile, or is no socket, both fail, or concern whatever has its number now.
+            let socket = ManuallyDrop::new(unsafe { TcpStream::from_raw_fd(number) });
+            let is_there = socket.local_addr().is_ok_and(|address| address.port() == port);
+            // What listens has no peer, and would keep the port.
+            let is_connection = is_there && socket.peer_addr().is_ok();
+            is_connection.then(|| socket.try_clone().ok()).flatten()
+        })
+        .collect()
+}
+
+/// Ends connections, whoever has them.
+pub fn hang_up(connections: &[TcpStream]) {
+    // One that has ended already is as it should be.
+    connections.iter().for_each(|connection| drop(connection.shutdown(Shutdown::Both)));
 }
