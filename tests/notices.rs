@@ -127,6 +127,22 @@ fn a_mail_server_that_hangs_delays_neither_the_url_nor_the_end_of_the_process() 
     assert_eq!(server.stop().code(), Some(0));
 }
 
+/// Waits until every warning is closed, none of them delivered; gives what closed them.
+fn given_up(server: &Keyway) -> Vec<Value> {
+    eventually("the warnings are closed", || {
+        let warned = events(server, "Warned").len();
+        warned > 0 && events(server, "Noticed").len() == warned
+    });
+    let noticed = events(server, "Noticed");
+    assert!(noticed.iter().all(|event| event["delivered"] == false), "{noticed:?}");
+    noticed
+}
+
+/// A line of the metrics.
+fn total(result: &str, count: usize) -> String {
+    format!("keyway_notices_total{{result=\"{result}\"}} {count}\n")
+}
+
 #[test]
 fn an_attempt_at_a_mail_server_that_hangs_times_out_is_counted_and_made_again() {
     let home = tempfile::tempdir().unwrap();
@@ -137,12 +153,7 @@ fn an_attempt_at_a_mail_server_that_hangs_times_out_is_counted_and_made_again() 
     write_project(home.path(), &url.url);
     lose_two_runs(home.path(), &variables);
     let server = Keyway::start_with(home.path(), FLAGS, &variables);
-    eventually("the warnings are closed", || {
-        let warned = events(&server, "Warned").len();
-        warned > 0 && events(&server, "Noticed").len() == warned
-    });
-    let noticed = events(&server, "Noticed");
-    assert!(noticed.iter().all(|event| event["delivered"] == false), "{noticed:?}");
+    let noticed = given_up(&server);
     let trace = server.trace();
     for attempt in 1..=6 {
         let is_said = |line: &&str| {
@@ -170,20 +181,14 @@ fn a_mail_server_that_refuses_for_good_is_tried_six_times_and_given_up_in_the_lo
     lose_two_runs(home.path(), &variables);
 
     let server = Keyway::start_with(home.path(), FLAGS, &variables);
-    eventually("the warnings are closed", || {
-        let warned = events(&server, "Warned").len();
-        warned > 0 && events(&server, "Noticed").len() == warned
-    });
-    let noticed = events(&server, "Noticed");
-    assert!(noticed.iter().all(|event| event["delivered"] == false), "{noticed:?}");
+    let noticed = given_up(&server);
     // Each shard warns of its own run, and of each people are told by URL once.
     assert_eq!(mail.refused(), 6 * noticed.len());
     assert_eq!(url.asked().len(), noticed.len());
     assert_eq!(mail.messages(), [""; 0]);
     let metrics = server.text("/metrics");
-    let count = |result: &str, count: usize| format!("keyway_notices_total{{result=\"{result}\"}} {count}\n");
-    assert!(metrics.contains(&count("given_up", noticed.len())), "{metrics}");
-    assert!(metrics.contains(&count("failed_attempt", mail.refused())), "{metrics}");
+    assert!(metrics.contains(&total("given_up", noticed.len())), "{metrics}");
+    assert!(metrics.contains(&total("failed_attempt", mail.refused())), "{metrics}");
     assert!(server.trace().contains("550"), "{}", server.trace());
     assert_eq!(server.stop().code(), Some(0));
 
@@ -205,18 +210,12 @@ fn a_url_that_answers_with_an_error_is_tried_six_times_and_given_up_in_the_log()
     lose_two_runs(home.path(), &variables);
 
     let server = Keyway::start_with(home.path(), FLAGS, &variables);
-    eventually("the warnings are closed", || {
-        let warned = events(&server, "Warned").len();
-        warned > 0 && events(&server, "Noticed").len() == warned
-    });
-    let noticed = events(&server, "Noticed");
-    assert!(noticed.iter().all(|event| event["delivered"] == false), "{noticed:?}");
+    let noticed = given_up(&server);
     assert_eq!(url.asked().len(), 6 * noticed.len());
     assert_eq!(mail.messages().len(), noticed.len(), "a URL that fails does not let people be told twice");
     let metrics = server.text("/metrics");
-    let count = |result: &str, count: usize| format!("keyway_notices_total{{result=\"{result}\"}} {count}\n");
-    assert!(metrics.contains(&count("given_up", noticed.len())), "{metrics}");
-    assert!(metrics.contains(&count("failed_attempt", 6 * noticed.len())), "{metrics}");
+    assert!(metrics.contains(&total("given_up", noticed.len())), "{metrics}");
+    assert!(metrics.contains(&total("failed_attempt", 6 * noticed.len())), "{metrics}");
     let trace = server.trace();
     let is_said = |line: &&str| {
         line.contains("a warning was not delivered: webhook: ")

@@ -64,31 +64,21 @@ impl Catalog {
 
     /// The project that the event at `offset` of `shard` put into force, or that the run which it asks for was made for.
     pub fn get(&self, shard: ShardId, offset: Offset) -> Option<Arc<Project>> {
+        self.find(shard, offset, true)
+    }
+
+    /// A run is followed once to its project: the log may have been written by hand.
+    fn find(&self, shard: ShardId, offset: Offset, follows: bool) -> Option<Arc<Project>> {
         if let Some(project) = lock(&self.projects).get(shard, offset) {
             return Some(project);
         }
-        match self.event(shard, offset)? {
-            EventKind::ProjectApplied(applied) => Some(self.load(shard, offset, &applied)),
-            EventKind::Received(received) => self.applied(shard, received.project),
-            EventKind::RunRequested(requested) => self.applied(shard, requested.project),
-            _ => None,
-        }
-    }
-
-    /// The project that was applied at `offset`. Nothing else is followed: the log may have been written by hand.
-    fn applied(&self, shard: ShardId, offset: Offset) -> Option<Arc<Project>> {
-        if let Some(project) = lock(&self.projects).get(shard, offset) {
-            return Some(project);
-        }
-        match self.event(shard, offset)? {
-            EventKind::ProjectApplied(applied) => Some(self.load(shard, offset, &applied)),
-            _ => None,
-        }
-    }
-
-    fn event(&self, shard: ShardId, offset: Offset) -> Option<EventKind> {
         let reader = lock(&self.readers).get(&shard)?.clone();
-        Some(reader.event(offset).ok()??.kind)
+        match reader.event(offset).ok()??.kind {
+            EventKind::ProjectApplied(applied) => Some(self.load(shard, offset, &applied)),
+            EventKind::Received(received) if follows => self.find(shard, received.project, false),
+            EventKind::RunRequested(requested) if follows => self.find(shard, requested.project, false),
+            _ => None,
+        }
     }
 
     /// Reads a project, or finds the one that was read from the same file before.

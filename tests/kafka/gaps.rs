@@ -1,7 +1,5 @@
 //! Where reading begins, and what happens when Kafka no longer has what was due.
 
-use std::{fs, path::Path};
-
 use rdkafka::{mocking::MockCluster, types::RDKafkaApiKey as Api};
 use serde_json::json;
 
@@ -13,7 +11,7 @@ use crate::{
         keyway::{Keyway, eventually},
         tool,
     },
-    world::{Setting, by_place, count, events, has_orders, is_read, orders, trigger, value},
+    world::{Setting, by_place, count, events, go_on, has_orders, is_read, orders, trigger, value},
 };
 
 /// Sends so many messages to partition 0, with times that are a second apart.
@@ -33,13 +31,6 @@ fn offsets(server: &Keyway) -> Vec<i64> {
 
 fn error(server: &Keyway) -> String {
     trigger(server)["last_error"].as_str().unwrap_or_default().to_owned()
-}
-
-/// Applies the project of a trigger that stopped at a gap, so that it goes on.
-fn go_on(server: &Keyway, setting: &Setting, home: &Path) {
-    let project = setting.project().replace("on_gap: stop", "on_gap: continue");
-    fs::write(home.join("project.yaml"), project).unwrap();
-    server.signal("HUP");
 }
 
 #[test]

@@ -145,7 +145,6 @@ fn leaders_and_coordinators_that_move_and_brokers_that_go_are_followed() {
 }
 
 #[test]
-#[ignore = "the mock's connections outlive its brokers in processes that other tests start: mended, not yet tried beside the whole suite"]
 fn one_broker_of_several_that_goes_is_no_trouble_when_another_takes_over() {
     let mut mock = Mock::start();
     for (brokers, group) in [([1, 2], 2), ([1, 2], 1)] {
@@ -168,7 +167,6 @@ fn one_broker_of_several_that_goes_is_no_trouble_when_another_takes_over() {
 }
 
 #[test]
-#[ignore = "the mock's connections outlive its brokers in processes that other tests start: mended, not yet tried beside the whole suite"]
 fn a_broker_that_takes_a_partition_along_is_said_and_the_others_are_read() {
     let mut mock = Mock::start();
     mock.send(10);

@@ -23,7 +23,7 @@ use crate::{
         fake::Fake,
         keyway::{Keyway, eventually},
     },
-    world::{Setting, by_place, count, events, has_orders, is_read, orders, received, trigger, value},
+    world::{Setting, by_place, count, events, go_on, has_orders, is_read, orders, received, trigger, value},
 };
 
 #[test]
@@ -92,6 +92,17 @@ fn a_broker_that_is_gone_for_good_is_sought_with_pauses_and_costs_next_to_nothin
     assert!(used < WATCHED / 10, "{used:?} of CPU in {WATCHED:?}");
 }
 
+/// Lets a broker lose some of the ten messages of a topic; gives a client of the one that comes back, and how many are left.
+fn lose_the_last(broker: &mut Broker, topic: &str) -> (Client, i64) {
+    broker.kill();
+    broker.truncate(topic, 0);
+    broker.restart();
+    let client = Client::new(&broker.address());
+    let end = client.count(topic, 1);
+    assert!((1..10).contains(&end), "{end} messages are left");
+    (client, end)
+}
+
 #[test]
 fn a_broker_that_lost_its_last_messages_is_noticed_and_what_comes_then_is_read() {
     let mut broker = Broker::start();
@@ -104,12 +115,7 @@ fn a_broker_that_lost_its_last_messages_is_noticed_and_what_comes_then_is_read()
     (0..10).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
     has_orders(&server, 10);
     assert_eq!(server.stop().code(), Some(0));
-    broker.kill();
-    broker.truncate(&setting.topic, 0);
-    broker.restart();
-    let client = Client::new(&broker.address());
-    let end = client.count(&setting.topic, 1);
-    assert!((1..10).contains(&end), "{end} messages are left");
+    let (client, _) = lose_the_last(&mut broker, &setting.topic);
     // Fewer than were lost: by its number the last of them looks as if it had been read.
     (0..2).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(10 + n))));
     let server = setting.start(home.path(), &[]);
@@ -120,9 +126,7 @@ fn a_broker_that_lost_its_last_messages_is_noticed_and_what_comes_then_is_read()
     eventually("it is told", || count(&server, "Noticed") == 1);
     assert!(url.asked()[0].body.contains("was truncated"), "{}", url.asked()[0].body);
     assert_eq!(orders(&server), 10);
-    let project = setting.project().replace("on_gap: stop", "on_gap: continue");
-    fs::write(home.path().join("project.yaml"), project).unwrap();
-    server.signal("HUP");
+    go_on(&server, &setting, home.path());
     has_orders(&server, 12);
     let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
     assert_eq!(bodies, (0..12).map(Some).collect::<Vec<_>>());
@@ -142,12 +146,7 @@ fn a_broker_that_lost_its_last_messages_and_has_more_again_is_noticed_and_read_f
         (0..10).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
         has_orders(&server, 10);
         server.signal("STOP");
-        broker.kill();
-        broker.truncate(&setting.topic, 0);
-        broker.restart();
-        let client = Client::new(&broker.address());
-        let end = client.count(&setting.topic, 1);
-        assert!((1..10).contains(&end), "{end} messages are left");
+        let (client, end) = lose_the_last(&mut broker, &setting.topic);
         // By their numbers the first of them look as if they had been read, and by their times all.
         (10..30).for_each(|n| client.send_with(&setting.topic, b"k", &value(n), &[], 1_721_889_238_000));
         server.signal("CONT");
@@ -155,9 +154,7 @@ fn a_broker_that_lost_its_last_messages_and_has_more_again_is_noticed_and_read_f
         eventually("it stopped", || error().contains("on_gap"));
         assert!(error().contains("was truncated"), "{}", error());
         assert_eq!(orders(&server), 10);
-        let project = setting.project().replace("on_gap: stop", "on_gap: continue");
-        fs::write(home.path().join("project.yaml"), project).unwrap();
-        server.signal("HUP");
+        go_on(&server, &setting, home.path());
         has_orders(&server, 30);
         let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
         assert_eq!(bodies, (0..30).map(Some).collect::<Vec<_>>());

@@ -133,6 +133,13 @@ name: kafka
     }
 }
 
+/// Applies the project of a trigger that stopped at a gap, so that it goes on.
+pub fn go_on(server: &Keyway, setting: &Setting, home: &Path) {
+    let project = setting.project().replace("on_gap: stop", "on_gap: continue");
+    fs::write(home.join("project.yaml"), project).unwrap();
+    server.signal("HUP");
+}
+
 /// Waits until so many partitions are read.
 pub fn is_read(server: &Keyway, partitions: usize) {
     eventually("the partitions are read", || {

@@ -88,6 +88,24 @@ fn count(server: &Keyway, of: &str, name: &str) -> u64 {
     server.get("/api/status").1["data"][of][name].as_u64().unwrap()
 }
 
+/// Fills what is left to a server whose disk is full, and asks for what it must refuse then; gives how many inputs it took.
+fn refused_when_full<P: AsRef<str>>(server: &Keyway, requests: &[(P, Value)]) -> u64 {
+    // What the disk had room for when it was last asked may be used up first.
+    let body = json!({"n": "x".repeat(1_000_000)}).to_string();
+    let mut accepted = 0;
+    eventually("inputs are refused", || {
+        let status = server.post(TRIGGER, &body).0;
+        accepted += u64::from(status == 200);
+        status == 503
+    });
+    for (path, body) in requests {
+        let path = path.as_ref();
+        let (status, answer) = server.ask(path, body);
+        assert_eq!((status, &answer["error"]), (503, &json!("service_unavailable")), "{path}: {answer}");
+    }
+    accepted
+}
+
 #[test]
 fn a_server_on_a_full_disk_refuses_what_is_asked_of_many_and_does_it_once_when_there_is_room() {
     let Some(disk) = Disk::mount(PROJECT) else { return };
@@ -107,19 +125,7 @@ fn a_server_on_a_full_disk_refuses_what_is_asked_of_many_and_does_it_once_when_t
         ("/api/discards", json!({"reason": "a test"})),
         ("/api/rebuild", json!({"what": "views"})),
     ];
-    // What the disk had room for when it was last asked may be used up first.
-    let filling = "x".repeat(1_000_000);
-    let body = format!("{{\"n\":\"{filling}\"}}");
-    let mut accepted = 0;
-    eventually("inputs are refused", || {
-        let status = server.post(TRIGGER, &body).0;
-        accepted += u64::from(status == 200);
-        status == 503
-    });
-    for (path, body) in &requests {
-        let (status, answer) = server.ask(path, body);
-        assert_eq!((status, &answer["error"]), (503, &json!("service_unavailable")), "{path}: {answer}");
-    }
+    let accepted = refused_when_full(&server, &requests);
     assert_eq!(server.get("/api/status").1["data"]["dead_letters"], INPUTS);
     disk.make_room();
     eventually("there is room", || server.get("/health/ready").0 == 200);
@@ -183,18 +189,7 @@ fn a_server_on_a_full_disk_refuses_a_replay_and_what_is_asked_of_one_and_does_it
         ("/api/replays".to_owned(), json!({"from": "events", "workflow": "intake", "state": "success"})),
     ];
     disk.fill_to(LEFT_BYTES);
-    // What the disk had room for when it was last asked may be used up first.
-    let body = json!({"n": "x".repeat(1_000_000)}).to_string();
-    let mut accepted = 0;
-    eventually("inputs are refused", || {
-        let status = server.post(TRIGGER, &body).0;
-        accepted += u64::from(status == 200);
-        status == 503
-    });
-    for (path, body) in &requests {
-        let (status, answer) = server.ask(path, body);
-        assert_eq!((status, &answer["error"]), (503, &json!("service_unavailable")), "{path}: {answer}");
-    }
+    let accepted = refused_when_full(&server, &requests);
     assert_eq!(server.get("/api/status").1["data"]["dead_letters"], 2);
     assert_eq!(server.get("/api/replays").1["data"], json!([]));
     disk.make_room();

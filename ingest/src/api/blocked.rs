@@ -135,9 +135,7 @@ impl Call<'_> {
     ) -> Result<Document, ApiError> {
         let mut all = self.blocked(workflow, trigger)?;
         all.sort_by_key(|blocked| blocked.hold.since);
-        let shown =
-            all.iter().take(BLOCKED_KEYS_SHOWN_MAX).map(|blocked| self.shown(blocked, workflow, trigger));
-        let shown = shown.collect::<Result<Vec<_>, _>>()?;
+        let shown = self.first_shown(&all, workflow, trigger)?;
         Ok(attributes.with("blocked_keys", shown).with("blocked_keys_count", all.len()))
     }
 
@@ -156,13 +154,8 @@ impl Call<'_> {
             };
             let here: Vec<_> =
                 all.iter().filter(|blocked| blocked.origin.as_ref().is_some_and(is_here)).collect();
-            let shown = here
-                .iter()
-                .take(BLOCKED_KEYS_SHOWN_MAX)
-                .map(|blocked| self.shown(blocked, workflow, trigger));
-            let (shown, count) = (shown.collect::<Result<Vec<_>, _>>()?, here.len());
-            partition["blocked_keys"] = Value::Array(shown);
-            partition["blocked_keys_count"] = count.into();
+            partition["blocked_keys_count"] = here.len().into();
+            partition["blocked_keys"] = Value::Array(self.first_shown(here, workflow, trigger)?);
         }
         Ok(())
     }
@@ -186,6 +179,16 @@ impl Call<'_> {
             }
         }
         Ok(found)
+    }
+
+    fn first_shown<'b>(
+        &self,
+        all: impl IntoIterator<Item = &'b Blocked>,
+        workflow: &Workflow,
+        trigger: &Trigger,
+    ) -> Result<Vec<Value>, ApiError> {
+        let first = all.into_iter().take(BLOCKED_KEYS_SHOWN_MAX);
+        first.map(|blocked| self.shown(blocked, workflow, trigger)).collect()
     }
 
     fn shown(&self, blocked: &Blocked, workflow: &Workflow, trigger: &Trigger) -> Result<Value, ApiError> {

@@ -20,6 +20,7 @@ use keyway_ingest::time;
 use keyway_storage::{
     block::Block,
     directory::{DataDir, Durability},
+    event::EventKind,
     key::Tag,
     log::Log,
     place::Offset,
@@ -141,15 +142,9 @@ impl Bench<'_> {
         let data = DataDir::open(&folder, 1).map_err(refuse)?;
         let mut store = data.open_shard(SHARD, Durability::Fsync, None).map_err(refuse)?;
         let (kinds, mut block) = (self.world.kinds()?, Block::new(SHARD));
-        let fill = |block: &mut Block, first: Offset| {
-            block.begin(first, time::now());
-            for kind in kinds.iter().cycle().take(batch as usize) {
-                block.push(kind);
-            }
-        };
         let mut plain = self.plain(batch)?;
         let mut append = || {
-            fill(&mut block, store.log.live().end);
+            fill_block(&mut block, store.log.live().end, &kinds, batch);
             store.log.append(&mut block).map(drop).map_err(refuse)
         };
         let mut write = || plain.write();
@@ -269,11 +264,16 @@ impl Bench<'_> {
 
     fn plain(&self, events: u64) -> Result<Plain, Failure> {
         let (kinds, mut block) = (self.world.kinds()?, Block::new(SHARD));
-        block.begin(Offset(0), time::now());
-        for kind in kinds.iter().cycle().take(events as usize) {
-            block.push(kind);
-        }
+        fill_block(&mut block, Offset(0), &kinds, events);
         Plain::new(self.folder, packed(&block.pack()))
+    }
+}
+
+/// Fills a block with so many events, of these kinds in turns.
+fn fill_block(block: &mut Block, first: Offset, kinds: &[EventKind], events: u64) {
+    block.begin(first, time::now());
+    for kind in kinds.iter().cycle().take(events as usize) {
+        block.push(kind);
     }
 }
 

@@ -58,8 +58,7 @@ pub fn import(flags: &ImportEvents, data_dir: Option<&Path>, out: &mut Printer) 
     if trailer.tails.iter().zip(target.tails()).any(|(wanted, tail)| tail < *wanted) {
         return Err(lines.wrong("its last line names events that are not in it"));
     }
-    progress.begin(target.tails().iter().map(|tail| tail.0).sum(), "events");
-    let (mut data, new, known) = target.close(&mut |done| progress.reach(done))?;
+    let (mut data, new, known) = target.close(&progress)?;
     // What came new may be open where it was, and must stay there.
     let has_its_routes = header.routes.is_some_and(|routes| routes == data.routes().to_text());
     let is_routed = new > 0 && !data.routes().is_plain() && !has_its_routes;

@@ -6,7 +6,12 @@
 use std::path::Path;
 
 use keyway_engine::refold::{Ends, Refold, RefoldError, Watcher};
-use keyway_storage::{directory::Store, log::Log, place::Offset, rows::Rows};
+use keyway_storage::{
+    directory::Store,
+    log::{EmbeddedLog, Log},
+    place::Offset,
+    rows::Rows,
+};
 use serde_json::json;
 
 use crate::{
@@ -47,10 +52,6 @@ pub fn events(store: &Store) -> u64 {
 
 /// Derives the rows of one shard anew, and returns how far they reach.
 pub fn derive(store: Store, what: What, pass: &mut dyn FnMut(u64) -> bool) -> Result<Offset, Failure> {
-    let failed = |error: RefoldError| match error {
-        RefoldError::Read(error) => Failure::Damaged(error.to_string()),
-        other => Failure::Failed(other.to_string()),
-    };
     let Store { log, state, views } = store;
     let clear = |mut rows: Rows| {
         rows.clear().map_err(|error| failed(error.into()))?;
@@ -58,11 +59,29 @@ pub fn derive(store: Store, what: What, pass: &mut dyn FnMut(u64) -> bool) -> Re
     };
     let state = (what != What::Views).then(|| clear(state)).transpose()?;
     let views = (what != What::State).then(|| clear(views)).transpose()?;
+    fold(&log, state, views, pass)?;
+    Ok(log.live().end)
+}
+
+/// Folds a shard's log up to its end; `pass` hears how many of its events are folded, and ends the work by false.
+pub fn fold(
+    log: &EmbeddedLog,
+    state: Option<Rows>,
+    views: Option<Rows>,
+    pass: &mut dyn FnMut(u64) -> bool,
+) -> Result<Refold, Failure> {
     let (reader, live) = (log.reader(), log.live());
     let mut refold = Refold::open(&reader, state, views).map_err(|error| failed(error.into()))?;
     let mut passing = Passing { first: live.first, pass };
     refold.run(&reader, Ends::both(live.end), &mut passing).map_err(failed)?;
-    Ok(live.end)
+    Ok(refold)
+}
+
+fn failed(error: RefoldError) -> Failure {
+    match error {
+        RefoldError::Read(error) => Failure::Damaged(error.to_string()),
+        other => Failure::Failed(other.to_string()),
+    }
 }
 
 struct Passing<'a> {

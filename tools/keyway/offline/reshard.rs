@@ -5,10 +5,7 @@
 
 use std::path::Path;
 
-use keyway_engine::{
-    refold::{Ends, Refold, RefoldError, Watcher},
-    reshard::{Holding, bound, open_replay},
-};
+use keyway_engine::reshard::{Holding, bound, open_replay};
 use keyway_ingest::time;
 use keyway_storage::{
     block::Block,
@@ -85,16 +82,11 @@ pub fn change(data: &mut DataDir, shards: u16, progress: &Progress) -> Result<Ch
     let stores = stores.collect::<Result<Vec<_>, _>>()?;
     progress.begin(stores.iter().map(rebuild::events).sum(), "events");
     for Store { log, state, views } in stores {
-        let (reader, live) = (log.reader(), log.live());
-        let mut refold = Refold::open(&reader, Some(state), Some(views)).map_err(damaged)?;
-        let mut passing = Passing { before, first: live.first, progress };
-        refold.run(&reader, Ends::both(live.end), &mut passing).map_err(|error| match error {
-            RefoldError::Read(error) => damaged(error),
-            other => Failure::Failed(other.to_string()),
-        })?;
-        before += live.len() as u64;
+        let refold =
+            rebuild::fold(&log, Some(state), Some(views), &mut |done| progress.reach(before + done))?;
+        before += log.live().len() as u64;
         let state = refold.state().expect("the state was folded");
-        holdings.push(Holding { log: reader.remembering(), state });
+        holdings.push(Holding { log: log.reader().remembering(), state });
         kept.push((log, refold));
     }
     if let Some(id) = open_replay(&holdings).map_err(damaged)? {
@@ -157,16 +149,4 @@ fn endow(log: &mut EmbeddedLog, shard: ShardId, events: &[EventKind]) -> Result<
 
 fn damaged(error: ReadError) -> Failure {
     Failure::Damaged(error.to_string())
-}
-
-struct Passing<'a> {
-    before: u64,
-    first: Offset,
-    progress: &'a Progress,
-}
-
-impl Watcher for Passing<'_> {
-    fn pass(&mut self, next: Offset) -> bool {
-        self.progress.reach(self.before + next.0.saturating_sub(self.first.0))
-    }
 }

@@ -196,7 +196,7 @@ impl Raw<'_> {
         out.write_all(b"],\"key\":")?;
         write_text(out, key)?;
         out.write_all(b",\"offset\":")?;
-        // In pieces: to format them costs more than all else that is done with a small message here.
+        // In pieces: formatting them took an eighth of a consumer's time.
         serde_json::to_writer(&mut *out, &self.offset)?;
         out.write_all(b",\"partition\":")?;
         serde_json::to_writer(&mut *out, &self.partition)?;

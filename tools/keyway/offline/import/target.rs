@@ -10,9 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use keyway_engine::refold::{Ends, Refold, RefoldError, Watcher};
 use keyway_storage::{
-    directory::{DataDir, Durability, Manifest},
+    directory::{DataDir, Durability, Manifest, Store},
     error::OpenError,
     event::Event,
     line::{BaseRow, Header},
@@ -22,7 +21,10 @@ use keyway_storage::{
 };
 
 use super::filling::Filling;
-use crate::{failure::Failure, offline};
+use crate::{
+    failure::Failure,
+    offline::{self, progress::Progress, rebuild},
+};
 
 /// A data dir that is filled.
 pub struct Target {
@@ -117,18 +119,13 @@ impl Target {
     }
 
     /// Derives the rows from what came; returns it with how many events were new, and how many were there before.
-    pub fn close(self, pass: &mut dyn FnMut(u64) -> bool) -> Result<(DataDir, u64, u64), Failure> {
+    pub fn close(self, progress: &Progress) -> Result<(DataDir, u64, u64), Failure> {
         let (tails, mut before) = (self.tails(), 0);
-        for store in self.shards.into_iter().map(Filling::into_store) {
-            let (log, end) = (store.log.reader(), store.log.live().end);
-            let refold = Refold::open(&log, Some(store.state), Some(store.views));
-            let mut refold = refold.map_err(|error| Failure::Damaged(error.to_string()))?;
-            let mut passing = Passing { before, pass };
-            before += end.0;
-            refold.run(&log, Ends::both(end), &mut passing).map_err(|error| match error {
-                RefoldError::Read(error) => Failure::Damaged(error.to_string()),
-                other => Failure::Failed(other.to_string()),
-            })?;
+        let stores: Vec<Store> = self.shards.into_iter().map(Filling::into_store).collect();
+        progress.begin(stores.iter().map(rebuild::events).sum(), "events");
+        for Store { log, state, views } in stores {
+            rebuild::fold(&log, Some(state), Some(views), &mut |done| progress.reach(before + done))?;
+            before += log.live().len() as u64;
         }
         self.data.note_tails(&tails).map_err(|error| failed(self.data.path(), &error))?;
         let data = match self.place {
@@ -169,15 +166,4 @@ fn put_in_place(data: DataDir, place: &Path) -> Result<DataDir, Failure> {
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::Failed(format!("{}: {error}", path.display()))
-}
-
-struct Passing<'a> {
-    before: u64,
-    pass: &'a mut dyn FnMut(u64) -> bool,
-}
-
-impl Watcher for Passing<'_> {
-    fn pass(&mut self, next: Offset) -> bool {
-        (self.pass)(self.before + next.0)
-    }
 }
