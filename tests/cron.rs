@@ -56,9 +56,13 @@ struct Clock {
 }
 
 impl Clock {
-    /// One that shows the 52nd second of a minute: time to start, and little to wait.
-    fn near_the_end_of_a_minute() -> Self {
-        Self { ahead: (60 + 52 - Self { ahead: 0 }.second() % 60) % 60 }
+    const REAL: Self = Self { ahead: 0 };
+    /// Time to start before the minute ends, and little to wait.
+    const NEAR_THE_END: u64 = 54;
+
+    /// The one that shows this second of a minute when this one shows what it does now.
+    fn moved_to(self, second: u64) -> Self {
+        Self { ahead: self.ahead + (60 + second - self.second() % 60) % 60 }
     }
 
     fn second(self) -> u64 {
@@ -95,10 +99,14 @@ fn ask(server: &Keyway, line: &[&str]) -> Value {
 fn a_tick_is_made_once_over_a_crash_on_both_sides_of_its_minute() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("project.yaml"), PROJECT).unwrap();
-    let clock = Clock::near_the_end_of_a_minute();
+    let clock = Clock::REAL.moved_to(5);
     let server = clock.start(home.path(), &[]);
     shown_in_words(&server);
     set_by_hand(&server);
+    server.kill();
+
+    let clock = clock.moved_to(Clock::NEAR_THE_END);
+    let server = clock.start(home.path(), &[]);
     eventually("the minute is nearly over", || clock.second() % 60 >= 57);
     let boundary = (clock.second() / 60 + 1) * 60;
     let before = ticks(&server);
@@ -214,8 +222,7 @@ struct Warning {
 
 impl Warning {
     /// `ca` is what the mail server's certificate may be signed by.
-    fn start(clock: Clock, real: Real, ca: tls::Pair) -> Self {
-        let mail = RealMailServer::start(real);
+    fn start(mail: RealMailServer, ca: tls::Pair) -> Self {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("ca.pem"), ca.chain).unwrap();
         let large = PROJECT.replace("n: (state.n || 0) + 1", "s: 'x'.repeat(9993)");
@@ -225,6 +232,7 @@ impl Warning {
             home.path().join("ca.pem").display()
         );
         fs::write(home.path().join("project.yaml"), format!("{large}{email}")).unwrap();
+        let clock = Clock::REAL.moved_to(Clock::NEAR_THE_END);
         let server = clock.start(home.path(), &[("SMTP_URL", &mail.url)]);
         Self { home, server, mail }
     }
@@ -272,15 +280,13 @@ impl Warning {
 
 #[test]
 fn the_warning_of_a_large_cursor_reaches_real_mail_servers_over_tls_and_a_login() {
-    let clock = Clock::near_the_end_of_a_minute();
-    let started = Warning::start(clock, Real::StartTls, tls::FIRST);
-    let implicit = Warning::start(clock, Real::Implicit, tls::FIRST);
-    let refused = Warning::start(clock, Real::Refuse, tls::FIRST);
-    let unsigned = Warning::start(clock, Real::Implicit, tls::SECOND);
-    let absent = Warning::start(clock, Real::StartTls, tls::FIRST);
-    absent.mail.end();
-    eventually("the minute is nearly over", || clock.second() % 60 >= 57);
-    eventually("the minute begins", || !ticks(&started.server).is_empty());
+    let started = Warning::start(RealMailServer::start(Real::StartTls), tls::FIRST);
+    let implicit = Warning::start(RealMailServer::start(Real::Implicit), tls::FIRST);
+    let refused = Warning::start(RealMailServer::start(Real::Refuse), tls::FIRST);
+    let unsigned = Warning::start(RealMailServer::start(Real::Implicit), tls::SECOND);
+    let gone = RealMailServer::start(Real::StartTls);
+    gone.end();
+    let absent = Warning::start(gone, tls::FIRST);
     started.told();
     implicit.told();
     refused.not_told("550");
