@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "executor/rehearsal.rs"]
+#[path = "engine/executor/rehearsal.rs"]
 #[allow(dead_code)]
 mod rehearsal;
 

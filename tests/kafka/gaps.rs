@@ -96,6 +96,10 @@ fn a_gap_stops_a_trigger_that_says_so_until_it_says_otherwise() {
     let server = setting.start(home.path(), &[]);
     eventually("it stopped", || trigger(&server)["state"] == "failing");
     assert!(error(&server).contains("on_gap"), "{}", error(&server));
+    // It stays in sight where it stopped.
+    eventually("what waits behind the gap is counted", || trigger(&server)["partitions"][0]["lag"] == 7);
+    let partition = trigger(&server)["partitions"][0].clone();
+    assert_eq!((&partition["position"], &partition["paused"]), (&json!(3), &json!(true)));
     has_orders(&server, 3);
     go_on(&server, &setting, home.path());
     has_orders(&server, 7);

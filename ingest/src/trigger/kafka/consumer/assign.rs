@@ -3,7 +3,10 @@
 //! Invariant: the log knows where a partition begins before anything of it is read. The topic is noted last, so that after a
 //! crash in between the others still begin by the trigger's policy.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, bounded};
 use keyway_engine::{command::Move, route::Route, stats::Health, view::stream};
@@ -47,6 +50,14 @@ struct Begin {
     epoch: Option<i32>,
 }
 
+/// What is found of a partition.
+enum Placed {
+    /// It is read from here, once the log knows this.
+    Reads(Begin, Option<Move>),
+    /// It is not read: a gap is before what is due, and the trigger stops at gaps.
+    Stops(Begin),
+}
+
 /// The number of a stream that is due, since when, and on which shard.
 type Due = (u64, Timestamp, ShardId);
 
@@ -78,11 +89,22 @@ impl Consumer {
         self.leader = self.leader_of(partitions)?;
         self.ids = self.topic_ids(partitions)?;
         let (mut begins, mut moves, mut is_moved) = (Vec::new(), Vec::new(), Vec::new());
+        let mut is_halted = false;
         for partition in partitions {
-            let (begin, order) = self.place(partition)?;
+            let (begin, order) = match self.place(partition)? {
+                Placed::Reads(begin, order) => (begin, order),
+                Placed::Stops(begin) => {
+                    is_halted = true;
+                    (begin, None)
+                }
+            };
             is_moved.push(order.is_some());
             moves.extend(order.map(|order| (begin.owner, order)));
             begins.push(begin);
+        }
+        if is_halted {
+            self.status.hold_all(begins.iter().map(|begin| self.track(begin)).collect());
+            return Err(Unread::Halted);
         }
         self.note_all(moves)?;
         for (begin, is_moved) in begins.iter().zip(is_moved) {
@@ -90,13 +112,11 @@ impl Consumer {
         }
         self.note_topics()?;
         let mut list = TopicPartitionList::new();
-        let mut tracks = Vec::new();
-        for Begin { partition: (topic, number), stream, owner, offset, .. } in &begins {
+        for Begin { partition: (topic, number), offset, .. } in &begins {
             self.queue.forward(topic, *number);
             add(&mut list, topic, *number, *offset);
-            tracks.push(Track::new(self.plan.trigger, (topic, *number), stream, *owner, *offset, &self.bell));
         }
-        self.status.assign(tracks);
+        self.status.assign(begins.iter().map(|begin| self.track(begin)).collect());
         if let Err(error) = self.client.assign(&list) {
             return Err(self.unread(error.rdkafka_error_code(), "partitions cannot be assigned"));
         }
@@ -104,6 +124,10 @@ impl Consumer {
         tracing::info!(trigger = %trigger(&self.plan), partitions = begins.len(), "Kafka: reading");
         self.status.set_running();
         Ok(())
+    }
+
+    fn track(&self, Begin { partition: (topic, number), stream, owner, offset, .. }: &Begin) -> Arc<Track> {
+        Track::new(self.plan.trigger, (topic, *number), stream, *owner, *offset, &self.bell)
     }
 
     /// Has brokers asked, before anything is read, whether they still have what was read. librdkafka does so by itself where a
@@ -176,7 +200,7 @@ impl Consumer {
     }
 
     /// Finds where a partition is read from, and what the log must know of it before.
-    fn place(&self, partition: &Partition) -> Result<(Begin, Option<Move>), Unread> {
+    fn place(&self, partition: &Partition) -> Result<Placed, Unread> {
         let (topic, number) = partition;
         let id = self.ids.iter().find(|(known, _)| known == topic).map_or(NO_ID, |(_, id)| id.as_str());
         let stream = format!("{topic}/{id}/{number}");
@@ -209,36 +233,32 @@ impl Consumer {
             Start::Due(next) if is_named || due.is_some_and(|(_, shard)| shard != owner) => {
                 (next, MoveReason::Owned)
             }
-            Start::Due(offset) => return Ok((begin(offset, epoch), None)),
+            Start::Due(offset) => return Ok(Placed::Reads(begin(offset, epoch), None)),
             Start::Move(next, reason) => (next, reason),
             Start::Time(millis, reason) => (self.offset_at(partition, millis, high)?, reason),
         };
-        self.tell(partition, &known, next, reason)?;
+        if self.tell(partition, &known, next, reason) {
+            return Ok(Placed::Stops(begin(offset.unwrap_or(next), None)));
+        }
         let order = Move { trigger: self.plan.trigger, stream: stream.as_str().into(), next, reason };
-        Ok((begin(next, None), Some(order)))
+        Ok(Placed::Reads(begin(next, None), Some(order)))
     }
 
-    /// Tells people of a gap, and stops before it if they said so.
-    fn tell(
-        &self,
-        (topic, number): &Partition,
-        known: &Known,
-        next: u64,
-        reason: MoveReason,
-    ) -> Result<(), Unread> {
+    /// Tells people of a gap, and whether the trigger stops before it, as they said.
+    fn tell(&self, (topic, number): &Partition, known: &Known, next: u64, reason: MoveReason) -> bool {
         let sentence = sentence(topic, *number, known.due, next, reason, known.heard);
-        let Some(sentence) = sentence else { return Ok(()) };
+        let Some(sentence) = sentence else { return false };
         tracing::warn!(trigger = %trigger(&self.plan), %sentence, "Kafka");
         self.client.context().warn(Concern::Gap, &sentence);
         match self.plan.settings.on_gap {
             OnGap::Continue => {
                 self.status.note(sentence, time::now());
-                Ok(())
+                false
             }
             OnGap::Stop => {
                 let stopped = "The trigger stopped, as `on_gap: stop` says: set it to `continue` to go on.";
                 self.status.halt(format!("{sentence} {stopped}"), time::now());
-                Err(Unread::Halted)
+                true
             }
         }
     }

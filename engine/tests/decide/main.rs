@@ -1,7 +1,0 @@
-//! What is decided, event by event: two triggers of one workflow, one of which blocks keys.
-
-#![allow(clippy::unwrap_used)]
-
-mod lane;
-mod warning;
-mod world;
