@@ -3,8 +3,10 @@
 //! Invariant: after a failed write or sync nothing is appended any more until the process starts again, because
 //! nobody knows what the disk holds. A full disk is noticed before anything is written, so it never comes to that.
 
+mod ffi;
 mod freeing;
 mod shrink;
+mod smoothing;
 mod worker;
 
 use std::{
@@ -32,6 +34,7 @@ use crate::{
     place::{Offset, ShardId, Span},
 };
 use shrink::Shrinker;
+use smoothing::Smoothing;
 use worker::Worker;
 
 /// Most bytes of one value, a block with its table, that brings no project file.
@@ -57,6 +60,7 @@ pub struct EmbeddedLog {
     room_bytes: u64,
     shrinker: Shrinker,
     _freeing: Option<Worker>,
+    _smoothing: Option<Smoothing>,
     /// Where `live` begins, for readers.
     dense: Arc<AtomicU64>,
     manifest: Arc<ManifestFile>,
@@ -112,6 +116,7 @@ impl EmbeddedLog {
             room_bytes,
             shrinker,
             _freeing: freeing::start(keyspaces.to_vec()),
+            _smoothing: Smoothing::start(keyspaces),
             dense,
             manifest,
         })

@@ -12,6 +12,7 @@ const UNSAFE_FILES: &[&str] = &[
     "engine/src/executor/sandbox/heap.rs",
     "engine/src/executor/sandbox/machine.rs",
     "ingest/src/trigger/kafka/ffi.rs",
+    "storage/src/log/embedded/ffi.rs",
     "tests/kafka/native.rs",
 ];
 
