@@ -136,7 +136,7 @@ impl DataDir {
     /// What is wrong with the files of a shard that is not open. Reads all of them, changes none.
     pub fn inspect(&self, shard: ShardId) -> Result<Vec<Fault>, OpenError> {
         let path = self.shard_path(shard);
-        let mut faults = journal::check(&path, Strictness::Verify)?;
+        let mut faults = journal::check(&path, Strictness::Verify)?.faults;
         faults.extend(tree::check_files(&path)?);
         Ok(faults)
     }
@@ -251,17 +251,22 @@ fn damaged(path: &Path, error: &crate::error::ReadError) -> OpenError {
     OpenError::Damaged { path: path.to_path_buf(), how: error.to_string() }
 }
 
-/// Refuses what the store would cut off or trip over.
+/// Refuses what the store would cut off or trip over, and cuts off what a power cut tore.
 fn check_files(database: &Path, durability: Durability) -> Result<(), OpenError> {
     let mut faults = tree::check(database)?;
+    let mut torn = None;
     // Without syncs a power cut may leave any hole.
     if durability == Durability::Fsync {
-        faults.extend(journal::check(database, Strictness::Start)?);
+        let found = journal::check(database, Strictness::Start)?;
+        faults.extend(found.faults);
+        torn = found.torn;
     }
-    match faults.into_iter().next() {
-        Some(Fault { path, how }) => Err(OpenError::Damaged { path, how }),
-        None => Ok(()),
+    if let Some(Fault { path, how }) = faults.into_iter().next() {
+        return Err(OpenError::Damaged { path, how });
     }
+    let Some((path, at)) = torn else { return Ok(()) };
+    tracing::warn!(journal = %path.display(), at, "a power cut tore the last turn, of which nobody was told: it is cut off");
+    journal::cut(&path, at).map_err(|source| OpenError::Io { path, source })
 }
 
 /// Makes a data dir beside its place, whole and synced, and renames it into its place.

@@ -1,7 +1,8 @@
 //! The journals of a database, read before the store reads them.
 //!
-//! Invariant: nothing is changed here. The store cuts a journal off where it can no longer read it (as of fjall 3.1),
-//! whether a crash left it so or the disk lost a bit; here the two are told apart while both can still be seen.
+//! Invariant: checking changes nothing. The store cuts a journal off where it can no longer read it (as of fjall 3.1),
+//! whether a crash left it so or the disk lost a bit; here the two are told apart while both can still be seen. It refuses
+//! a turn of which a power cut left all but some sectors: that is cut off here.
 //!
 //! A journal is a row of batches, then zeros. A batch: tag 1, number of items u32, sequence number u64; items, each
 //! with tag 2, type u8, compression u8, keyspace u64, bytes of key u16, of value u32, of value as stored u32, key,
@@ -39,6 +40,9 @@ const PLAIN: u8 = 0;
 /// Turns behind a hole that prove that the hole was durable once: the second is written after the first was synced.
 const TURNS_PROVING_DAMAGE: usize = 2;
 
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
 /// How strictly a journal is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Strictness {
@@ -48,19 +52,38 @@ pub enum Strictness {
     Verify,
 }
 
-/// What is wrong with the journals of a database.
-pub fn check(database: &Path, strictness: Strictness) -> Result<Vec<Fault>, OpenError> {
+/// What a look at the journals of a database finds.
+#[derive(Default)]
+pub struct Found {
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+    /// The journal whose last turn lacks sectors, and where that turn begins.
+    pub torn: Option<(PathBuf, u64)>,
+}
+
+/// Looks at the journals of a database.
+pub fn check(database: &Path, strictness: Strictness) -> Result<Found, OpenError> {
     let journals = journals(database)?;
-    let (mut faults, mut sequences, mut turns) = (Vec::new(), Sequences::default(), Turns::new(&journals));
+    let (mut found, mut sequences, mut turns) =
+        (Found::default(), Sequences::default(), Turns::new(&journals));
     for (index, (_, path)) in journals.iter().enumerate() {
         let io = |source| OpenError::Io { path: path.clone(), source };
         let rest = Tape::open(path).and_then(|mut tape| tape.rest(&mut sequences, &mut turns)).map_err(io)?;
         let is_active = index + 1 == journals.len();
         if let Some(how) = rest.fault(is_active, strictness) {
-            faults.push(Fault { path: path.clone(), how });
+            found.faults.push(Fault { path: path.clone(), how });
+        } else if rest.lacks_sector {
+            found.torn = Some((path.clone(), rest.at));
         }
     }
-    Ok(faults)
+    Ok(found)
+}
+
+/// Cuts a torn turn off a journal: nobody was told of it.
+pub fn cut(path: &Path, at: u64) -> io::Result<()> {
+    let journal = File::options().write(true).open(path)?;
+    journal.set_len(at)?;
+    journal.sync_all()
 }
 
 /// The journals by their numbers; the last one is written to.
@@ -94,6 +117,8 @@ struct Rest {
     turns: usize,
     /// Whether a turn is missing before one of them.
     lacks_turn: bool,
+    /// Whether a sector of it was never written: a journal is made of zeros, and a lost bit leaves the others.
+    lacks_sector: bool,
 }
 
 impl Rest {
@@ -268,7 +293,22 @@ impl Tape {
             }
             self.seek(end)?;
         }
+        rest.lacks_sector = rest.any && self.lacks_sector(begin)?;
         Ok(rest)
+    }
+
+    /// Whether a whole sector of zeros comes before the last byte that is none.
+    fn lacks_sector(&mut self, from: u64) -> io::Result<bool> {
+        self.seek(from.next_multiple_of(SECTOR_BYTES as u64))?;
+        let (mut sector, mut is_after_zeros) = ([0; SECTOR_BYTES], false);
+        while self.reader.read_exact(&mut sector).is_ok() {
+            let is_zero = sector == [0; SECTOR_BYTES];
+            if is_after_zeros && !is_zero {
+                return Ok(true);
+            }
+            is_after_zeros |= is_zero;
+        }
+        Ok(false)
     }
 
     /// Reads a batch. What cannot be one is broken; an error is only one of the system.

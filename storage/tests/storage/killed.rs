@@ -28,6 +28,10 @@ const STEP: usize = 7;
 /// Bodies that the journal has as they are, and those that it packs.
 const BODIES: [usize; 2] = [60, 9_000];
 
+/// Bodies of a turn of nearly a page, which the journal has as they are.
+const PAGE_BODY_BYTES: usize = 1_800;
+const SECTOR_BYTES: usize = 512;
+
 /// What was written to the journal, in its order.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Part {
@@ -201,6 +205,27 @@ fn blocks_that_are_written_anew_prove_nothing() {
         assert_eq!(killed.with_hole_in(4), (true, Ok(8)));
         assert!(killed.with_hole_in(3).1.is_err());
     }
+}
+
+#[test]
+fn a_turn_that_lacks_sectors_after_a_power_cut_is_cut_off_and_one_that_lost_a_bit_is_refused() {
+    let killed = Killed::after(&[Part::Turn; 4], PAGE_BODY_BYTES);
+    let sector_of = |part: usize| (killed.parts[part].1.start / SECTOR_BYTES + 2) * SECTOR_BYTES;
+    let without = |part: usize, sectors: usize| {
+        let (mut journal, at) = (killed.journal.clone(), sector_of(part));
+        journal[at..at + sectors * SECTOR_BYTES].fill(0);
+        killed.with(&journal)
+    };
+    for sectors in [1, 3] {
+        assert_eq!(without(3, sectors), (true, Ok(6)));
+        // That one was synced before the next was written.
+        assert!(without(2, sectors).1.is_err());
+    }
+    let mut journal = killed.journal.clone();
+    journal[sector_of(3)] ^= 1;
+    let (is_found, end) = killed.with(&journal);
+    assert!(is_found);
+    assert!(end.is_err());
 }
 
 #[test]
