@@ -113,13 +113,6 @@ impl Status {
         }
     }
 
-    /// The same of what is assigned and was never read.
-    pub fn hold_all(&self, held: Vec<Arc<Track>>) {
-        let mut seen = self.lock();
-        seen.tracks = Arc::default();
-        seen.held = Arc::new(held);
-    }
-
     /// What is assigned, or was and is to be taken up again.
     fn in_sight(&self) -> Vec<Arc<Track>> {
         let seen = self.lock();

@@ -91,9 +91,12 @@ impl Consumer {
         let (mut begins, mut moves, mut is_moved) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_halted = false;
         for partition in partitions {
-            let (begin, order) = match self.place(partition)? {
-                Placed::Reads(begin, order) => (begin, order),
-                Placed::Stops(begin) => {
+            let (begin, order) = match self.place(partition) {
+                // It stops, whatever is found of this one: nobody is to be told of the gap once more.
+                Err(_) if is_halted => break,
+                Err(unread) => return Err(unread),
+                Ok(Placed::Reads(begin, order)) => (begin, order),
+                Ok(Placed::Stops(begin)) => {
                     is_halted = true;
                     (begin, None)
                 }
@@ -103,7 +106,8 @@ impl Consumer {
             begins.push(begin);
         }
         if is_halted {
-            self.status.hold_all(begins.iter().map(|begin| self.track(begin)).collect());
+            self.status.assign(begins.iter().map(|begin| self.track(begin)).collect());
+            self.status.hold();
             return Err(Unread::Halted);
         }
         self.note_all(moves)?;
