@@ -1,5 +1,5 @@
-//! A block: encoded, decoded, and appended, against a plain file that takes the same bytes: packed, as the store's journal
-//! packs them.
+//! A block: encoded, decoded, and appended, against a plain file that takes the same bytes: packed, as the
+//! store has them.
 
 mod common;
 
@@ -16,8 +16,6 @@ use keyway_storage::{
 };
 
 const SHARD: ShardId = ShardId(0);
-/// The journal packs values from this size on, as fjall does where it is not told otherwise.
-const PACKED_FROM_BYTES: usize = 4_096;
 
 fn received() -> EventKind {
     Received {
@@ -78,8 +76,6 @@ fn appends(bench: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("plain file, packed", count), &count, |bencher, count| {
             fill(&mut block, Offset(0), &event, *count);
             let bytes = block.pack();
-            let bytes =
-                if bytes.len() < PACKED_FROM_BYTES { bytes.to_vec() } else { lz4_flex::compress(&bytes) };
             bencher.iter(|| {
                 file.write_all(&bytes).expect("the write succeeds");
                 file.sync_data().expect("the sync succeeds");

@@ -3,18 +3,22 @@
 //! Layout, all integers little-endian (`FORMAT.md` has the same table):
 //!
 //! ```text
-//! 0   4  magic "KWB1"            24  4  bytes of the archives
+//! 0   4  magic "KWB1" or "KWB2"  24  4  bytes of the archives
 //! 4   1  shard                   28  4  zero
 //! 5   3  zero                    32  8  xxh3-64 of the block with this field zero
 //! 8   8  first offset            40  8 x count  table: kind u8, schema u8, zero u16, end u32
 //! 16  8  time, microseconds      ..  archives, one after the other
 //! ```
-//! The count stands in bytes 28..32. An archive's bytes are `end` of the entry before it to its own `end`.
+//! The count stands in bytes 28..32. An archive's bytes are `end` of the entry before it to its own `end`. In "KWB2" one lz4
+//! block of the archives stands in their place.
 
 mod codec;
+mod packer;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
+
+use packer::Packer;
 
 use crate::{
     error::Damage,
@@ -24,6 +28,8 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"KWB1";
+/// The archives are packed.
+const MAGIC_PACKED: [u8; 4] = *b"KWB2";
 const HEADER_BYTES: usize = 40;
 const ENTRY_BYTES: usize = 8;
 const CHECKSUM: std::ops::Range<usize> = 32..40;
@@ -36,12 +42,14 @@ pub struct Block {
     at: Timestamp,
     table: Vec<u8>,
     archives: Vec<u8>,
+    packer: Packer,
 }
 
 impl Block {
     /// An empty block of this shard.
     pub fn new(shard: ShardId) -> Self {
-        Self { shard, first: Offset(0), at: Timestamp(0), table: Vec::new(), archives: Vec::new() }
+        let (first, at) = (Offset(0), Timestamp(0));
+        Self { shard, first, at, table: Vec::new(), archives: Vec::new(), packer: Packer::default() }
     }
 
     /// Empties the block for the turn at `at`, whose first event gets the offset `first`.
@@ -51,6 +59,7 @@ impl Block {
         self.table.clear();
         self.archives.clear();
         self.archives.shrink_to(BLOCK_KEPT_BYTES_MAX);
+        self.packer.shrink();
     }
 
     /// Adds an event and returns its offset.
@@ -79,6 +88,11 @@ impl Block {
         self.archives.len()
     }
 
+    /// Bytes of the whole block so far, unpacked.
+    pub fn whole_bytes(&self) -> usize {
+        HEADER_BYTES + self.table.len() + self.archives.len()
+    }
+
     /// The offsets of the events.
     pub fn span(&self) -> Span {
         Span { first: self.first, end: self.next() }
@@ -95,22 +109,31 @@ impl Block {
     }
 
     /// The value for the log.
-    pub fn pack(&self) -> Bytes {
+    pub fn pack(&mut self) -> Bytes {
         assert!(!self.is_empty());
-        let mut packed = Vec::with_capacity(HEADER_BYTES + self.table.len() + self.archives.len());
-        packed.extend_from_slice(&MAGIC);
-        packed.extend_from_slice(&[self.shard.0, 0, 0, 0]);
-        packed.extend_from_slice(&self.first.0.to_le_bytes());
-        packed.extend_from_slice(&self.at.0.to_le_bytes());
-        packed.extend_from_slice(&(self.archives.len() as u32).to_le_bytes());
-        packed.extend_from_slice(&(self.len() as u32).to_le_bytes());
-        packed.extend_from_slice(&[0; 8]);
-        packed.extend_from_slice(&self.table);
-        packed.extend_from_slice(&self.archives);
-        let checksum = checksum_of(&packed);
-        packed[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
-        packed.into()
+        let (magic, stored) = match self.packer.pack(&self.archives) {
+            Some(packed) => (MAGIC_PACKED, packed),
+            None => (MAGIC, self.archives.as_slice()),
+        };
+        let mut value = Vec::with_capacity(HEADER_BYTES + self.table.len() + stored.len());
+        value.extend_from_slice(&magic);
+        value.extend_from_slice(&[self.shard.0, 0, 0, 0]);
+        value.extend_from_slice(&self.first.0.to_le_bytes());
+        value.extend_from_slice(&self.at.0.to_le_bytes());
+        value.extend_from_slice(&(self.archives.len() as u32).to_le_bytes());
+        value.extend_from_slice(&((self.table.len() / ENTRY_BYTES) as u32).to_le_bytes());
+        value.extend_from_slice(&[0; 8]);
+        value.extend_from_slice(&self.table);
+        value.extend_from_slice(stored);
+        let checksum = checksum_of(&value);
+        value[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        value.into()
     }
+}
+
+/// Whether a value of the log is one that versions before the fourth format do not know.
+pub fn is_packed(value: &[u8]) -> bool {
+    value.starts_with(&MAGIC_PACKED)
 }
 
 /// The archive of an event, as a block has it.
@@ -131,15 +154,19 @@ pub struct PackedBlock {
 }
 
 impl PackedBlock {
-    /// Checks a value of the log.
+    /// Checks a value of the log, and unpacks it.
     pub fn parse(shard: ShardId, value: Bytes) -> Result<Self, Damage> {
-        if value.len() < HEADER_BYTES || value[0..4] != MAGIC {
+        if value.len() < HEADER_BYTES || value[0..4] != MAGIC && !is_packed(&value) {
             return Err(Damage::new("block", "it does not begin like a block"));
         }
         let bytes = u32_at(&value, 24) as usize;
         let count = u32_at(&value, 28) as usize;
-        if count == 0 || count > BLOCK_EVENTS_MAX || value.len() != HEADER_BYTES + count * ENTRY_BYTES + bytes
-        {
+        let archives = HEADER_BYTES + count * ENTRY_BYTES;
+        let has_length = match is_packed(&value) {
+            true => value.len() > archives && bytes <= BLOCK_BYTES_MAX,
+            false => value.len() == archives + bytes,
+        };
+        if count == 0 || count > BLOCK_EVENTS_MAX || !has_length {
             return Err(Damage::new("block", "its length is not what its header says"));
         }
         if checksum_of(&value) != u64_at(&value, CHECKSUM.start) {
@@ -149,6 +176,10 @@ impl PackedBlock {
             return Err(Damage::new("block", "it belongs to another shard"));
         }
         let (first, at) = (Offset(u64_at(&value, 8)), Timestamp(u64_at(&value, 16)));
+        let value = match is_packed(&value) {
+            true => unpack(&value, archives, bytes)?,
+            false => value,
+        };
         Ok(Self { shard, first, at, count, value })
     }
 
@@ -162,9 +193,14 @@ impl PackedBlock {
         self.at
     }
 
-    /// How many bytes it has.
+    /// How many bytes it has, unpacked.
     pub fn bytes(&self) -> usize {
         self.value.len()
+    }
+
+    /// All of it, with its archives unpacked.
+    pub fn whole(&self) -> Bytes {
+        self.value.clone()
     }
 
     /// What kind an event is, without decoding it.
@@ -220,6 +256,17 @@ struct Entry {
     schema: u8,
     start: usize,
     end: usize,
+}
+
+/// The header and table of a packed block, and its archives behind them.
+fn unpack(value: &[u8], archives: usize, bytes: usize) -> Result<Bytes, Damage> {
+    let mut whole = Vec::with_capacity(archives + bytes);
+    whole.extend_from_slice(&value[..archives]);
+    whole.resize(archives + bytes, 0);
+    match packer::unpack(&value[archives..], &mut whole[archives..]) {
+        Some(()) => Ok(whole.into()),
+        None => Err(Damage::new("block", "its archives cannot be unpacked")),
+    }
 }
 
 fn checksum_of(packed: &[u8]) -> u64 {

@@ -16,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use fjall::{Database, Keyspace, KvSeparationOptions, PersistMode};
+use fjall::{CompressionType, Database, Keyspace, KvSeparationOptions, PersistMode};
 
 use crate::{
     disk,
@@ -218,11 +218,14 @@ fn open_database(path: &Path) -> Result<(Database, [Keyspace; 3]), fjall::Error>
         .cache_size(CACHE_BYTES)
         .max_journaling_size(JOURNALS_BYTES_MAX)
         .manual_journal_persist(true)
+        // Blocks come packed; see `block::packer`.
+        .journal_compression(CompressionType::None)
         .worker_threads(1)
         .open()?;
     // A file with anything in it that nobody needs is written anew without it when the log is shrunk.
     let separation = KvSeparationOptions::default()
         .separation_threshold(KV_SEPARATION_BYTES_MIN)
+        .compression(CompressionType::None)
         .staleness_threshold(0.0)
         .age_cutoff(1.0);
     let log_options =

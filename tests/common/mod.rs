@@ -11,6 +11,7 @@ pub mod keyway;
 pub mod kill;
 pub mod letters;
 pub mod mail;
+pub mod noise;
 pub mod preload;
 pub mod tls;
 pub mod wire;

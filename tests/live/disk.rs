@@ -11,6 +11,7 @@ use crate::common::{
     code,
     disk::Disk,
     keyway::{Keyway, eventually},
+    noise::noise,
     stderr, stdout, tool,
 };
 
@@ -111,16 +112,6 @@ fn a_replay_on_a_disk_that_fills_waits_for_room_and_takes_every_item_once() {
     assert_eq!(keyway.stop().code(), Some(0));
 }
 
-/// Text that does not get smaller by packing it.
-fn noise(seed: u64) -> String {
-    let mut state = seed + 1;
-    let letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'a' + (state >> 33) as u8 % 26)
-    };
-    std::iter::repeat_with(letter).take(100_000).collect()
-}
-
 #[test]
 fn a_disk_that_fills_during_a_cut_stops_it_and_with_room_it_goes_on() {
     let project = PROJECT.replace("name: disk", "name: disk\nhistory_retention_bytes: 6000000");
@@ -134,11 +125,13 @@ fn a_disk_that_fills_during_a_cut_stops_it_and_with_room_it_goes_on() {
     for killed in [false, true] {
         let before = retained(&keyway, "cut_work_orders");
         eventually("something is being cut", || {
-            assert!(is(&post_note(&keyway, &noise(seeds.next().unwrap())), 200));
+            assert!(is(&post_note(&keyway, &noise(seeds.next().unwrap(), 100_000)), 200));
             retained(&keyway, "cut_work_orders") > before
         });
         disk.fill();
-        eventually("the disk is full", || is(&post_note(&keyway, &noise(seeds.next().unwrap())), 503));
+        eventually("the disk is full", || {
+            is(&post_note(&keyway, &noise(seeds.next().unwrap(), 100_000)), 503)
+        });
         assert_eq!(keyway.get("/api/work_orders").0, 200, "reads go on");
         keyway = match killed {
             false => keyway,
@@ -150,7 +143,7 @@ fn a_disk_that_fills_during_a_cut_stops_it_and_with_room_it_goes_on() {
         disk.make_room();
         let events = retained(&keyway, "cut_events");
         eventually("it goes on", || {
-            let answer = post_note(&keyway, &noise(seeds.next().unwrap()));
+            let answer = post_note(&keyway, &noise(seeds.next().unwrap(), 100_000));
             is(&answer, 200) && retained(&keyway, "cut_events") > events
         });
     }

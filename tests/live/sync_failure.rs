@@ -14,6 +14,7 @@ use std::{
 
 use crate::common::{
     keyway::{Keyway, eventually},
+    noise::noise,
     preload, tool,
     wire::{self, JSON, answer},
 };
@@ -212,8 +213,7 @@ fn noted(home: &Path) -> Vec<bool> {
 
 /// JSON that hardly packs, and does not fit into the store's buffer.
 fn large() -> String {
-    let digits: String = (1..4_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_string()).collect();
-    format!("\"{digits}\"")
+    format!("\"{}\"", noise(7, 40_000))
 }
 
 #[test]

@@ -241,7 +241,7 @@ impl Shard {
             self.log.retire(self.log.live().first, &[span.first])?;
             return Ok(packed.bytes() as u64);
         }
-        let bytes = block.pack().len();
+        let bytes = block.whole_bytes();
         match self.log.rewrite(&mut block) {
             Ok(()) => {}
             // It is looked at again after the next start.

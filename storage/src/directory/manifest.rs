@@ -14,8 +14,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::routing;
 use crate::error::OpenError;
 
-/// The newest format that this version reads: data dirs of which history was cut.
-pub const FORMAT: u32 = 3;
+/// The newest format that this version reads: data dirs with blocks that are packed.
+pub const FORMAT: u32 = 4;
+/// The format of a data dir of which history was cut.
+const FORMAT_CUT: u32 = 3;
 /// The format of a data dir with routes of its own.
 const FORMAT_ROUTED: u32 = 2;
 /// The format of a data dir that never changed its number of shards.
@@ -23,6 +25,9 @@ const FORMAT_PLAIN: u32 = 1;
 const MAGIC: [u8; 4] = *b"KWM1";
 const MANIFEST_BYTES: usize = 56;
 const NAME: &str = "manifest";
+/// Bits of byte 10: routes count; from format 4 on also that history was cut.
+const ROUTED: u8 = 1;
+const CUT: u8 = 2;
 
 /// What a data dir is, fixed when it is made; shards may come to it, and history may go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +38,8 @@ pub struct Manifest {
     pub shards: u16,
     /// Whether the file `routes` counts.
     pub has_routes: bool,
+    /// Whether events may be gone from its logs.
+    pub is_cut: bool,
     /// The key behind its ids.
     pub id_key: [u8; 16],
     /// Its own UUID.
@@ -43,12 +50,7 @@ impl Manifest {
     /// What a new data dir is.
     pub fn new(shards: u16) -> Self {
         let (id_key, id) = (*Uuid::new_v4().as_bytes(), *Uuid::new_v4().as_bytes());
-        Self { format: FORMAT_PLAIN, shards, has_routes: false, id_key, id }
-    }
-
-    /// Whether events may be gone from its logs.
-    pub fn is_cut(&self) -> bool {
-        self.format >= FORMAT
+        Self { format: FORMAT_PLAIN, shards, has_routes: false, is_cut: false, id_key, id }
     }
 
     /// The bytes of the file.
@@ -57,8 +59,12 @@ impl Manifest {
         bytes[0..4].copy_from_slice(&MAGIC);
         bytes[4..8].copy_from_slice(&self.format.to_le_bytes());
         bytes[8..10].copy_from_slice(&self.shards.to_le_bytes());
-        // Format 2 says it by itself, and has a zero here.
-        bytes[10] = u8::from(self.has_routes && self.format > FORMAT_ROUTED);
+        // Formats 2 and 3 say by themselves what they are for.
+        bytes[10] = match self.format {
+            ..=FORMAT_ROUTED => 0,
+            FORMAT_CUT => ROUTED * u8::from(self.has_routes),
+            _ => (ROUTED * u8::from(self.has_routes)) | (CUT * u8::from(self.is_cut)),
+        };
         bytes[16..32].copy_from_slice(&self.id_key);
         bytes[32..48].copy_from_slice(&self.id);
         let checksum = xxh3_64(&bytes[..48]);
@@ -87,8 +93,9 @@ impl Manifest {
         }
         let field = |at: usize| -> [u8; 16] { bytes[at..at + 16].try_into().expect("sixteen bytes") };
         let shards = u16::from_le_bytes(bytes[8..10].try_into().expect("two bytes"));
-        let has_routes = format == FORMAT_ROUTED || bytes[10] == 1;
-        Ok(Self { format, shards, has_routes, id_key: field(16), id: field(32) })
+        let has_routes = format == FORMAT_ROUTED || bytes[10] & ROUTED != 0;
+        let is_cut = format == FORMAT_CUT || bytes[10] & CUT != 0;
+        Ok(Self { format, shards, has_routes, is_cut, id_key: field(16), id: field(32) })
     }
 }
 
@@ -115,6 +122,11 @@ impl ManifestFile {
 
     /// Says that events may be gone: versions that would find a hole refuse it from here on. Durable on return.
     pub fn note_cut(&self) -> io::Result<()> {
+        self.change(|now| Manifest { format: now.format.max(FORMAT_CUT), is_cut: true, ..now }).map(drop)
+    }
+
+    /// Says that blocks may be packed: versions that do not know them refuse it from here on. Durable on return.
+    pub fn note_packed(&self) -> io::Result<()> {
         self.change(|now| Manifest { format: FORMAT, ..now }).map(drop)
     }
 

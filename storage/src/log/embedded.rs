@@ -25,7 +25,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{BlockStore, Log, LogReader};
 use crate::{
-    block::{Block, PackedBlock},
+    block::{self, Block, PackedBlock},
     directory::ManifestFile,
     disk,
     error::{AppendError, Damage, OpenError, ReadError},
@@ -64,6 +64,8 @@ pub struct EmbeddedLog {
     /// Where `live` begins, for readers.
     dense: Arc<AtomicU64>,
     manifest: Arc<ManifestFile>,
+    /// Whether the manifest says that blocks may be packed.
+    is_packed: bool,
 }
 
 impl EmbeddedLog {
@@ -119,6 +121,7 @@ impl EmbeddedLog {
             _smoothing: Smoothing::start(keyspaces),
             dense,
             manifest,
+            is_packed: false,
         })
     }
 
@@ -126,9 +129,8 @@ impl EmbeddedLog {
     pub fn plant(&mut self, block: &mut Block) -> Result<(), AppendError> {
         assert_eq!(self.live, Span::default(), "what was cut is before all else");
         self.refuse_poisoned()?;
-        let value = block.pack();
-        self.find_room(value.len() as u64)?;
-        self.room_bytes -= value.len() as u64;
+        self.take_room(block)?;
+        let value = self.pack(block)?;
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
         batch.insert(&self.blocks, &*Key::new(Tag::Block).u64(block.span().first.0), value);
         batch.commit().map_err(|error| self.poison(error.to_string()))
@@ -161,10 +163,35 @@ impl EmbeddedLog {
 
     /// Before anything goes: from here on a version that would find a hole refuses the data dir.
     fn note_cut(&mut self) -> Result<(), AppendError> {
-        self.manifest.note_cut().map_err(|error| match error.kind() {
+        let noted = self.manifest.note_cut();
+        noted.map_err(|error| self.not_noted(&error))
+    }
+
+    /// What is written of a block. From the first packed one on a version that does not know them refuses the data dir.
+    fn pack(&mut self, block: &mut Block) -> Result<Bytes, AppendError> {
+        let value = block.pack();
+        if !self.is_packed && block::is_packed(&value) {
+            let noted = self.manifest.note_packed();
+            noted.map_err(|error| self.not_noted(&error))?;
+            self.is_packed = true;
+        }
+        Ok(value)
+    }
+
+    /// The manifest could not be written anew.
+    fn not_noted(&mut self, error: &io::Error) -> AppendError {
+        match error.kind() {
             io::ErrorKind::StorageFull => AppendError::Full { free_bytes: disk::free_bytes(&self.directory) },
             _ => self.poison(error.to_string()),
-        })
+        }
+    }
+
+    /// Room for a block as if it did not pack: what is promised before it is known is enough either way.
+    fn take_room(&mut self, block: &Block) -> Result<(), AppendError> {
+        let bytes = block.whole_bytes() as u64;
+        self.find_room(bytes)?;
+        self.room_bytes -= bytes;
+        Ok(())
     }
 
     /// Asks the disk only when the bytes that it last had are used up, not in every turn.
@@ -188,9 +215,8 @@ impl Log for EmbeddedLog {
         let span = block.span();
         assert_eq!(span.first, self.live.end, "offsets are dense");
         self.refuse_poisoned()?;
-        let value = block.pack();
-        self.find_room(value.len() as u64)?;
-        self.room_bytes -= value.len() as u64;
+        self.take_room(block)?;
+        let value = self.pack(block)?;
         if let Some(probe) = self.probe.clone()
             && let Err(cause) = probe.before_sync(span.end)
         {
@@ -208,7 +234,7 @@ impl Log for EmbeddedLog {
         let span = block.span();
         assert!(span.end <= self.live.end);
         self.refuse_poisoned()?;
-        let value = block.pack();
+        let value = self.pack(block)?;
         // Out of the reserve, if need be: what it makes room for is more than what it takes.
         let free_bytes = disk::free_bytes(&self.directory);
         if free_bytes < DISK_RESERVE_BYTES / 2 + value.len() as u64 {

@@ -17,6 +17,7 @@ use keyway_storage::{
     log::Log,
     place::{Offset, ShardId},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::block::block_of;
 use crate::{brief::brief, folder::copy};
@@ -25,7 +26,7 @@ const SHARD: ShardId = ShardId(0);
 const JOURNAL: &str = "shard-000/0.jnl";
 /// Every so many bytes one bit is flipped: a prime, so that all bits of a byte and all fields come up.
 const STEP: usize = 7;
-/// Bodies that the journal has as they are, and those that it packs.
+/// Bodies of blocks that the journal has as they are, and that it has packed.
 const BODIES: [usize; 2] = [60, 9_000];
 
 /// Bodies of a turn of nearly a page, which the journal has as they are.
@@ -98,8 +99,12 @@ fn used(path: &Path) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
+/// Its first bytes do not pack.
 fn event(offset: u64, body_bytes: usize) -> EventKind {
-    let filter = format!("{offset}{}", "x".repeat(body_bytes)).into_bytes();
+    let noise =
+        |at: usize| char::from(b'0' + (xxh3_64(&[at as u8, (at >> 8) as u8, offset as u8]) % 64) as u8);
+    let filling = (0..body_bytes).map(|at| if at < PAGE_BODY_BYTES { noise(at) } else { 'x' });
+    let filter = format!("{offset} {}", filling.collect::<String>()).into_bytes();
     ReplayStarted { id: [1; 16], filter: filter.into() }.into()
 }
 
@@ -128,7 +133,7 @@ fn end_of(path: &Path) -> Result<u64, String> {
         for read in block.unwrap().events(Offset(0)) {
             let EventKind::ReplayStarted(read) = read.unwrap().kind else { panic!("it was no such event") };
             let text = String::from_utf8(read.filter.to_vec()).unwrap();
-            assert_eq!(text.trim_end_matches('x'), end.to_string(), "what was never written");
+            assert_eq!(text.split(' ').next().unwrap(), end.to_string(), "what was never written");
             end += 1;
         }
     }

@@ -11,6 +11,7 @@ mod folder;
 mod killed;
 mod lines;
 mod packed;
+mod packing;
 mod recent;
 mod routes;
 mod store;

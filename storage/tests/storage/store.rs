@@ -103,10 +103,10 @@ fn a_newer_format_and_a_damaged_manifest_are_refused() {
         );
     }
     let mut newer = bytes.clone();
-    newer[4] = 4;
+    newer[4] = 5;
     std::fs::write(&manifest, &newer).unwrap();
     let error = DataDir::open(&path, 1).err().unwrap();
-    assert!(matches!(error, OpenError::TooNew { found: 4, known: 3 }), "{error}");
+    assert!(matches!(error, OpenError::TooNew { found: 5, known: 4 }), "{error}");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn what_a_good_checksum_covers_is_looked_at_all_the_same_before_it_is_used() {
 proptest! {
     #[test]
     fn a_changed_or_shortened_block_is_never_served(body in proptest::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        let block = block_of(40, &[received(&body), Opened { boot: 3 }.into()]);
+        let mut block = block_of(40, &[received(&body), Opened { boot: 3 }.into()]);
         let packed = block.pack().to_vec();
         let parsed = PackedBlock::parse(SHARD, Bytes::from(packed.clone())).unwrap();
         prop_assert_eq!(parsed.event(Offset(40)).unwrap().kind, received(&body));

@@ -5,14 +5,12 @@ use std::fs;
 use keyway_storage::event::TriggerId;
 use serde_json::{Value, json};
 
-use super::{
-    furnish::{KAFKA, MEASURES, PROJECT, TRIGGER, furnished, offline},
-    wipe::noise,
-};
+use super::furnish::{KAFKA, MEASURES, PROJECT, TRIGGER, furnished, offline};
 use crate::common::{
     disk::Disk,
     keyway::{Keyway, eventually},
     letters::{dead_letter, write_letters},
+    noise::noise,
 };
 
 /// What is left on the full disk: enough to begin, not to end.

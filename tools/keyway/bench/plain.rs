@@ -8,26 +8,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
+
 use crate::failure::Failure;
-
-/// The store's journal packs values from this size on, as fjall does where it is not told otherwise.
-const PACKED_FROM_BYTES: usize = 4_096;
-
-/// What the store's journal makes of a block: a disk that is to be held against it has to write no more.
-pub fn packed(block: &[u8]) -> Vec<u8> {
-    if block.len() < PACKED_FROM_BYTES { block.to_vec() } else { lz4_flex::compress(block) }
-}
 
 /// The file, and the bytes that it takes.
 pub struct Plain {
     path: PathBuf,
     file: File,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl Plain {
     /// A new file in this folder.
-    pub fn new(folder: &Path, bytes: Vec<u8>) -> Result<Self, Failure> {
+    pub fn new(folder: &Path, bytes: Bytes) -> Result<Self, Failure> {
         let path = folder.join("plain");
         let file = File::create(&path).map_err(|error| refuse(&path, &error))?;
         Ok(Self { path, file, bytes })

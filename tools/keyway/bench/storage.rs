@@ -30,7 +30,7 @@ use serde_json::json;
 
 use super::{
     begin, hand_over,
-    plain::{Plain, packed},
+    plain::Plain,
     progress::Progress,
     report::{Measure, Report, Step},
     workspace::Workspace,
@@ -265,7 +265,7 @@ impl Bench<'_> {
     fn plain(&self, events: u64) -> Result<Plain, Failure> {
         let (kinds, mut block) = (self.world.kinds()?, Block::new(SHARD));
         fill_block(&mut block, Offset(0), &kinds, events);
-        Plain::new(self.folder, packed(&block.pack()))
+        Plain::new(self.folder, block.pack())
     }
 }
 

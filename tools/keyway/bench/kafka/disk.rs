@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use keyway_ingest::time;
 use keyway_storage::{
-    block::Block,
+    block::{Block, PackedBlock},
     event::{EventKind, LaneId, Position, Received, TriggerId, WorkflowId},
     place::{Offset, ShardId},
 };
@@ -20,7 +20,7 @@ use crate::{
     bench::{
         load::{interval::Interval, template::Filling},
         measure::of_parts,
-        plain::{Plain, packed},
+        plain::Plain,
         report::Measure,
     },
     failure::Failure,
@@ -28,6 +28,7 @@ use crate::{
 
 /// How long it writes each of both.
 const WRITING: Duration = Duration::from_secs(3);
+const SHARD: ShardId = ShardId(0);
 /// A message's metadata without its topic.
 const REQUEST: &str =
     r#"{"headers":[],"key":"k-12345","offset":1234567,"partition":1,"ts":1764130000000,"topic":""}"#;
@@ -47,13 +48,10 @@ pub struct Disk {
 impl Disk {
     /// Writes and syncs blocks of so many messages.
     pub fn measure(folder: &Path, topic: &str, messages: u64, body_bytes: usize) -> Result<Self, Failure> {
-        let whole = block(topic, messages, body_bytes);
-        let packed = packed(&whole);
-        let sizes = format!(
-            "a block of {messages} messages has {} bytes, of which the store's journal makes {}",
-            whole.len(),
-            packed.len()
-        );
+        let packed = block(topic, messages, body_bytes);
+        let whole = PackedBlock::parse(SHARD, packed.clone()).expect("it is a block").whole();
+        let sizes =
+            format!("a block of {messages} messages has {} bytes, packed {}", whole.len(), packed.len());
         Ok(Self {
             packed: write_and_sync(folder, "plain file, packed, fdatasync", packed, messages)?,
             whole: write_and_sync(folder, "plain file, fdatasync", whole, messages)?,
@@ -62,7 +60,7 @@ impl Disk {
     }
 }
 
-fn write_and_sync(folder: &Path, name: &str, block: Vec<u8>, messages: u64) -> Result<Measure, Failure> {
+fn write_and_sync(folder: &Path, name: &str, block: Bytes, messages: u64) -> Result<Measure, Failure> {
     let mut plain = Plain::new(folder, block)?;
     let (begun, mut interval) = (Instant::now(), Interval::default());
     while begun.elapsed() < WRITING {
@@ -76,7 +74,7 @@ fn write_and_sync(folder: &Path, name: &str, block: Vec<u8>, messages: u64) -> R
     Ok(Measure { seconds, per_second: measure.events as f64 / seconds, samples: Vec::new(), ..measure })
 }
 
-fn block(topic: &str, messages: u64, body_bytes: usize) -> Vec<u8> {
+fn block(topic: &str, messages: u64, body_bytes: usize) -> Bytes {
     let (template, mut body) = (messages::template(), Vec::new());
     let mut received = |number| {
         template.fill(&Filling { number, key: "", bytes: body_bytes }, &mut body);
@@ -92,10 +90,10 @@ fn block(topic: &str, messages: u64, body_bytes: usize) -> Vec<u8> {
             replays: None,
         })
     };
-    let mut block = Block::new(ShardId(0));
+    let mut block = Block::new(SHARD);
     block.begin(Offset(0), time::now());
     for number in 0..messages {
         block.push(&received(number));
     }
-    block.pack().to_vec()
+    block.pack()
 }
