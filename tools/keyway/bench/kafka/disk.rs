@@ -1,6 +1,6 @@
 //! The disk by itself: blocks like those that the messages of a turn make, written to a plain file and synced one by one.
 //!
-//! Invariant: a block has the bytes of the log's own block of so many messages; packed, those that the store's journal has.
+//! Invariant: a block has the bytes of the log's own block of so many messages; packed, those that the store writes.
 
 use std::{
     path::Path,
