@@ -125,10 +125,10 @@ fn routes_and_cuts_come_in_either_order() {
     }
 }
 
-/// A copy of the fixture of format 3 in `home`.
-fn fixture(home: &Path) -> PathBuf {
+/// A copy of a fixture in `home`.
+pub fn fixture(home: &Path, name: &str) -> PathBuf {
     let path = home.join("data");
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-3"), &path);
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name), &path);
     // Folders that are empty in the fixture: git keeps none.
     for keyspace in fs::read_dir(path.join("shard-000/keyspaces")).unwrap() {
         let keyspace = keyspace.unwrap().path();
@@ -145,5 +145,5 @@ fn a_data_dir_of_the_third_format_opens_with_its_base_and_what_is_left() {
         return cut(&mut store);
     }
     let home = tempfile::tempdir().unwrap();
-    check(&fixture(home.path()));
+    check(&fixture(home.path(), "format-3"));
 }

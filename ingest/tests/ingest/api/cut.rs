@@ -231,12 +231,9 @@ fn a_log_that_is_too_large_loses_its_oldest_history_however_young_it_is() {
     world.apply(&PROJECT.replace("name: clinic", "name: clinic\nhistory_retention_bytes: 2000000"));
     let open = world.at(0).dead_letter(0, Some(b"two"), Reason::InvalidJson);
     // It does not get smaller by packing it.
-    let mut state = 1_u64;
-    let letter = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'a' + (state >> 33) as u8 % 26)
-    };
-    let body = format!("\"{}\"", std::iter::repeat_with(letter).take(50_000).collect::<String>());
+    let mut chance = Chance(1);
+    let letters = std::iter::repeat_with(|| char::from(b'a' + chance.below(26) as u8));
+    let body = format!("\"{}\"", letters.take(50_000).collect::<String>());
     let mut orders = Vec::new();
     for _ in 0..200 {
         world.pass(10 * SECOND);
