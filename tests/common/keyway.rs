@@ -22,6 +22,8 @@ const WAIT_SECONDS_MAX: u64 = 60;
 const LOOK_MS: u64 = 10;
 /// Largest answer that is read: a page with the largest input.
 const BODY_BYTES_MAX: u64 = 64 << 20;
+/// More than any request of a test has, but for its body, which needs no buffer.
+const BUFFER_BYTES: usize = 16 << 10;
 
 /// A running keyway.
 pub struct Keyway {
@@ -222,6 +224,8 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 /// A client that takes every status for an answer.
 pub fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+    // Zeros are written over both buffers for each request.
+    let config = config.input_buffer_size(BUFFER_BYTES).output_buffer_size(BUFFER_BYTES);
     config.timeout_global(Some(Duration::from_secs(WAIT_SECONDS_MAX))).build().into()
 }
 

@@ -15,6 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{SeekFrom as SystemSeek, seek},
+    io::Errno,
+};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Fault;
@@ -42,6 +46,9 @@ const TURNS_PROVING_DAMAGE: usize = 2;
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
+/// What is read of a journal in one go.
+const BUFFER_BYTES: usize = 64 << 10;
+static ZEROS: [u8; BUFFER_BYTES] = [0; BUFFER_BYTES];
 
 /// How strictly a journal is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -260,7 +267,7 @@ enum Step {
 
 impl Tape {
     fn open(path: &Path) -> io::Result<Self> {
-        let reader = BufReader::with_capacity(1 << 16, File::open(path)?);
+        let reader = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
         Ok(Self { reader, at: 0, scratch: Vec::new(), touched: Vec::new(), block: StoredBlock::default() })
     }
 
@@ -404,9 +411,13 @@ impl Tape {
             if length == 0 {
                 return Ok(false);
             }
-            // A journal is made with 64 MiB of zeros: they are passed over in large steps.
-            let is_zero = last == [0; 4] && buffer.iter().all(|byte| *byte == 0);
-            let mut read = if is_zero { length } else { 0 };
+            if last == [0; 4] && *buffer == ZEROS[..length] {
+                self.reader.consume(length);
+                self.at += length as u64;
+                self.seek_stored()?;
+                continue;
+            }
+            let mut read = 0;
             while read < length && last != MAGIC {
                 *any |= buffer[read] != 0;
                 last = [last[1], last[2], last[3], buffer[read]];
@@ -418,6 +429,17 @@ impl Tape {
                 return Ok(true);
             }
         }
+    }
+
+    /// Goes to the next byte that the disk has: a journal is made as a hole of 64 MiB, which reads as zeros.
+    fn seek_stored(&mut self) -> io::Result<()> {
+        let stored = match seek(self.reader.get_ref(), SystemSeek::Data(self.at)) {
+            Ok(stored) => stored,
+            Err(Errno::NXIO) => self.reader.get_ref().metadata()?.len(),
+            // A file system that does not know its holes: they are read.
+            Err(_) => self.at,
+        };
+        self.seek(stored)
     }
 
     fn seek(&mut self, at: u64) -> io::Result<()> {
