@@ -25,6 +25,8 @@ pub struct Views {
     rows: Rows,
     /// The sets that were looked at since the last commit: many events of a turn fall into the same few.
     sets: BTreeMap<Key, OpenSet>,
+    /// Work orders that came one after the other, and are not in their sets yet.
+    run: Option<OrderRun>,
     /// The last row that was copied of the base, while it is copied.
     restored: Option<Key>,
 }
@@ -36,10 +38,17 @@ struct OpenSet {
     now: Bitmap,
 }
 
+/// Work orders of one trigger, as they come in runs. Their sets were looked at.
+struct OrderRun {
+    trigger: TriggerId,
+    bucket: u64,
+    orders: Bitmap,
+}
+
 impl Views {
     /// Takes up the views that the rows hold.
     pub fn open(rows: Rows) -> Self {
-        Self { rows, sets: BTreeMap::new(), restored: None }
+        Self { rows, sets: BTreeMap::new(), run: None, restored: None }
     }
 
     /// The first event that the rows do not reflect.
@@ -49,6 +58,7 @@ impl Views {
 
     /// Commits what the events so far changed.
     pub fn commit(&mut self, watermark: Offset) -> Result<(), CommitError> {
+        self.end_run();
         for (key, set) in std::mem::take(&mut self.sets) {
             if set.now.is_empty() && !set.before.is_empty() {
                 self.rows.delete(key);
@@ -62,6 +72,7 @@ impl Views {
     /// Forgets what is not committed.
     pub fn discard(&mut self) {
         self.sets.clear();
+        self.run = None;
         self.restored = None;
         self.rows.discard();
     }
@@ -69,6 +80,7 @@ impl Views {
     /// Drops everything, so that it is derived anew.
     pub fn clear(&mut self) -> Result<(), CommitError> {
         self.sets.clear();
+        self.run = None;
         self.restored = None;
         self.rows.clear()
     }
@@ -118,10 +130,7 @@ impl Views {
     pub fn apply(&mut self, event: &Event) -> Result<(), ReadError> {
         let offset = event.place.offset;
         match &event.kind {
-            EventKind::Received(received) => {
-                self.insert(|bucket| by_trigger_key(ALL_TRIGGERS, bucket), offset)?;
-                self.insert(|bucket| by_trigger_key(received.trigger, bucket), offset)
-            }
+            EventKind::Received(received) => self.insert_order(received.trigger, offset),
             EventKind::DeadLettered(_) => self.insert(|bucket| Key::new(Tag::Letters).u64(bucket), offset),
             EventKind::DeadLetterClosed(closed) => {
                 let end = Bytes::copy_from_slice(&offset.0.to_le_bytes());
@@ -197,7 +206,33 @@ impl Views {
         Ok(())
     }
 
+    fn insert_order(&mut self, trigger: TriggerId, offset: Offset) -> Result<(), ReadError> {
+        let bucket = Bitmap::bucket(offset);
+        if let Some(run) = &mut self.run
+            && (run.trigger, run.bucket) == (trigger, bucket)
+        {
+            run.orders.insert(offset);
+            return Ok(());
+        }
+        for of in [ALL_TRIGGERS, trigger] {
+            self.set(by_trigger_key(of, bucket))?;
+        }
+        let mut orders = Bitmap::default();
+        orders.insert(offset);
+        self.run = Some(OrderRun { trigger, bucket, orders });
+        Ok(())
+    }
+
+    fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        for of in [ALL_TRIGGERS, run.trigger] {
+            let set = self.sets.get_mut(&by_trigger_key(of, run.bucket));
+            set.expect("it was looked at when the run began").now.unite(run.orders);
+        }
+    }
+
     fn set(&mut self, key: Key) -> Result<&mut Bitmap, ReadError> {
+        self.end_run();
         match self.sets.entry(key) {
             Entry::Occupied(open) => Ok(&mut open.into_mut().now),
             Entry::Vacant(vacant) => {

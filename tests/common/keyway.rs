@@ -36,7 +36,7 @@ pub struct Keyway {
 }
 
 impl Keyway {
-    /// Starts `keyway serve` on a home folder that holds `project.yaml`, and waits until it is ready.
+    /// Starts `keyway serve` on a home folder, with its `project.yaml` if it holds one, and waits until it is ready.
     pub fn start(home: &Path, flags: &[&str]) -> Self {
         Self::start_with(home, flags, &[])
     }
@@ -63,7 +63,7 @@ impl Keyway {
             ("--listen", anywhere.clone()),
             ("--api-listen", anywhere),
         ] {
-            if !flags.contains(&flag) {
+            if !flags.contains(&flag) && (flag != "--project" || value.exists()) {
                 command.arg(flag).arg(value);
             }
         }

@@ -43,6 +43,20 @@ pub fn try_connect(server: &Keyway) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Whether the system holds nothing any more that was sent to the public listener: the process has read it all.
+pub fn is_all_read(server: &Keyway) -> bool {
+    let port: u16 = server.address().rsplit(':').next().unwrap().parse().unwrap();
+    let port = format!(":{port:04X}");
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    // Number, its own address, the other's, state, and in hexadecimal digits what waits: bytes to be sent, and to be read.
+    sockets.lines().skip(1).all(|line| {
+        let fields: Vec<&str> = line.split_whitespace().take(5).collect();
+        let (sending, reading) = fields[4].split_once(':').unwrap();
+        let is_read = !fields[1].ends_with(&port) || reading == "00000000";
+        is_read && (!fields[2].ends_with(&port) || sending == "00000000")
+    })
+}
+
 /// The bytes of a request; each header ends with a line end.
 pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();

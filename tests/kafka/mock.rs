@@ -127,6 +127,22 @@ fn errors_that_brokers_answer_for_a_while_neither_lose_nor_double_a_message() {
 }
 
 #[test]
+fn rights_that_are_missing_on_the_cluster_are_said_and_what_was_read_is_committed_when_they_are_given() {
+    let mut mock = Mock::start();
+    // Librdkafka asks again at once; keyway does so with what comes in next.
+    let refused = [Answer::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 2];
+    mock.cluster.request_errors(Api::OffsetCommit, &refused);
+    mock.send(10);
+    let error = || trigger(&mock.server)["last_error"].as_str().unwrap_or_default().to_owned();
+    eventually("it is said", || error().contains("has not the rights that this needs on the cluster."));
+    let said = error().replace("The user anonymous", "The user `USER`");
+    assert!(TABLE.contains(&format!("| {} |", said.split_once(" (").unwrap().0)), "{said}");
+    mock.cluster.clear_request_errors(Api::OffsetCommit);
+    mock.send(10);
+    mock.all_came_once();
+}
+
+#[test]
 fn leaders_and_coordinators_that_move_and_brokers_that_go_are_followed() {
     let mut mock = Mock::start();
     for broker in [1, 2] {

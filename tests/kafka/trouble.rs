@@ -92,6 +92,7 @@ fn cases(silent: &str, other: &Path, absent: &Path) -> Vec<Case> {
         ),
         ill(&logged, login("scram_sha_256", "no_group", "RIGHT"), &["`no_group`", "READ", "`group_id`"]),
         ill(silent, vec![], &["`hosts`", "No broker answers"]),
+        ill(&open, vec!["librdkafka: {no.such.setting: 1}".to_owned()], &["no.such.setting", "correct them"]),
     ]
 }
 
@@ -204,6 +205,27 @@ fn sharp_edge_errors_nobody_sees_each_trouble_is_said_in_a_sentence_and_no_passw
         assert!(!holds(PASSWORD), "{}", file.display());
         assert!(!holds(wrong), "{}", file.display());
     }
+}
+
+#[test]
+fn a_password_that_a_process_is_given_no_more_is_missed_by_the_name_of_its_variable() {
+    let topic = name("missed");
+    Client::new(&shared().address()).make_topic(&topic, 1);
+    let setting = Setting::at(&shared().login_address(), &topic).kafka("sasl: plain");
+    let setting = setting.kafka("username: orders").kafka("password: {env: RIGHT}");
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("project.yaml");
+    fs::write(&file, setting.project()).unwrap();
+    let enabled = ("KAFKA_TRIGGERS_ENABLED", "yes");
+    let server = Keyway::start_with(home.path(), &[], &[enabled, ("RIGHT", PASSWORD)]);
+    is_read(&server, 1);
+    assert_eq!(server.stop().code(), Some(0));
+    // The project of the log stays in force, which says no word of what the variable had.
+    fs::remove_file(file).unwrap();
+    let server = Keyway::start_with(home.path(), &[], &[enabled]);
+    eventually("it is failing", || trigger(&server)["state"] == "failing");
+    let said = trigger(&server)["last_error"].as_str().unwrap().replace("`RIGHT`", "`NAME`");
+    assert!(TABLE.contains(&format!("| {said} |")), "{said}");
 }
 
 /// All files below a folder.

@@ -93,6 +93,7 @@ fn a_door_holds_so_many_bytes_of_bodies_and_not_more() {
         };
         // These fit, all but their last byte.
         let mut waiting: Vec<_> = (0..BODIES_BYTES_MAX / PAYLOAD_BYTES_MAX).map(|_| begin()).collect();
+        eventually("the door has them", || wire::is_all_read(server));
         let mut refused = begin();
         let (status, head, text) = answer(&mut refused);
         assert_eq!(status, 503, "{text}");

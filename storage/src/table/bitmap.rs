@@ -34,6 +34,11 @@ impl Bitmap {
         self.0[bit / 8] |= 1 << (bit % 8);
     }
 
+    /// Adds the offsets of another set of the same bucket.
+    pub fn unite(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(byte, more)| *byte |= more);
+    }
+
     /// Takes an offset out.
     pub fn remove(&mut self, offset: Offset) {
         let bit = (offset.0 % BUCKET_OFFSETS) as usize;
