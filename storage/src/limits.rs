@@ -432,6 +432,8 @@ pub const KAFKA_BATCH_MESSAGES_MAX: u32 = 256;
 pub const KAFKA_LOAD_BYTES_MAX: usize = 1 << 20;
 /// Memory that is allocated at once for what many messages become. As long as one of them is on its way, so is all of it.
 pub const KAFKA_PAGE_BYTES: usize = 128 << 10;
+/// Most such pages that one trigger keeps to use them again.
+pub const KAFKA_PAGES_KEPT_MAX: usize = 32;
 /// Most loads on their way from consumers to one shard.
 pub const KAFKA_LOADS_MAX: usize = 256;
 /// Most bytes of messages on their way from consumers to one shard.
