@@ -19,6 +19,7 @@ mod yaml;
 use std::{any::Any, collections::HashMap, sync::Arc};
 
 use keyway_storage::event::{JobId, TriggerId, WorkflowId};
+use rustc_hash::FxHashMap;
 
 pub use field::Field;
 pub use file::{Origin, Reading, read, read_again, text};
@@ -48,7 +49,7 @@ pub struct Project {
     /// Index into `workflows`.
     pub by_id: HashMap<WorkflowId, usize>,
     /// Indexes into `workflows` and its `triggers`.
-    pub by_trigger: HashMap<TriggerId, (usize, usize)>,
+    pub by_trigger: FxHashMap<TriggerId, (usize, usize)>,
 }
 
 /// A workflow.

@@ -5,6 +5,7 @@ use std::fmt;
 use keyway_storage::limits::JSON_DEPTH_MAX;
 use memchr::memchr2_iter;
 use serde_json::value::RawValue;
+use simdutf8::basic::from_utf8;
 
 /// Why text is not taken as JSON.
 #[derive(Debug)]
@@ -29,7 +30,12 @@ pub fn check(text: &[u8]) -> Result<(), JsonError> {
     if is_deep(text) {
         return Err(JsonError::TooDeep);
     }
-    serde_json::from_slice::<&RawValue>(text).map(drop).map_err(JsonError::Invalid)
+    let checked = match from_utf8(text) {
+        Ok(text) => serde_json::from_str::<&RawValue>(text),
+        // It says where.
+        Err(_) => serde_json::from_slice(text),
+    };
+    checked.map(drop).map_err(JsonError::Invalid)
 }
 
 fn is_deep(text: &[u8]) -> bool {

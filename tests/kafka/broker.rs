@@ -27,13 +27,16 @@ use crate::common::keyway::eventually;
 pub const PASSWORD: &str = "a-secret-4711";
 /// How much of a broker's trace a failed test shows.
 const TRACE_LINES: usize = 40;
+/// Where two listeners say that the broker is: nobody knows the name of the one, nothing listens at the other.
+pub const LOST: &str = "no-such-broker.invalid:9092";
+pub const DEAD: &str = "127.0.0.1:9";
 /// The address of a broker that someone else started, for the tests that only need an open listener.
 const OUTSIDE: &str = "KEYWAY_TEST_KAFKA";
 
 /// A running broker.
 pub struct Broker {
     home: tempfile::TempDir,
-    ports: [u16; 5],
+    ports: [u16; 7],
     /// The shell that kills the broker when this pipe ends.
     guard: Option<(Child, ChildStdin)>,
 }
@@ -131,6 +134,16 @@ impl Broker {
         format!("127.0.0.1:{}", self.ports[3])
     }
 
+    /// Where it says that it is at `LOST`.
+    pub fn lost_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[4])
+    }
+
+    /// Where it says that it is at `DEAD`.
+    pub fn dead_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[5])
+    }
+
     /// The certificate of its authority.
     pub fn authority(&self) -> PathBuf {
         self.home.path().join("authority.pem")
@@ -182,14 +195,14 @@ fn kafka_tool(command: &str) -> String {
 }
 
 /// Ports below those that the system gives away: a broker that was killed finds them free when it comes back.
-fn free_ports() -> [u16; 5] {
+fn free_ports() -> [u16; 7] {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut listeners = std::iter::repeat_with(|| {
         let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         TcpListener::bind(("127.0.0.1", 10_000 + (number % 20_000) as u16))
     })
     .flatten();
-    let listeners = [(); 5].map(|()| listeners.next().unwrap());
+    let listeners = [(); 7].map(|()| listeners.next().unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
@@ -216,9 +229,12 @@ pub fn make_certificate(home: &Path) {
     }
 }
 
-fn properties(home: &Path, ports: [u16; 5]) -> String {
+fn properties(home: &Path, ports: [u16; 7]) -> String {
     let home = home.display();
-    let [open, login, tls, tls_login, control] = ports;
+    let [open, login, tls, tls_login, lost, dead, control] = ports;
+    let usual = format!(
+        "OPEN://127.0.0.1:{open},LOGIN://127.0.0.1:{login},TLS://127.0.0.1:{tls},TLSLOGIN://127.0.0.1:{tls_login}"
+    );
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required";
     format!(
@@ -226,9 +242,10 @@ fn properties(home: &Path, ports: [u16; 5]) -> String {
 process.roles=broker,controller
 controller.quorum.bootstrap.servers=127.0.0.1:{control}
 controller.listener.names=CONTROLLER
-listeners=OPEN://127.0.0.1:{open},LOGIN://127.0.0.1:{login},TLS://127.0.0.1:{tls},TLSLOGIN://127.0.0.1:{tls_login},CONTROLLER://127.0.0.1:{control}
+listeners={usual},LOST://127.0.0.1:{lost},DEAD://127.0.0.1:{dead},CONTROLLER://127.0.0.1:{control}
+advertised.listeners={usual},LOST://{LOST},DEAD://{DEAD}
 inter.broker.listener.name=OPEN
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,OPEN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,TLS:SSL,TLSLOGIN:SASL_SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,OPEN:PLAINTEXT,LOST:PLAINTEXT,DEAD:PLAINTEXT,LOGIN:SASL_PLAINTEXT,TLS:SSL,TLSLOGIN:SASL_SSL
 log.dirs={home}/data
 ssl.keystore.type=PEM
 ssl.keystore.location={home}/store.pem

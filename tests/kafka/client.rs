@@ -40,7 +40,13 @@ pub fn name(of: &str) -> String {
 
 impl Client {
     pub fn new(address: &str) -> Self {
+        Self::packing(address, "none")
+    }
+
+    /// A client that packs its batches with this codec.
+    pub fn packing(address: &str, codec: &str) -> Self {
         let mut config = ClientConfig::new();
+        config.set("compression.type", codec);
         config.set("bootstrap.servers", address).set("linger.ms", "1").set("message.max.bytes", "12000000");
         config.set("queue.buffering.max.messages", "1000000");
         // A broker that was away is back at once, and not found so only after the longest of pauses.

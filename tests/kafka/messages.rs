@@ -56,6 +56,31 @@ fn a_message_becomes_a_work_order_with_its_data_and_where_it_came_from() {
 }
 
 #[test]
+fn headers_and_that_there_are_none_are_seen_however_a_batch_is_packed() {
+    let (setting, _) = Setting::new("packed", 1);
+    let setting = setting.kafka("payload: text");
+    let home = tempfile::tempdir().unwrap();
+    // One that packs well: what gets no smaller is sent as it is.
+    let value = json!({"pad": "0".repeat(2_000)}).to_string();
+    let of: [(&str, Option<&[u8]>); 1] = [("of", Some(b"us"))];
+    let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
+    for codec in codecs {
+        let client = Client::packing(&shared_address(), codec);
+        client.send(&setting.topic, 0, Some(b"k"), Some(value.as_bytes()));
+        client.send_with(&setting.topic, b"k", value.as_bytes(), &of, NOW_MS);
+        client.send_with(&setting.topic, b"k", b"7", &of, NOW_MS);
+        client.send_with(&setting.topic, b"k", b"", &of, NOW_MS);
+    }
+    let server = setting.start(home.path(), &[]);
+    has_orders(&server, 4 * codecs.len() as u64);
+    let found: Vec<Value> = received(&server).iter().map(|it| it["request"]["headers"].clone()).collect();
+    let of = json!([["of", "us"]]);
+    let sent = [json!([]), of.clone(), of.clone(), of];
+    assert_eq!(found, codecs.map(|_| sent.clone()).concat());
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
 fn what_cannot_become_a_work_order_is_a_dead_letter_with_all_of_it_and_never_stops_the_others() {
     let (setting, client) = Setting::new("letter", 1);
     let home = tempfile::tempdir().unwrap();

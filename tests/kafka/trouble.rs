@@ -12,7 +12,7 @@ use keyway_storage::event::MoveReason;
 use serde_json::Value;
 
 use crate::{
-    broker::{PASSWORD, make_certificate, shared},
+    broker::{DEAD, LOST, PASSWORD, make_certificate, shared},
     client::{Client, name},
     common::{
         disk::Disk,
@@ -83,6 +83,8 @@ fn cases(silent: &str, other: &Path, absent: &Path) -> Vec<Case> {
         ill(&tls, vec!["ssl: true".to_owned(), trusting(absent)], &["absent.pem", "`ssl.ca.location`"]),
         ill("no-such-host.invalid:9092", vec![], &["no-such-host.invalid", "`hosts`"]),
         ill("127.0.0.1:9", vec![], &["127.0.0.1:9", "`hosts`"]),
+        ill(&broker.lost_address(), vec![], &[LOST, "`advertised.listeners`"]),
+        ill(&broker.dead_address(), vec![], &[DEAD, "`advertised.listeners`"]),
         ill(&logged, vec![], &["`hosts`", "no login"]),
         Case { topic: Some(NO_TOPIC.to_owned()), ..ill(&open, vec![], &[NO_TOPIC, "`topics`"]) },
         ill(
@@ -132,6 +134,7 @@ fn is_documented(case: &Case, sentence: &str, topic: &str) {
         Some(file) => said.replace(file.trim_end_matches('}'), "FILE"),
         None => said,
     };
+    let said = said.replace(LOST, "ADDRESS").replace(DEAD, "ADDRESS");
     // The group of each is named after the topic.
     let said = match said.split_once("the group TOPICS-") {
         Some((before, after)) => format!("{before}the group GROUP{}", &after[after.find(':').unwrap()..]),

@@ -139,7 +139,7 @@ impl State {
         match moved.next.checked_sub(1) {
             Some(number) => {
                 let row = PositionRow { number, offset, at };
-                self.streams.put(moved.trigger, &moved.stream, row);
+                self.streams.put(moved.trigger, &moved.stream.as_ref().into(), row);
                 self.rows.delete(first);
             }
             None => {

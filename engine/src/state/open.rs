@@ -4,7 +4,7 @@
 //! that of `DeadLettered` and `DeadLetterClosed`. Whose a work order or letter is stands in a set for each 256 offsets, so
 //! that an input costs no row of its own.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use bytes::Bytes;
 use keyway_storage::{
@@ -22,11 +22,22 @@ const MEMBER_BYTES: usize = 48;
 /// What is open of each trigger.
 #[derive(Default)]
 pub struct OpenCounts {
-    rows: BTreeMap<TriggerId, OpenRow>,
-    dirty: BTreeSet<TriggerId>,
+    counts: BTreeMap<TriggerId, Count>,
     /// Sets that were looked at since the last commit: neighbouring work orders fall into the same few.
     members: BTreeMap<u64, Members>,
-    changes: BTreeMap<TriggerId, i64>,
+    /// Triggers whose row has to be written.
+    dirty: Vec<TriggerId>,
+    /// Triggers with a change.
+    changed: Vec<TriggerId>,
+}
+
+/// What is open of one trigger.
+#[derive(Default)]
+struct Count {
+    row: OpenRow,
+    dirty: bool,
+    /// By how much runs became more or fewer since somebody asked, if they did.
+    change: Option<i64>,
 }
 
 /// Whose the work orders and letters of a bucket are.
@@ -43,15 +54,18 @@ impl OpenCounts {
         let prefix = Key::new(Tag::Open);
         for (key, value) in rows.scan(prefix, prefix.prefix_end(), usize::MAX)? {
             let trigger = TriggerId(key[1..17].try_into().expect("the key of an open row has 17 bytes"));
-            open.rows.insert(trigger, OpenRow::from_value(&value)?);
+            let row = OpenRow::from_value(&value)?;
+            open.counts.insert(trigger, Count { row, ..Count::default() });
         }
         Ok(open)
     }
 
     /// Writes what changed.
     pub fn flush(&mut self, rows: &mut Rows) {
-        for trigger in std::mem::take(&mut self.dirty) {
-            rows.put(OpenRow::key(trigger), self.rows[&trigger].to_value());
+        for trigger in self.dirty.drain(..) {
+            let count = self.counts.entry(trigger).or_default();
+            count.dirty = false;
+            rows.put(OpenRow::key(trigger), count.row.to_value());
         }
         for (bucket, members) in std::mem::take(&mut self.members) {
             let key = Key::new(Tag::Member).u64(bucket);
@@ -89,50 +103,61 @@ impl OpenCounts {
     /// A dead letter was kept.
     pub fn add_letter(&mut self, trigger: TriggerId, letter: Offset, rows: &Rows) -> Result<(), ReadError> {
         self.members(letter, rows)?.insert(trigger, letter);
-        self.row(trigger).letters += 1;
+        self.count(trigger).row.letters += 1;
         Ok(())
     }
 
     /// A dead letter was replayed or given up.
     pub fn close_letter(&mut self, letter: Offset, rows: &Rows) -> Result<(), ReadError> {
         if let Some(trigger) = self.owner(letter, rows)? {
-            self.row(trigger).letters -= 1;
+            self.count(trigger).row.letters -= 1;
         }
         Ok(())
     }
 
     /// The history of a work order or letter that has ended is cut.
     pub fn forget(&mut self, offset: Offset, rows: &Rows) -> Result<(), ReadError> {
-        if !self.rows.is_empty() {
+        if !self.counts.is_empty() {
             self.members(offset, rows)?.remove(offset);
         }
         Ok(())
     }
 
     /// By how much runs became more or fewer since the last call.
-    pub fn drain_changes(&mut self) -> impl Iterator<Item = (TriggerId, i64)> + use<> {
-        std::mem::take(&mut self.changes).into_iter()
+    pub fn drain_changes(&mut self) -> impl Iterator<Item = (TriggerId, i64)> + '_ {
+        let (counts, changed) = (&mut self.counts, &mut self.changed);
+        changed.drain(..).filter_map(|trigger| Some((trigger, counts.get_mut(&trigger)?.change.take()?)))
     }
 
     /// Runs that have not ended.
     pub fn runs(&self) -> impl Iterator<Item = (TriggerId, u64)> + '_ {
-        self.rows.iter().map(|(trigger, row)| (*trigger, row.runs))
+        self.counts.iter().map(|(trigger, count)| (*trigger, count.row.runs))
     }
 
     fn count_run(&mut self, trigger: TriggerId, by: i64) {
-        let row = self.row(trigger);
-        row.runs = row.runs.checked_add_signed(by).expect("a run ends once, after it was made");
-        *self.changes.entry(trigger).or_default() += by;
+        let count = self.count(trigger);
+        count.row.runs = count.row.runs.checked_add_signed(by).expect("a run ends once, after it was made");
+        match &mut count.change {
+            Some(change) => *change += by,
+            None => {
+                count.change = Some(by);
+                self.changed.push(trigger);
+            }
+        }
     }
 
-    fn row(&mut self, trigger: TriggerId) -> &mut OpenRow {
-        self.dirty.insert(trigger);
-        self.rows.entry(trigger).or_default()
+    fn count(&mut self, trigger: TriggerId) -> &mut Count {
+        let count = self.counts.entry(trigger).or_default();
+        if !count.dirty {
+            count.dirty = true;
+            self.dirty.push(trigger);
+        }
+        count
     }
 
     /// The trigger that a work order or letter is counted for.
     fn owner(&mut self, offset: Offset, rows: &Rows) -> Result<Option<TriggerId>, ReadError> {
-        if self.rows.is_empty() {
+        if self.counts.is_empty() {
             return Ok(None);
         }
         Ok(self.members(offset, rows)?.owner(offset))

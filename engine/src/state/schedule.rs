@@ -85,7 +85,7 @@ impl State {
             for stream in [TICKS, TICKS_SKIPPED] {
                 let Some(row) = self.position(trigger, stream)? else { continue };
                 let row = PositionRow { number: row.number.min(set.wall.seconds()), ..row };
-                self.streams.put(trigger, stream, row);
+                self.streams.put(trigger, &stream.into(), row);
             }
         }
         Ok(())

@@ -77,7 +77,7 @@ fn project(notifications: Notifications) -> Arc<Project> {
     Arc::new(Project {
         workflows: vec![workflow],
         by_id: [(WORKFLOW, 0)].into(),
-        by_trigger: [(GOES_ON, (0, 0)), (BLOCKS, (0, 1))].into(),
+        by_trigger: [(GOES_ON, (0, 0)), (BLOCKS, (0, 1))].into_iter().collect(),
         notifications,
         ..Project::default()
     })

@@ -1,10 +1,10 @@
 //! The consumer of one trigger: a thread that takes messages from Kafka and hands them to the shards that own them.
 //!
-//! Invariant: nothing is taken without room under the trigger's bound; nothing is committed but what is durable; an assigned
-//! partition is read from where our log ends.
+//! Invariant: nothing is committed but what is durable; an assigned partition is read from where our log ends.
 
 mod assign;
 mod damage;
+mod intake;
 mod said;
 
 use std::{
@@ -13,17 +13,15 @@ use std::{
 };
 
 use keyway_engine::{
-    command::Input,
     mailbox::{Bell, Mailbox},
     permit::PermitPool,
     shard::ShardReader,
 };
 use keyway_storage::{
-    event::{Concern, Position},
+    event::Concern,
     limits::{
-        KAFKA_BATCH_MESSAGES_MAX, KAFKA_COMMIT_MS, KAFKA_DRAIN_MS, KAFKA_EVENTS_MAX, KAFKA_LOAD_BYTES_MAX,
-        KAFKA_LOOK_MS, KAFKA_OPEN_MS, KAFKA_PAUSE_MS, KAFKA_PROBE_MS, KAFKA_REFUSED_MS, KAFKA_TICK_MS,
-        KAFKA_TOPICS_MS, KAFKA_WAIT_MS,
+        KAFKA_COMMIT_MS, KAFKA_DRAIN_MS, KAFKA_EVENTS_MAX, KAFKA_LOOK_MS, KAFKA_OPEN_MS, KAFKA_PAUSE_MS,
+        KAFKA_PROBE_MS, KAFKA_REFUSED_MS, KAFKA_TICK_MS, KAFKA_TOPICS_MS, KAFKA_WAIT_MS,
     },
     routes::Routes,
 };
@@ -35,13 +33,12 @@ use rdkafka::{
 use uuid::Uuid;
 
 use super::{
-    ffi::{Message, Queue, TopicId, events_waiting, watermarks},
+    ffi::{Queue, TopicId, events_waiting, watermarks},
     listener::{Listener, Partition, uncommitted},
-    message::{Raw, hash},
     page::Page,
     plan::Plan,
     reach::{self, Reach},
-    source::{Load, Sent},
+    source::Sent,
     status::{Link, Status},
     track::Track,
     trouble::refusal,
@@ -198,109 +195,6 @@ impl Consumer {
         let known = self.ids.iter().find(|(known, _)| known == topic);
         // A broker that tells no id does not speak of another topic.
         known.is_some_and(|(_, known)| !id.is_nil() && *known != assign::id_text(id))
-    }
-
-    /// Takes what there is room for, and hands it on.
-    fn take(&mut self) {
-        let intake = self.world.permits.intake();
-        let trigger = self.plan.trigger;
-        let granted = intake.reserve(trigger, KAFKA_BATCH_MESSAGES_MAX, self.plan.in_flight_max);
-        self.status.set_paused(granted == 0);
-        if granted == 0 {
-            return self.bell.wait(Some(Duration::from_millis(KAFKA_PAUSE_MS)));
-        }
-        let mut messages = self.queue.take(granted as usize, Duration::ZERO);
-        if messages.is_empty() {
-            // The first that comes, at once: a batch would wait until it is full.
-            messages = self.queue.take(1, Duration::from_millis(KAFKA_WAIT_MS));
-        }
-        intake.give_back(trigger, granted - messages.len() as u32);
-        // What librdkafka said before it fetched these comes first: their topic may be another one.
-        let mut restart = false;
-        while !messages.is_empty() && events_waiting(&self.client) > 0 {
-            restart |= self.poll(1);
-        }
-        let is_renewed = self.is_renewed();
-        if restart || is_renewed {
-            intake.give_back(trigger, messages.len() as u32);
-            drop(messages);
-            return if is_renewed { self.renew() } else { self.restart(Duration::ZERO) };
-        }
-        let tracks = self.status.tracks();
-        let mut jumped: Vec<Partition> = Vec::new();
-        let mut loads: Vec<(Load, usize)> = Vec::new();
-        for message in messages {
-            let is_its = |track: &Arc<Track>| track.is(message.topic(), message.partition());
-            // Messages come in runs of one partition.
-            let last = loads.last().map(|(load, _)| &load.track).filter(|track| is_its(track));
-            let track = last.or_else(|| tracks.iter().find(|track| is_its(track))).cloned();
-            let is_left = |track: &Track| jumped.iter().any(|(topic, number)| track.is(topic, *number));
-            let track = track.filter(|track| !track.is_closed() && !is_left(track));
-            let (Some(track), None) = (track, message.error()) else {
-                intake.give_back(trigger, 1);
-                jumped.extend(self.jump(&message));
-                continue;
-            };
-            let epoch = message.epoch();
-            if track.is_new_epoch(epoch) {
-                self.world.said.take(&track, message.offset(), epoch);
-            }
-            let (input, bytes) = input(&self.plan, &track, &message, &mut self.page);
-            track.take(1);
-            match loads.last_mut() {
-                Some((load, total)) if Arc::ptr_eq(&load.track, &track) && *total < KAFKA_LOAD_BYTES_MAX => {
-                    *total += bytes;
-                    load.inputs.push_back((message.offset(), input, bytes));
-                }
-                _ => {
-                    let inputs = [(message.offset(), input, bytes)].into();
-                    loads.push((Load { track, inputs }, bytes));
-                }
-            }
-        }
-        for (load, bytes) in loads {
-            self.send(load, bytes);
-        }
-        if !jumped.is_empty() {
-            // What was taken before may be gone from Kafka.
-            self.renew();
-        }
-    }
-
-    /// Notes an error that stands in a message's place; gives the partition if it has to begin anew: it does not have our offset,
-    /// or what is there cannot be read.
-    fn jump(&self, message: &Message<'_>) -> Option<Partition> {
-        let (code, reason) = message.error()?;
-        let (said, trigger) = (&self.world.said, self.plan.trigger);
-        let partition = (message.topic().to_owned(), message.partition());
-        if is_reset(code) {
-            said.jump(trigger, partition.clone(), &reason);
-            return Some(partition);
-        }
-        let place = format!("{}, {}/{}", reason, message.topic(), message.partition());
-        self.client.context().trouble(code, &place);
-        is_damage(code).then(|| {
-            said.damage(trigger, partition.clone(), message.offset());
-            partition
-        })
-    }
-
-    /// Hands a load to its shard, waiting for room; a load whose track is closed meanwhile is dropped.
-    fn send(&self, load: Load, bytes: usize) {
-        let track = Arc::clone(&load.track);
-        let mailbox = &self.world.mailboxes[usize::from(track.owner.0)];
-        let mut sent = Sent::Load(load);
-        while let Err(back) = mailbox.put(sent, bytes) {
-            sent = back;
-            if self.bell.is_stopped() || track.is_closed() {
-                let Sent::Load(load) = sent else { return };
-                track.close();
-                self.world.permits.intake().give_back(track.trigger, load.inputs.len() as u32);
-                return track.settle(load.inputs.len());
-            }
-            self.bell.clear();
-            self.bell.wait(Some(Duration::from_millis(KAFKA_PAUSE_MS)));
-        }
     }
 
     /// What is done now and then: commits, numbers for people, looks at topics and at a broker that was gone.
@@ -466,35 +360,4 @@ impl Consumer {
 /// Whether an error says that a partition does not have the offset that was asked for.
 fn is_reset(code: RDKafkaErrorCode) -> bool {
     matches!(code, RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
-}
-
-/// What a message becomes, and how many bytes that are.
-fn input(plan: &Plan, track: &Track, message: &Message<'_>, page: &mut Page) -> (Input, usize) {
-    let headers = message.headers();
-    let raw = Raw {
-        topic: message.topic(),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: message.timestamp(),
-        key: message.key(),
-        payload: message.payload(),
-        headers: &headers,
-    };
-    let (request, body) = raw.read(plan.settings.payload, page);
-    let kept = match &body {
-        Ok(body) => body.len(),
-        Err(unusable) => unusable.raw.as_ref().map_or(0, |raw| raw.len()) + unusable.detail.len(),
-    };
-    let bytes = request.len() + kept;
-    let input = Input {
-        trigger: plan.trigger,
-        position: Position::Next { stream: track.stream.clone(), number: message.offset() },
-        key: message.key().filter(|_| plan.keyed).map(hash),
-        stream: track.hash,
-        request,
-        body,
-        follow: None,
-        replays: None,
-    };
-    (input, bytes)
 }

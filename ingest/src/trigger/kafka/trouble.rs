@@ -24,6 +24,14 @@ pub fn sentence(settings: &KafkaSettings, code: Code, reason: &str) -> Option<St
     let user = settings.login.as_ref().and_then(|login| login.username.as_ref().ok());
     let user = user.map_or_else(|| "anonymous".to_owned(), |user| format!("`{}`", user.0));
     let (topics, group) = (settings.topics.join(", "), &settings.group_id);
+    if is_unreachable(code)
+        && let Some(address) = told_address(settings, reason)
+    {
+        return Some(format!(
+            "The broker at {address}, as the cluster at {hosts} calls it, cannot be reached: check that it runs, and that \
+             its `advertised.listeners` name an address that is reached from here. ({reason})"
+        ));
+    }
     Some(match code {
         // Librdkafka has the same code for this and for a wrong password.
         Code::Authentication if reason.contains("mechanism handshake failed") => no_such_login(reason),
@@ -69,6 +77,22 @@ pub fn sentence(settings: &KafkaSettings, code: Code, reason: &str) -> Option<St
         }
         other => format!("Kafka: {other}. ({reason})"),
     })
+}
+
+fn is_unreachable(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Resolve | Code::BrokerTransportFailure | Code::OperationTimedOut | Code::RequestTimedOut
+    )
+}
+
+/// The address that the cluster told of a broker, where it is that broker that librdkafka speaks of: it calls one by its
+/// address and number, as in `kafka:9092/1: ...`, and a host of the settings by `/bootstrap` instead.
+fn told_address<'a>(settings: &KafkaSettings, reason: &'a str) -> Option<&'a str> {
+    let (address, number) = reason.split_once(": ")?.0.rsplit_once('/')?;
+    number.parse::<u32>().ok()?;
+    let address = address.rsplit_once("://").map_or(address, |(_, address)| address);
+    (!settings.hosts.iter().any(|host| host == address)).then_some(address)
 }
 
 fn no_such_login(reason: &str) -> String {
