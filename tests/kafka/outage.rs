@@ -164,6 +164,32 @@ fn a_broker_that_lost_its_last_messages_and_has_more_again_is_noticed_and_read_f
     }
 }
 
+#[test]
+fn a_broker_that_lost_its_last_messages_and_has_more_again_is_noticed_though_keyway_was_down() {
+    let mut broker = Broker::start();
+    let setting = Setting::on(&broker.address(), "unseen", 1).trigger("on_gap: stop");
+    let client = Client::new(&broker.address());
+    let home = tempfile::tempdir().unwrap();
+    let server = setting.read(home.path(), 1);
+    (0..10).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
+    has_orders(&server, 10);
+    assert_eq!(server.stop().code(), Some(0));
+    let (client, end) = lose_the_last(&mut broker, &setting.topic);
+    (10..30).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
+    let server = setting.start(home.path(), &[]);
+    let error = || trigger(&server)["last_error"].as_str().unwrap_or_default().to_owned();
+    eventually("it stopped", || error().contains("on_gap"));
+    assert!(error().contains("was truncated"), "{}", error());
+    assert_eq!(orders(&server), 10);
+    go_on(&server, &setting, home.path());
+    has_orders(&server, 30);
+    let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
+    assert_eq!(bodies, (0..30).map(Some).collect::<Vec<_>>());
+    let events = events(&server);
+    let moved = events.iter().find(|event| event["reason"] == "truncated").unwrap();
+    assert_eq!((&moved["from"], &moved["next"]), (&json!(10), &json!(end)));
+}
+
 /// Where each batch of a segment file begins, and the offsets that are in it.
 fn batches(segment: &[u8]) -> Vec<(usize, Range<i64>)> {
     let mut found = Vec::new();

@@ -238,7 +238,7 @@ impl Consumer {
                 }
             }
         }
-        let offsets = uncommitted(tracks);
+        let offsets = uncommitted(tracks, &self.world.said);
         if offsets.count() > 0
             && let Err(code) = self.commits.commit(&offsets)
         {
@@ -350,7 +350,7 @@ impl Consumer {
             track.close();
             track.set_position(0);
         });
-        let offsets = uncommitted(&tracks);
+        let offsets = uncommitted(&tracks, &self.world.said);
         if offsets.count() > 0 {
             super::ffi::commit_within(&self.client, &offsets, Duration::from_millis(KAFKA_COMMIT_MS));
         }

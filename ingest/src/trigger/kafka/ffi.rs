@@ -319,6 +319,17 @@ pub fn set_epoch(list: &TopicPartitionList, topic: &str, partition: i32, epoch: 
     }
 }
 
+/// The leader epoch that a list has of a partition, of the last message before its offset.
+pub fn epoch(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<i32> {
+    let topic = CString::new(topic).ok()?;
+    // SAFETY: List and `topic` live for the length of the call. An element that is not null belongs to the list.
+    let epoch = unsafe {
+        let element = native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition);
+        if element.is_null() { -1 } else { native::rd_kafka_topic_partition_get_leader_epoch(element) }
+    };
+    (epoch >= 0).then_some(epoch)
+}
+
 /// Commits offsets, and waits for the answer no longer than this.
 pub fn commit_within<C: ConsumerContext>(
     client: &BaseConsumer<C>,

@@ -21,7 +21,8 @@ use rdkafka::{
 use uuid::Uuid;
 
 use super::{
-    consumer::World,
+    consumer::{Said, World},
+    ffi::set_epoch,
     plan::Plan,
     source::Sent,
     status::{Link, Status},
@@ -154,7 +155,7 @@ impl Listener {
         tracks.iter().for_each(|track| track.close());
         // A group that gave our partitions to another does not take our word any more.
         if !client.assignment_lost() {
-            let offsets = uncommitted(&tracks);
+            let offsets = uncommitted(&tracks, &self.world.said);
             if offsets.count() > 0 {
                 super::ffi::commit_within(client, &offsets, Duration::from_millis(KAFKA_COMMIT_MS));
             }
@@ -179,14 +180,18 @@ fn renewed(line: &str) -> Option<(String, Uuid)> {
     Some((topic.to_owned(), Uuid::from_slice(&id).ok()?))
 }
 
-/// What is durable and was not told to the group.
-pub fn uncommitted(tracks: &[Arc<Track>]) -> TopicPartitionList {
+/// What is durable and was not told to the group, with the leader epoch of what was read last.
+pub fn uncommitted(tracks: &[Arc<Track>], said: &Said) -> TopicPartitionList {
     let mut offsets = TopicPartitionList::new();
     for track in tracks {
         let next = track.shown().position as i64;
         if next > track.committed() {
             // It was assigned with this name: there is nothing to refuse.
             let _ = offsets.add_partition_offset(&track.topic, track.partition, Offset::Offset(next));
+            let partition = (track.topic.clone(), track.partition);
+            if let (_, Some(epoch)) = said.of(track.trigger, &partition, Some(next as u64)) {
+                set_epoch(&offsets, &track.topic, track.partition, epoch);
+            }
         }
     }
     offsets

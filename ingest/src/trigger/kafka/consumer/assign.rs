@@ -88,6 +88,7 @@ impl Consumer {
     fn begin(&mut self, partitions: &[Partition]) -> Result<(), Unread> {
         self.leader = self.leader_of(partitions)?;
         self.ids = self.topic_ids(partitions)?;
+        self.recall(partitions);
         let (mut begins, mut moves, mut is_moved) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_halted = false;
         for partition in partitions {
@@ -155,6 +156,32 @@ impl Consumer {
         tracing::debug!(trigger = %trigger(&self.plan), "Kafka: partitions are not taken up yet");
         self.status.assign(Vec::new()).iter().for_each(|track| track.close());
         Err(Unread::Later)
+    }
+
+    /// Takes up what the group knows of partitions that were not read since we started: an offset, and the leader epoch of what
+    /// was read before it. Where a position is, it never says.
+    fn recall(&self, partitions: &[Partition]) {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions.iter().filter(|it| self.world.said.is_new(self.plan.trigger, it)) {
+            list.add_partition(&partition.0, partition.1);
+        }
+        if list.count() == 0 {
+            return;
+        }
+        match self.client.committed_offsets(list, self.timeout()) {
+            Ok(list) => {
+                for element in list.elements() {
+                    let partition = (element.topic().to_owned(), element.partition());
+                    let epoch = ffi::epoch(&list, element.topic(), element.partition());
+                    let offset = element.offset().to_raw().and_then(|offset| u64::try_from(offset).ok());
+                    self.world.said.recall(self.plan.trigger, partition, offset.zip(epoch));
+                }
+            }
+            // Nothing depends on it but that a partition that was cut, and has more again, is noticed.
+            Err(error) => {
+                tracing::info!(trigger = %trigger(&self.plan), %error, "Kafka: no committed offsets")
+            }
+        }
     }
 
     pub(super) fn unread(&self, code: Option<RDKafkaErrorCode>, reason: &str) -> Unread {

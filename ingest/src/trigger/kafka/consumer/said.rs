@@ -1,5 +1,6 @@
 //! What librdkafka says of partitions beside their messages. It stays while the process lives: a consumer that is made anew, or
-//! gets a partition back, still knows what the broker had when it read the last message.
+//! gets a partition back, still knows what the broker had when it read the last message. A process that begins takes up what
+//! the group knows of that.
 
 use std::{
     collections::HashMap,
@@ -18,6 +19,8 @@ pub struct Said(Mutex<HashMap<(TriggerId, Partition), Place>>);
 #[derive(Default)]
 struct Place {
     epochs: Epochs,
+    /// What the group knew before anything was read: an offset, and the epoch of what was read before it.
+    recalled: Option<(u64, i32)>,
     heard: Heard,
     /// The first offset of a batch that cannot be read.
     damage: Option<u64>,
@@ -26,6 +29,16 @@ struct Place {
 impl Said {
     fn lock(&self) -> MutexGuard<'_, HashMap<(TriggerId, Partition), Place>> {
         self.0.lock().expect("no holder of this lock panics: it only notes")
+    }
+
+    /// Whether nothing is known of a partition.
+    pub fn is_new(&self, trigger: TriggerId, partition: &Partition) -> bool {
+        !self.lock().contains_key(&(trigger, partition.clone()))
+    }
+
+    /// The group knows this of a partition, of which nothing was read yet.
+    pub fn recall(&self, trigger: TriggerId, partition: Partition, recalled: Option<(u64, i32)>) {
+        self.lock().entry((trigger, partition)).or_default().recalled = recalled;
     }
 
     /// A message of another leader epoch than the one before it was taken.
@@ -43,7 +56,7 @@ impl Said {
             Some((epoch, _)) if place.epochs.last().is_some_and(|last| last > epoch) => {}
             Some((_, end)) => place.heard = Heard::Truncated(end),
             // Asked again, the broker would say no more.
-            None => place.epochs = Epochs::default(),
+            None => (place.epochs, place.recalled) = (Epochs::default(), None),
         }
     }
 
@@ -61,7 +74,9 @@ impl Said {
     pub fn of(&self, trigger: TriggerId, partition: &Partition, due: Option<u64>) -> (Heard, Option<i32>) {
         let all = self.lock();
         let Some(place) = all.get(&(trigger, partition.clone())) else { return (Heard::Nothing, None) };
-        (place.heard, due.and_then(|due| place.epochs.before(due)))
+        // The group may be behind our log, and the epoch of an earlier offset says nothing of a later one.
+        let recalled = place.recalled.filter(|(offset, _)| Some(*offset) == due).map(|(_, epoch)| epoch);
+        (place.heard, due.and_then(|due| place.epochs.before(due)).or(recalled))
     }
 
     /// The log has what follows from it. Behind a move the epochs before it say nothing.
@@ -69,7 +84,7 @@ impl Said {
         if let Some(place) = self.lock().get_mut(&(trigger, partition.clone())) {
             (place.heard, place.damage) = (Heard::Nothing, None);
             if is_moved {
-                place.epochs = Epochs::default();
+                (place.epochs, place.recalled) = (Epochs::default(), None);
             }
         }
     }
