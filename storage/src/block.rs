@@ -111,6 +111,7 @@ impl Block {
     /// The value for the log.
     pub fn pack(&mut self) -> Bytes {
         assert!(!self.is_empty());
+        let count = self.len() as u32;
         let (magic, stored) = match self.packer.pack(&self.archives) {
             Some(packed) => (MAGIC_PACKED, packed),
             None => (MAGIC, self.archives.as_slice()),
@@ -121,7 +122,7 @@ impl Block {
         value.extend_from_slice(&self.first.0.to_le_bytes());
         value.extend_from_slice(&self.at.0.to_le_bytes());
         value.extend_from_slice(&(self.archives.len() as u32).to_le_bytes());
-        value.extend_from_slice(&((self.table.len() / ENTRY_BYTES) as u32).to_le_bytes());
+        value.extend_from_slice(&count.to_le_bytes());
         value.extend_from_slice(&[0; 8]);
         value.extend_from_slice(&self.table);
         value.extend_from_slice(stored);
@@ -156,13 +157,14 @@ pub struct PackedBlock {
 impl PackedBlock {
     /// Checks a value of the log, and unpacks it.
     pub fn parse(shard: ShardId, value: Bytes) -> Result<Self, Damage> {
-        if value.len() < HEADER_BYTES || value[0..4] != MAGIC && !is_packed(&value) {
+        let is_packed = is_packed(&value);
+        if value.len() < HEADER_BYTES || value[0..4] != MAGIC && !is_packed {
             return Err(Damage::new("block", "it does not begin like a block"));
         }
         let bytes = u32_at(&value, 24) as usize;
         let count = u32_at(&value, 28) as usize;
         let archives = HEADER_BYTES + count * ENTRY_BYTES;
-        let has_length = match is_packed(&value) {
+        let has_length = match is_packed {
             true => value.len() > archives && bytes <= BLOCK_BYTES_MAX,
             false => value.len() == archives + bytes,
         };
@@ -176,7 +178,7 @@ impl PackedBlock {
             return Err(Damage::new("block", "it belongs to another shard"));
         }
         let (first, at) = (Offset(u64_at(&value, 8)), Timestamp(u64_at(&value, 16)));
-        let value = match is_packed(&value) {
+        let value = match is_packed {
             true => unpack(&value, archives, bytes)?,
             false => value,
         };

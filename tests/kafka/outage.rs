@@ -4,6 +4,7 @@ use std::{
     fs,
     net::TcpListener,
     ops::Range,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -103,6 +104,21 @@ fn lose_the_last(broker: &mut Broker, topic: &str) -> (Client, i64) {
     (client, end)
 }
 
+/// The trigger stops where its ten messages were cut, says so, and then reads the twenty that came behind the cut.
+fn is_noticed(server: &Keyway, setting: &Setting, home: &Path, end: i64) {
+    let error = || trigger(server)["last_error"].as_str().unwrap_or_default().to_owned();
+    eventually("it stopped", || error().contains("on_gap"));
+    assert!(error().contains("was truncated"), "{}", error());
+    assert_eq!(orders(server), 10);
+    go_on(server, setting, home);
+    has_orders(server, 30);
+    let bodies: Vec<_> = received(server).iter().map(|event| event["body"]["n"].as_i64()).collect();
+    assert_eq!(bodies, (0..30).map(Some).collect::<Vec<_>>());
+    let events = events(server);
+    let moved = events.iter().find(|event| event["reason"] == "truncated").unwrap();
+    assert_eq!((&moved["from"], &moved["next"]), (&json!(10), &json!(end)));
+}
+
 #[test]
 fn a_broker_that_lost_its_last_messages_is_noticed_and_what_comes_then_is_read() {
     let mut broker = Broker::start();
@@ -150,17 +166,7 @@ fn a_broker_that_lost_its_last_messages_and_has_more_again_is_noticed_and_read_f
         // By their numbers the first of them look as if they had been read, and by their times all.
         (10..30).for_each(|n| client.send_with(&setting.topic, b"k", &value(n), &[], 1_721_889_238_000));
         server.signal("CONT");
-        let error = || trigger(&server)["last_error"].as_str().unwrap_or_default().to_owned();
-        eventually("it stopped", || error().contains("on_gap"));
-        assert!(error().contains("was truncated"), "{}", error());
-        assert_eq!(orders(&server), 10);
-        go_on(&server, &setting, home.path());
-        has_orders(&server, 30);
-        let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
-        assert_eq!(bodies, (0..30).map(Some).collect::<Vec<_>>());
-        let events = events(&server);
-        let moved = events.iter().find(|event| event["reason"] == "truncated").unwrap();
-        assert_eq!((&moved["from"], &moved["next"]), (&json!(10), &json!(end)));
+        is_noticed(&server, &setting, home.path(), end);
     }
 }
 
@@ -177,17 +183,7 @@ fn a_broker_that_lost_its_last_messages_and_has_more_again_is_noticed_though_key
     let (client, end) = lose_the_last(&mut broker, &setting.topic);
     (10..30).for_each(|n| client.send(&setting.topic, 0, None, Some(&value(n))));
     let server = setting.start(home.path(), &[]);
-    let error = || trigger(&server)["last_error"].as_str().unwrap_or_default().to_owned();
-    eventually("it stopped", || error().contains("on_gap"));
-    assert!(error().contains("was truncated"), "{}", error());
-    assert_eq!(orders(&server), 10);
-    go_on(&server, &setting, home.path());
-    has_orders(&server, 30);
-    let bodies: Vec<_> = received(&server).iter().map(|event| event["body"]["n"].as_i64()).collect();
-    assert_eq!(bodies, (0..30).map(Some).collect::<Vec<_>>());
-    let events = events(&server);
-    let moved = events.iter().find(|event| event["reason"] == "truncated").unwrap();
-    assert_eq!((&moved["from"], &moved["next"]), (&json!(10), &json!(end)));
+    is_noticed(&server, &setting, home.path(), end);
 }
 
 /// Where each batch of a segment file begins, and the offsets that are in it.
