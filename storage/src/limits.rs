@@ -114,6 +114,10 @@ pub const DISK_RESERVE_BYTES: u64 = 64 << 20;
 pub const CACHE_BYTES: u64 = 32 << 20;
 /// Memory that the log fills before it is written out; a limit of its bytes on the disk does not count it.
 pub const LOG_MEMTABLE_BYTES: u64 = 16 << 20;
+/// Freed memory that each heap of the allocator keeps: what a flush of the log frees, twice.
+pub const HEAP_KEPT_BYTES: i32 = 2 * LOG_MEMTABLE_BYTES as i32;
+/// Allocations from this size on are mapped and given back by themselves: the most that glibc takes (mallopt(3)).
+pub const HEAP_MAPPED_BYTES_MIN: i32 = 32 << 20;
 /// Memory that a keyspace of rows fills before it is written out. Each time that it is, what reads and writes waits for some
 /// syncs of the store, ten milliseconds on a busy disk.
 pub const MEMTABLE_BYTES: u64 = 32 << 20;

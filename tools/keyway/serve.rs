@@ -6,6 +6,7 @@
 mod certificate;
 mod engine;
 mod files;
+mod memory;
 mod project;
 mod trace;
 
@@ -53,6 +54,7 @@ enum Wake {
 /// Runs until it is told to stop.
 pub fn serve(flags: &Serve, data_dir: Option<&Path>) -> Result<(), Failure> {
     trace::start(flags.log_format);
+    memory::keep();
     let open_files = files::raise();
     let (sender, wakes) = mpsc::channel();
     listen_for_signals(sender.clone())?;
