@@ -126,7 +126,8 @@ impl Consumer {
                 self.world.said.take(track, message.offset(), epoch);
             }
             if !loads.last().is_some_and(|filling| filling.takes(track)) {
-                loads.push(Filling::new(track, messages.len() - index));
+                let run = messages[index..].iter().take_while(|next| next.source() == source);
+                loads.push(Filling::new(track, run.count()));
             }
             let filling = loads.last_mut().expect("there is one that takes it");
             filling.add(&self.plan, message, &mut self.page);
