@@ -86,15 +86,44 @@ fn is_unreachable(code: Code) -> bool {
     )
 }
 
-/// The address that the cluster told of a broker, where it is that broker that librdkafka speaks of: it calls one by its
-/// address and number, as in `kafka:9092/1: ...`, and a host of the settings by `/bootstrap` instead.
+/// The address that the cluster told of a broker, where it is that broker that librdkafka speaks of.
 fn told_address<'a>(settings: &KafkaSettings, reason: &'a str) -> Option<&'a str> {
-    let (address, number) = reason.split_once(": ")?.0.rsplit_once('/')?;
-    number.parse::<u32>().ok()?;
-    let address = address.rsplit_once("://").map_or(address, |(_, address)| address);
-    (!settings.hosts.iter().any(|host| host == address)).then_some(address)
+    told(reason).filter(|address| !settings.hosts.iter().any(|host| host == address))
+}
+
+/// The address in what librdkafka says of a broker that the cluster told of: of one by its number, `kafka:9092/1: ...`, or of
+/// the group's own, `GroupCoordinator: kafka:9092: ...`. A host of the settings has `/bootstrap` instead.
+fn told(reason: &str) -> Option<&str> {
+    let broker = match reason.strip_prefix("GroupCoordinator: ") {
+        Some(rest) => rest.split_once(": ")?.0,
+        None => {
+            let (broker, number) = reason.split_once(": ")?.0.rsplit_once('/')?;
+            number.parse::<u32>().ok()?;
+            broker
+        }
+    };
+    let address = broker.rsplit_once("://").map_or(broker, |(_, address)| address);
+    let (_, port) = address.rsplit_once(':')?;
+    port.parse::<u16>().is_ok().then_some(address)
 }
 
 fn no_such_login(reason: &str) -> String {
     format!("Kafka does not take this kind of login: check `sasl`. ({reason})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn the_address_that_a_cluster_told_is_found_in_what_librdkafka_says_of_a_broker() {
+        let refused = "Connect to ipv4#10.1.2.3:9092 failed: Connection refused (after 0ms in state CONNECT)";
+        for broker in ["kafka:9092/1", "sasl_ssl://kafka:9092/12", "GroupCoordinator: kafka:9092"] {
+            assert_eq!(told(&format!("{broker}: {refused}")), Some("kafka:9092"), "{broker}");
+        }
+        for broker in ["kafka:9092/bootstrap", "ssl://kafka:9092/bootstrap", "GroupCoordinator"] {
+            assert_eq!(told(&format!("{broker}: {refused}")), None, "{broker}");
+        }
+        assert_eq!(told("1/1 brokers are down"), None);
+    }
 }
