@@ -308,26 +308,31 @@ impl Drop for Message<'_> {
 
 /// Notes in a list of which leader epoch the last message before a partition's offset is.
 pub fn set_epoch(list: &TopicPartitionList, topic: &str, partition: i32, epoch: i32) {
-    let Ok(topic) = CString::new(topic) else { return };
-    // SAFETY: List and `topic` live for the length of the call. An element that is not null belongs to the list, which nobody
-    // else reads or writes meanwhile: it is not shared between threads.
-    unsafe {
-        let element = native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition);
-        if !element.is_null() {
-            native::rd_kafka_topic_partition_set_leader_epoch(element, epoch);
-        }
+    if let Some(element) = element(list, topic, partition) {
+        // SAFETY: It is an element of the list, which nobody else reads or writes meanwhile: it is not shared between threads.
+        unsafe { native::rd_kafka_topic_partition_set_leader_epoch(element, epoch) }
     }
 }
 
 /// The leader epoch that a list has of a partition, of the last message before its offset.
 pub fn epoch(list: &TopicPartitionList, topic: &str, partition: i32) -> Option<i32> {
-    let topic = CString::new(topic).ok()?;
-    // SAFETY: List and `topic` live for the length of the call. An element that is not null belongs to the list.
-    let epoch = unsafe {
-        let element = native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition);
-        if element.is_null() { -1 } else { native::rd_kafka_topic_partition_get_leader_epoch(element) }
-    };
+    let element = element(list, topic, partition)?;
+    // SAFETY: It is an element of the list.
+    let epoch = unsafe { native::rd_kafka_topic_partition_get_leader_epoch(element) };
     (epoch >= 0).then_some(epoch)
+}
+
+/// What a list has of a partition, as long as the list lives and gets no other elements.
+fn element(
+    list: &TopicPartitionList,
+    topic: &str,
+    partition: i32,
+) -> Option<*mut native::rd_kafka_topic_partition_t> {
+    let topic = CString::new(topic).ok()?;
+    let (list, name) = (list.ptr(), topic.as_ptr());
+    // SAFETY: List and `topic` live for the length of the call.
+    let element = unsafe { native::rd_kafka_topic_partition_list_find(list, name, partition) };
+    (!element.is_null()).then_some(element)
 }
 
 /// Commits offsets, and waits for the answer no longer than this.
